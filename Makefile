@@ -1,0 +1,49 @@
+# Two commands do everything on a fresh machine with Python 3.11+ and make: `make demo` and `make test`.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+.DEFAULT_GOAL := help
+
+.PHONY: help setup demo test lint types check lock clean
+
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+setup: $(VENV)/.ready $(VENV)/.ministack ## virtual environments from the lock files
+
+$(VENV)/.ready: requirements.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.14 found: install one, or say make PYTHON=/path/to/python"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The second KMS of the tests pins another botocore, so it lives in a virtual environment of its own.
+$(VENV)/.ministack: requirements-ministack.txt
+	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV)/ministack
+	$(VENV)/ministack/bin/pip install --quiet --require-hashes --requirement requirements-ministack.txt
+	@touch $@
+
+demo: $(VENV)/.ready ## the main job on an embedded local AWS, twice: imported, then unchanged
+	$(BIN)/python -m tests.demo
+
+test: setup ## all tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.ready ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.ready ## mypy --strict
+	$(BIN)/mypy
+
+check: lint types test ## what CI runs
+
+lock: ## new lock files (needs uv)
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --extra dev --extra sandbox pyproject.toml --output-file requirements.txt
+	printf 'ministack==1.5.33\ncryptography>=46\n' | uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 - --output-file requirements-ministack.txt
+
+clean: ## removes what make made
+	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,231 @@
+"""Everything that can go wrong, and the exit codes.
+
+    BulkImportError                    has: code, message, advice, exit_code
+    ├── UsageError                     wrong options                                        exit 2
+    ├── InputError                     manifest, settings or journal; holds Problems        exit 3
+    │   ├── ManifestError
+    │   ├── SettingsError
+    │   └── JournalError               also: the journal cannot be written any more
+    ├── CallerError                    the caller's own credentials or clock do not work     exit 5
+    ├── ReportNotWritten               the report is not where it was asked for             exit 6
+    ├── MissingExtra                   an optional dependency is not installed              exit 2
+    └── TargetError                    one key's failure; becomes its entry in the report   exit 4
+        ├── MaterialError              the key material, before any call
+        ├── ServiceError               an answer of KMS or STS, translated at the edge
+        └── LaneError                  ends every target of a lane (WrongAccount, a denied role)
+
+A TargetError never leaves its target: it becomes the `error` of a result, and its siblings go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the process tells the pipeline. If several apply: signal, 1, 6, 7, 5, 4."""
+
+    OK = 0  # every selected target is as the manifest wants it, as far as its `verification` says
+    INTERNAL = 1  # an unexpected error of the program itself
+    USAGE = 2
+    INPUT = 3  # manifest, settings or journal unreadable or invalid; no KMS or STS call was made
+    PARTIAL = 4  # some targets failed or were not attempted, some are well
+    NONE_WELL = 5  # no target is well, or the caller's credentials do not work
+    REPORT_ELSEWHERE = 6  # the work ended, but the report is not where it was asked for
+    DEADLINE = 7
+    CHANGES_PENDING = 10  # plan --detailed-exitcode
+    DRIFT = 11  # status
+    SIGINT = 130
+    SIGTERM = 143
+
+
+# Advice by error code: what the person who reads the report at 3 a.m. should do. An error may carry its
+# own, nearer one. A code without a row here falls back to DEFAULT_ADVICE.
+DEFAULT_ADVICE = "Look the code up in the KMS API reference, and the request ID in CloudTrail."
+ADVICE: dict[str, str] = {
+    # ours, about the wanted and the found
+    "AliasMoved": "The alias points to another key than when the run began. Check who moved it; start a new run.",
+    "DuplicateKey": "Two targets name one KMS key. Keep one of them in the manifest.",
+    "ExpiryTooClose": "The wanted ValidTo is less than an hour ahead. Set a later valid_to, or a valid_for.",
+    "ImportTokenExpired": "Run again: a new import token will be fetched.",
+    "InternalError": "This is a defect of bulk-import. Keep the log and the journal, and report it.",
+    "KeySpecMismatch": "Correct key_spec in the manifest, or point key_id to the key that was meant.",
+    "KeyStateNotImportable": "Bring the key to PendingImport, Enabled or Disabled first (cancel its deletion, "
+    "reconnect its store), then run again.",
+    "MaterialIdMismatch": "KMS calls the material by another ID than the manifest states. Check that the right "
+    "file belongs to this key before anything else.",
+    "MaterialMismatch": "KMS holds OTHER key material than the source. Do not use the key until you know which "
+    "is right. Asymmetric and HMAC keys can never be given other material: create a new key.",
+    "NotImportableOrigin": "Only keys with Origin EXTERNAL take imported material. Create one, and name it here.",
+    "OutcomeUnknown": "It could not be found out whether the import took effect. Run again with --resume: it "
+    "looks first, and repeats only what is needed.",
+    "ProofMissing": "--require-proof was given and no proof was possible. Grant the proof's operation to the "
+    "role (kms:GenerateMac, kms:GetPublicKey), or state key_material_id.",
+    "RotatedKey": "The key has several key materials. This version imports into keys with one material only.",
+    "Stopped": "The run was stopped before this target was started. Run again, or with --resume.",
+    "MaxFailures": "The run stopped because --max-failures was reached. Mend the failures, then run again.",
+    "VerificationTimeout": "The import was accepted, but KMS did not show the wanted state consistently in time. "
+    "Run again: it will look, and import only if needed. Raise --verify-timeout if it recurs.",
+    "WrongAccount": "The answer came from another account, Region or partition than the lane's. Check the role's "
+    "ARN, the endpoint and key_id.",
+    # material
+    "AmbiguousEncoding": "State `encoding: raw`, `hex` or `base64`: wrong material could never be replaced.",
+    "CheckValueMismatch": "The material is not the one that `expect` describes. Check which file belongs to the key.",
+    "MaterialInvalid": "Give the material in the form that the key spec asks for (see the README, key specs).",
+    "MaterialNotFound": "Check the URI in `material`, and that the pipeline provides the file or variable.",
+    "MaterialOutsideRoot": "Material must lie inside the manifest's folder (or --material-root).",
+    "MaterialUnreadable": "Check the file's permissions and type.",
+    "MaterialWrongLength": "Check `encoding`, and that the file belongs to this key.",
+    "WrappingNotAllowed": "Choose a wrapping_algorithm and wrapping_key_spec that the key spec allows, or leave "
+    "them out.",
+    # KMS and STS
+    "AccessDenied": "Check the role's trust policy (principal, external ID) and that the caller may sts:AssumeRole it.",
+    "AccessDeniedException": "Grant the operation to the role in its policy and in the key policy.",
+    "CallerCredentialsMissing": "Give the pipeline credentials: OIDC role, task role, --profile or AWS_* variables.",
+    "ClockSkew": "Set this machine's clock (NTP): AWS refuses signatures more than five minutes off.",
+    "ConnectionFailed": "Check the network path to the endpoint: proxy, VPC endpoint, firewall, DNS.",
+    "IncorrectKeyMaterialException": "KMS holds or expects other material for this key. Check which file belongs to "
+    "it; asymmetric and HMAC keys can never be given other material.",
+    "InvalidCiphertextException": "KMS could not unwrap the sealed material. Check wrapping_algorithm.",
+    "KMSInvalidStateException": "The key's state changed or forbids the operation. Look at its state, then run again.",
+    "NotFoundException": "Check key_id, account and Region; the key or alias does not exist there.",
+    "ThrottlingException": "Others share this account's quota. Run again later, or lower --quota for the operation.",
+    "UnsupportedOperationException": "The key does not support the operation. Check its origin and spec.",
+}
+
+
+class BulkImportError(Exception):
+    """Base of all errors. `str()` is the message for people; it never holds a secret."""
+
+    exit_code: ExitCode = ExitCode.INTERNAL
+
+    def __init__(self, message: str, *, code: str | None = None, advice: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code or type(self).__name__
+        self.advice = advice or ADVICE.get(self.code, DEFAULT_ADVICE)
+
+
+class UsageError(BulkImportError):
+    """Wrong options or arguments."""
+
+    exit_code = ExitCode.USAGE
+
+
+class MissingExtra(BulkImportError):
+    """An optional dependency is not installed; the message names the extra."""
+
+    exit_code = ExitCode.USAGE
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One mistake of an input: where it stands, what it is, what to do.
+
+    `file` as the person wrote it (a path, `stdin`, an s3:// URI, `environment`); `line` counts from 1, 0 where
+    there is none; `field` is a path like `keys[3].valid_to`, empty where the whole file is meant.
+    """
+
+    file: str
+    line: int
+    field: str
+    message: str
+    advice: str = ""
+
+    def __str__(self) -> str:
+        where = self.file + (f":{self.line}" if self.line else "")
+        field = f" {self.field}:" if self.field else ""
+        advice = f" {self.advice}" if self.advice else ""
+        return f"{where}:{field} {self.message}{advice}"
+
+
+class InputError(BulkImportError):
+    """A manifest, settings or journal that cannot be used. Holds every problem found, in file order."""
+
+    exit_code = ExitCode.INPUT
+
+    def __init__(
+        self, problems: Sequence[Problem], *, code: str | None = None, advice: str | None = None
+    ) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)), code=code, advice=advice)
+
+
+class ManifestError(InputError):
+    """The manifest cannot be used."""
+
+
+class SettingsError(InputError):
+    """A setting (flag, variable, --config) cannot be used."""
+
+
+class JournalError(InputError):
+    """The journal cannot be read, does not belong to this run, or cannot be written."""
+
+
+class CallerError(BulkImportError):
+    """The caller's own credentials or clock do not work: one fatal error, not one per target."""
+
+    exit_code = ExitCode.NONE_WELL
+
+
+class ReportNotWritten(BulkImportError):
+    """The report is not where it was asked for; the message says where it is."""
+
+    exit_code = ExitCode.REPORT_ELSEWHERE
+
+
+class TargetError(BulkImportError):
+    """One target's failure.
+
+    `code`: AWS's error code, or one of ours; `operation`: the KMS or STS operation, None where none was called;
+    `retryable`: whether the same run may well succeed later without any change.
+    """
+
+    exit_code = ExitCode.PARTIAL
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        operation: str | None = None,
+        retryable: bool = False,
+        advice: str | None = None,
+    ) -> None:
+        super().__init__(message, code=code, advice=advice)
+        self.operation = operation
+        self.retryable = retryable
+
+
+class MaterialError(TargetError):
+    """The key material is missing, unreadable or of the wrong shape. Never quotes the material."""
+
+
+class ServiceError(TargetError):
+    """An error that KMS or STS answered, or the network in its place.
+
+    `outcome_unknown`: the request may have been carried out although no answer came (timeout, reset, 5xx).
+    `request_id`: AWS's, empty where there was no answer.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        operation: str,
+        retryable: bool = False,
+        advice: str | None = None,
+        outcome_unknown: bool = False,
+        request_id: str = "",
+    ) -> None:
+        super().__init__(message, code=code, operation=operation, retryable=retryable, advice=advice)
+        self.outcome_unknown = outcome_unknown
+        self.request_id = request_id
+
+
+class LaneError(TargetError):
+    """Ends a whole lane: nothing more is sent for its targets."""

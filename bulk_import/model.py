@@ -1,0 +1,270 @@
+"""The nouns that every stage shares. Frozen and slotted: a stage reads them, and makes new ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+
+class KeySpec(StrEnum):
+    """Key specs whose material can be imported (SM2 of the China Regions is not in this version)."""
+
+    SYMMETRIC_DEFAULT = "SYMMETRIC_DEFAULT"
+    HMAC_224 = "HMAC_224"
+    HMAC_256 = "HMAC_256"
+    HMAC_384 = "HMAC_384"
+    HMAC_512 = "HMAC_512"
+    RSA_2048 = "RSA_2048"
+    RSA_3072 = "RSA_3072"
+    RSA_4096 = "RSA_4096"
+    ECC_NIST_P256 = "ECC_NIST_P256"
+    ECC_NIST_P384 = "ECC_NIST_P384"
+    ECC_NIST_P521 = "ECC_NIST_P521"
+    ECC_SECG_P256K1 = "ECC_SECG_P256K1"
+    ECC_NIST_EDWARDS25519 = "ECC_NIST_EDWARDS25519"
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether KMS gives the key's material an ID (KeyMaterialId)."""
+        return self is KeySpec.SYMMETRIC_DEFAULT
+
+    @property
+    def hmac(self) -> bool:
+        return self.value.startswith("HMAC_")
+
+    @property
+    def asymmetric(self) -> bool:
+        return not (self.symmetric or self.hmac)
+
+
+class WrappingAlgorithm(StrEnum):
+    """https://docs.aws.amazon.com/kms/latest/APIReference/API_GetParametersForImport.html"""
+
+    RSAES_OAEP_SHA_1 = "RSAES_OAEP_SHA_1"
+    RSAES_OAEP_SHA_256 = "RSAES_OAEP_SHA_256"
+    RSA_AES_KEY_WRAP_SHA_1 = "RSA_AES_KEY_WRAP_SHA_1"
+    RSA_AES_KEY_WRAP_SHA_256 = "RSA_AES_KEY_WRAP_SHA_256"
+
+
+class WrappingKeySpec(StrEnum):
+    RSA_2048 = "RSA_2048"
+    RSA_3072 = "RSA_3072"
+    RSA_4096 = "RSA_4096"
+
+
+class Encoding(StrEnum):
+    """How the bytes of a source become key material."""
+
+    RAW = "raw"
+    BASE64 = "base64"
+    HEX = "hex"
+    PEM = "pem"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Lane:
+    """One account in one Region: what KMS's quotas are counted by."""
+
+    partition: str
+    account: str
+    region: str
+
+    def __str__(self) -> str:
+        return f"{self.account}/{self.region}"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountAccess:
+    """How an account is entered. `role_arn` None: with the caller's own credentials."""
+
+    account: str
+    role_arn: str | None
+    external_id: str | None = None
+    session_duration: int = 3600  # seconds; role chaining allows no more
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """A check value of the material; exactly one is set. Lower-case hex."""
+
+    kcv: str | None = None  # AES: the first 3 bytes of AES-ECB of a zero block
+    spki_sha256: str | None = None  # asymmetric: SHA-256 of the public key, DER SubjectPublicKeyInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Expiry:
+    """When the material shall expire: at an instant, some time after the run's start, or (both None) never."""
+
+    valid_to: datetime | None = None  # aware, whole seconds
+    valid_for: timedelta | None = None
+    renew_before: timedelta | None = None  # with valid_for only; None: a third of it
+
+    @property
+    def never(self) -> bool:
+        return self.valid_to is None and self.valid_for is None
+
+    def instant(self, run_started: datetime) -> datetime | None:
+        """The ValidTo to import with, in whole seconds of UTC (KMS keeps no fractions)."""
+        if self.valid_for is not None:
+            return (run_started + self.valid_for).astimezone(UTC).replace(microsecond=0)
+        return self.valid_to.astimezone(UTC) if self.valid_to else None
+
+
+NEVER = Expiry()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One KMS key that shall hold one key material. Holds a reference to the material, never its bytes."""
+
+    index: int  # position among the selected targets, in manifest order
+    id: str
+    lane: Lane
+    key_id: str
+    material: str  # URI of a source, placeholders already filled in
+    encoding: Encoding | None = None
+    key_spec: KeySpec | None = None
+    key_material_id: str | None = None
+    expect: Expect | None = None
+    wrapping_algorithm: WrappingAlgorithm | None = None
+    wrapping_key_spec: WrappingKeySpec = WrappingKeySpec.RSA_4096
+    expiry: Expiry = NEVER
+    line: int = 0  # of the manifest
+
+    def __str__(self) -> str:
+        return f"{self.id} in {self.lane}"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A manifest that was read, checked, expanded and selected from."""
+
+    uri: str
+    sha256: str  # of the bytes read
+    targets: tuple[Target, ...]  # the selected ones, in manifest order
+    accounts: dict[str, AccountAccess]  # of the selected targets
+    total: int  # targets of the whole manifest
+    partition: str
+    folder: str | None  # that relative material paths start from; None: stdin or S3 without --material-root
+
+
+class KeyState(StrEnum):
+    CREATING = "Creating"
+    ENABLED = "Enabled"
+    DISABLED = "Disabled"
+    PENDING_DELETION = "PendingDeletion"
+    PENDING_IMPORT = "PendingImport"
+    PENDING_REPLICA_DELETION = "PendingReplicaDeletion"
+    UNAVAILABLE = "Unavailable"
+    UPDATING = "Updating"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyView:
+    """What one DescribeKey answered: one host's view, which may be stale."""
+
+    arn: str
+    state: str  # a KeyState; text, so that a state unknown to this version is reported, not a crash
+    origin: str
+    manager: str  # CUSTOMER | AWS
+    key_spec: str
+    key_usage: str
+    expiration_model: str | None = None
+    valid_to: datetime | None = None
+    current_key_material_id: str | None = None
+    multi_region_type: str | None = None  # PRIMARY | REPLICA
+    mac_algorithms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImportParameters:
+    """What GetParametersForImport answered. Lives in memory only; `repr` hides the token."""
+
+    token: bytes = field(repr=False)
+    public_key: bytes  # DER SubjectPublicKeyInfo of the wrapping key
+    valid_to: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRotation:
+    """One entry of ListKeyRotations with ALL_KEY_MATERIAL."""
+
+    key_material_id: str
+    key_material_state: str  # CURRENT | NON_CURRENT | PENDING_ROTATION | …
+    import_state: str | None = None  # IMPORTED | PENDING_IMPORT
+    expiration_model: str | None = None
+    valid_to: datetime | None = None
+
+
+class Status(StrEnum):
+    """The final word on a target."""
+
+    IMPORTED = "imported"  # was PendingImport
+    REIMPORTED = "reimported"  # was in any other state
+    UNCHANGED = "unchanged"  # as wanted; no import call was made
+    FAILED = "failed"
+    NOT_ATTEMPTED = "not_attempted"
+
+    @property
+    def well(self) -> bool:
+        return self in (Status.IMPORTED, Status.REIMPORTED, Status.UNCHANGED)
+
+
+class Proof(StrEnum):
+    """How it was shown that KMS holds the very bytes of the source."""
+
+    HMAC = "hmac"
+    PUBLIC_KEY = "public_key"
+    MATERIAL_ID = "material_id"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was seen after an import, or of a key found as wanted."""
+
+    verified: bool
+    reads: int
+    consecutive: int
+    duration_seconds: float
+    proof: Proof
+    round_trip: bool | None  # None: not asked for
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A TargetError as the report shows it."""
+
+    code: str
+    operation: str | None
+    message: str
+    retryable: bool
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One target's entry in the report; field names are the report's."""
+
+    id: str
+    account: str
+    region: str
+    key_id: str
+    key_arn: str | None
+    status: Status
+    changed: bool | None  # None: could not be found out
+    key_spec: str | None
+    key_state: str | None
+    expiration_model: str | None
+    valid_to: datetime | None
+    key_material_id: str | None
+    wrapping_algorithm: str | None
+    wrapping_key_spec: str | None
+    verification: Verification | None
+    attempts: int  # ImportKeyMaterial requests sent
+    request_ids: tuple[tuple[str, str], ...]  # (operation, request ID)
+    started_at: datetime | None
+    finished_at: datetime | None
+    error: Failure | None

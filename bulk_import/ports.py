@@ -1,0 +1,68 @@
+"""What a stage asks of the world, as Protocols. commands/ hands the implementations in."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Protocol
+
+from bulk_import.model import ImportParameters, KeyRotation, KeyView, Lane
+
+
+class Trace(Protocol):
+    """What a call leaves behind in its target's entry: one (operation, request ID) an attempt that was answered."""
+
+    def note(self, operation: str, request_id: str) -> None: ...
+
+
+class KeyService(Protocol):
+    """KMS as one lane sees it. Every call takes its permit first; reads are retried inside, imports are not.
+
+    Every method raises ServiceError, or LaneError where an answer carries another account's or Region's ARN.
+    API: https://docs.aws.amazon.com/kms/latest/APIReference/
+    """
+
+    lane: Lane
+
+    async def describe_key(self, key_id: str, trace: Trace, *, fresh_connection: bool = False) -> KeyView:
+        """`key_id` may be an alias. `fresh_connection`: not over the connection of the last import."""
+        ...
+
+    async def list_key_rotations(self, key_id: str, trace: Trace) -> list[KeyRotation]: ...
+
+    async def get_parameters_for_import(
+        self, key_id: str, trace: Trace, *, wrapping_algorithm: str, wrapping_key_spec: str
+    ) -> ImportParameters: ...
+
+    async def import_key_material(
+        self, key_id: str, trace: Trace, *, token: bytes, sealed: bytes, valid_to: datetime | None
+    ) -> str | None:
+        """One attempt, never repeated inside. Returns KeyMaterialId (symmetric keys), else None."""
+        ...
+
+    async def generate_mac(
+        self, key_id: str, trace: Trace, *, message: bytes, mac_algorithm: str
+    ) -> bytes: ...
+
+    async def get_public_key(self, key_id: str, trace: Trace) -> bytes:
+        """DER SubjectPublicKeyInfo."""
+        ...
+
+    async def encrypt(
+        self, key_id: str, trace: Trace, *, plaintext: bytes, context: dict[str, str], algorithm: str
+    ) -> bytes: ...
+
+    async def decrypt(
+        self, key_id: str, trace: Trace, *, ciphertext: bytes, context: dict[str, str], algorithm: str
+    ) -> bytes: ...
+
+
+class Sink(Protocol):
+    """The journal: every stage writes to it, the report is a fold of it. No secret ever goes in."""
+
+    def write(self, event: str, /, **fields: Any) -> None:
+        """Appends one event, in order, buffered. Values: what orjson serialises."""
+        ...
+
+    async def sync(self) -> None:
+        """Returns when all that was written is on disk. Raises JournalError where it cannot be."""
+        ...
