@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test lint types check lock clean
+.PHONY: help setup demo test bench bench-full lint types check lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -26,11 +26,24 @@ $(VENV)/.ministack: requirements-ministack.txt
 	$(VENV)/ministack/bin/pip install --quiet --require-hashes --requirement requirements-ministack.txt
 	@touch $@
 
+# The AWS CLI, which the benchmark compares with, pins another botocore too.
+$(VENV)/.awscli: requirements-bench.txt
+	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV)/awscli
+	$(VENV)/awscli/bin/pip install --quiet --require-hashes --requirement requirements-bench.txt
+	@touch $@
+
 demo: $(VENV)/.ready ## the main job on an embedded local AWS, twice: imported, then unchanged
 	$(BIN)/python -m tests.demo
 
 test: setup ## all tests
 	$(BIN)/python -m pytest
+
+bench: $(VENV)/.ready $(VENV)/.awscli ## speed against the quota's floor, CPU, memory; within ten minutes
+	$(BIN)/python -m tests.bench.run
+
+bench-full: $(VENV)/.ready $(VENV)/.awscli ## the same with 100,000 targets and more of everything
+	$(BIN)/python -m tests.bench.run --full
 
 lint: $(VENV)/.ready ## ruff
 	$(BIN)/ruff check .
@@ -43,7 +56,8 @@ check: lint types test ## what CI runs
 
 lock: ## new lock files (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --extra dev --extra sandbox pyproject.toml --output-file requirements.txt
+	printf 'awscli<2\n' | uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 - --output-file requirements-bench.txt
 	printf 'ministack==1.5.33\ncryptography>=46\n' | uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 - --output-file requirements-ministack.txt
 
 clean: ## removes what make made
-	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .bench .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
