@@ -23,8 +23,11 @@ class KeyService(Protocol):
 
     lane: Lane
 
-    async def describe_key(self, key_id: str, trace: Trace, *, fresh_connection: bool = False) -> KeyView:
-        """`key_id` may be an alias. `fresh_connection`: not over the connection of the last import."""
+    async def describe_key(self, key_id: str, trace: Trace, *, patient: bool = True) -> KeyView:
+        """`key_id` may be an alias. Never over a connection that carried an import.
+
+        `patient`: ask again for a while where the key is not found (KMS is eventually consistent).
+        """
         ...
 
     async def list_key_rotations(self, key_id: str, trace: Trace) -> list[KeyRotation]: ...

@@ -1,0 +1,151 @@
+"""One botocore session, and for each Region one pair of KMS clients that all accounts share.
+
+A pair, because a read must not go over the connection that carried the import: reads have a client, and so a
+connection pool, of their own. A client costs 2 ms and 0.2 MB; a client per account and Region would cost each
+call four times as much (measured: 2.6 ms against 0.65 ms a call).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import aioboto3
+from aiobotocore.config import AioConfig
+from aiobotocore.credentials import create_credential_resolver
+from aiobotocore.session import AioSession
+from botocore.exceptions import BotoCoreError, ProfileNotFound
+
+from bulk_import import __version__
+from bulk_import.aws.credentials import CurrentCredentialsProvider
+from bulk_import.errors import CallerError, Problem, SettingsError
+from bulk_import.settings import Settings
+
+# Which hosts are AWS itself; anything else makes the report say so.
+AWS_SUFFIXES = (".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".api.aws", ".api.amazonwebservices.com.cn")
+
+
+@dataclass(frozen=True, slots=True)
+class RegionClients:
+    """KMS in one Region. `writes` carries GetParametersForImport and ImportKeyMaterial, `reads` all else."""
+
+    reads: Any
+    writes: Any
+
+
+class Clients:
+    """Makes and closes every AWS client of a run. An asynchronous context manager."""
+
+    def __init__(self, settings: Settings, run_id: str) -> None:
+        self._settings = settings
+        self._run_id = run_id
+        self._stack = AsyncExitStack()
+        self._regions: dict[str, RegionClients] = {}
+        self._lock = asyncio.Lock()
+        self.endpoints: dict[str, str] = {}
+        try:
+            self._core = AioSession(profile=settings.profile)
+            self._core.get_scoped_config()
+        except ProfileNotFound:
+            raise SettingsError(
+                [Problem("settings", 0, "--profile", f"the profile {settings.profile!r} is not configured.")]
+            ) from None
+        except BotoCoreError as error:
+            raise SettingsError([Problem("AWS configuration", 0, "", f"cannot be read: {error}")]) from None
+        self._session = aioboto3.Session(botocore_session=self._core)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
+
+    async def caller_credentials(self) -> Any:
+        """The caller's own, by botocore's chain. Every client made afterwards signs as the current lane."""
+        try:
+            credentials = await create_credential_resolver(self._core).load_credentials()
+        except BotoCoreError as error:
+            raise CallerError(
+                f"The caller's credentials cannot be loaded: {error}", code="CallerCredentialsMissing"
+            ) from None
+        if credentials is None:
+            raise CallerError("No AWS credentials were found.", code="CallerCredentialsMissing")
+        self._core.register_component("credential_provider", CurrentCredentialsProvider())
+        return credentials
+
+    def sts_region(self, partition: str) -> str:
+        """--sts-region, else the environment's or profile's, else the partition's first Region."""
+        configured = self._settings.sts_region or self._core.get_config_variable("region")
+        if configured:
+            return str(configured)
+        return {"aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1", "aws-eusc": "eusc-de-east-1"}.get(
+            partition, "us-east-1"
+        )
+
+    async def sts(self, region: str) -> Any:
+        return await self._client("sts", region)
+
+    async def kms(self, region: str) -> RegionClients:
+        async with self._lock:
+            pair = self._regions.get(region)
+            if pair is None:
+                pair = RegionClients(await self._client("kms", region), await self._client("kms", region))
+                self._regions[region] = pair
+            return pair
+
+    async def _client(self, service: str, region: str) -> Any:
+        settings = self._settings
+        url = settings.endpoint_url
+        config = AioConfig(
+            connect_timeout=settings.connect_timeout,
+            read_timeout=settings.read_timeout,
+            # As many connections as calls may be in flight: no call waits between its permit and the wire.
+            max_pool_connections=settings.max_in_flight,
+            # botocore's own retries would send calls that the limiter does not see.
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            user_agent_extra=f"bulk-import/{__version__} run/{self._run_id}",
+            parameter_validation=False,  # what it checks is checked here before, and it costs CPU on every call
+        )
+        try:
+            client = await self._stack.enter_async_context(
+                self._session.client(
+                    service,
+                    region_name=region,
+                    endpoint_url=url.replace("{region}", region) if url else None,
+                    config=config,
+                )
+            )
+        except (BotoCoreError, ValueError) as error:
+            raise SettingsError([Problem("settings", 0, f"endpoint of {service}", f"{error}")]) from None
+        endpoint = str(client.meta.endpoint_url)
+        refuse_plain_http(endpoint)
+        self.endpoints.setdefault(service, endpoint)
+        return client
+
+
+def refuse_plain_http(endpoint: str) -> None:
+    """Key material never leaves the machine without TLS. Raises SettingsError."""
+    url = urlsplit(endpoint)
+    if url.scheme == "https" or (url.scheme == "http" and _is_loopback(url.hostname or "")):
+        return
+    raise SettingsError(
+        [Problem("settings", 0, "--endpoint-url", f"{endpoint}: only https:// is allowed off loopback.",
+                 "Use https://, or unset AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_KMS/_STS.")]
+    )  # fmt: skip
+
+
+def is_aws(endpoint: str) -> bool:
+    return (urlsplit(endpoint).hostname or "").endswith(AWS_SUFFIXES)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,95 @@
+"""One assumed role per account, refreshed before it expires, chosen per call by the lane that calls.
+
+https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from aiobotocore.credentials import AioCredentials, AioRefreshableCredentials
+
+from bulk_import.errors import LaneError
+
+# Whose credentials sign the call being made. It has no default: a call outside a lane raises LookupError instead
+# of going, silently, to the caller's own account.
+_current: ContextVar[AioCredentials] = ContextVar("credentials of the current call")
+
+
+@contextmanager
+def signing_as(credentials: AioCredentials) -> Iterator[None]:
+    """Calls made inside are signed with these credentials."""
+    token = _current.set(credentials)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+class CurrentCredentials(AioCredentials):  # type: ignore[misc]  # aiobotocore has no types
+    """What every client holds: it signs with the credentials of the lane that calls."""
+
+    def __init__(self) -> None:
+        super().__init__("chosen-per-call", "chosen-per-call", method="bulk-import-lane")
+
+    async def get_frozen_credentials(self) -> Any:
+        return await _current.get().get_frozen_credentials()
+
+    async def get_account_id(self) -> None:
+        """None: endpoints are not made from account IDs, since a client serves many accounts."""
+
+
+class CurrentCredentialsProvider:
+    """The botocore component that hands CurrentCredentials to every client of the session."""
+
+    def __init__(self) -> None:
+        self._credentials = CurrentCredentials()
+
+    async def load_credentials(self) -> CurrentCredentials:
+        return self._credentials
+
+
+class AccountCredentials:
+    """An account's credentials: one AssumeRole when first asked for, whatever number of lanes asks at once.
+
+    `assume` answers botocore's metadata (access_key, secret_key, token, expiry_time) or raises. A refusal is
+    remembered, so that an account whose role is denied costs one call, and every target of it the same error.
+    """
+
+    def __init__(self, assume: Callable[[], Awaitable[dict[str, str]]], session_duration: int) -> None:
+        self._assume = assume
+        self._duration = session_duration
+        self._credentials: AioRefreshableCredentials | None = None
+        self._refusal: LaneError | None = None
+        self._lock = asyncio.Lock()
+
+    async def get(self) -> AioCredentials:
+        """Raises LaneError where the role cannot be assumed."""
+        async with self._lock:
+            if self._refusal is not None:
+                raise self._refusal
+            if self._credentials is None:
+                try:
+                    metadata = await self._assume()
+                except LaneError as error:
+                    self._refusal = error
+                    raise
+                # botocore's windows (15 and 10 minutes) would refresh a 900 s session at nearly every signature.
+                self._credentials = AioRefreshableCredentials.create_from_metadata(
+                    metadata=metadata,
+                    refresh_using=self._assume,
+                    method="assume-role",
+                    advisory_timeout=self._duration // 4,
+                    mandatory_timeout=self._duration // 6,
+                )
+            return self._credentials
+
+    async def renew(self, used: AioCredentials) -> None:
+        """Forgets credentials that AWS called expired or unknown, unless another call has done so already."""
+        async with self._lock:
+            if self._credentials is used:
+                self._credentials = None

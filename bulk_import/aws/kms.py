@@ -1,0 +1,200 @@
+"""The KMS port: every call takes its permit, is counted, and its errors become ours.
+
+API: https://docs.aws.amazon.com/kms/latest/APIReference/Welcome.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from bulk_import.aws.clients import RegionClients
+from bulk_import.aws.credentials import signing_as
+from bulk_import.aws.limiter import LaneLimiter
+from bulk_import.aws.retry import Retry
+from bulk_import.aws.translate import STALE_CREDENTIALS, THROTTLING, translate
+from bulk_import.errors import BulkImportError, LaneError, ServiceError
+from bulk_import.model import ImportParameters, KeyRotation, KeyView, Lane
+from bulk_import.ports import Trace
+
+# Operation → (the client's method, whether the connection is one for writes).
+_METHODS: dict[str, tuple[str, bool]] = {
+    "DescribeKey": ("describe_key", False),
+    "ListKeyRotations": ("list_key_rotations", False),
+    "GetParametersForImport": ("get_parameters_for_import", True),
+    "ImportKeyMaterial": ("import_key_material", True),
+    "GenerateMac": ("generate_mac", False),
+    "GetPublicKey": ("get_public_key", False),
+    "Encrypt": ("encrypt", False),
+    "Decrypt": ("decrypt", False),
+}
+
+
+class LaneKms:
+    """KMS as one lane sees it; implements ports.KeyService."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        *,
+        clients: RegionClients,
+        credentials: Any,
+        limiter: LaneLimiter,
+        gate: asyncio.Semaphore,
+        retry: Retry,
+    ) -> None:
+        self.lane = lane
+        self.limiter = limiter
+        self._clients = clients
+        self._credentials = credentials  # AccountCredentials or OwnCredentials
+        self._gate = gate
+        self._retry = retry
+
+    async def describe_key(self, key_id: str, trace: Trace, *, patient: bool = True) -> KeyView:
+        answer = await self._read("DescribeKey", trace, {"KeyId": key_id}, patient=patient)
+        found = answer["KeyMetadata"]
+        self._check_arn("DescribeKey", found["Arn"])
+        return KeyView(
+            arn=found["Arn"],
+            state=found.get("KeyState", ""),
+            origin=found.get("Origin", ""),
+            manager=found.get("KeyManager", ""),
+            key_spec=found.get("KeySpec", ""),
+            key_usage=found.get("KeyUsage", ""),
+            expiration_model=found.get("ExpirationModel"),
+            valid_to=found.get("ValidTo"),
+            current_key_material_id=found.get("CurrentKeyMaterialId"),
+            multi_region_type=found.get("MultiRegionConfiguration", {}).get("MultiRegionKeyType"),
+            mac_algorithms=tuple(found.get("MacAlgorithms", ())),
+        )
+
+    async def list_key_rotations(self, key_id: str, trace: Trace) -> list[KeyRotation]:
+        rotations: list[KeyRotation] = []
+        request: dict[str, Any] = {"KeyId": key_id, "IncludeKeyMaterial": "ALL_KEY_MATERIAL", "Limit": 1000}
+        while True:
+            answer = await self._read("ListKeyRotations", trace, request)
+            rotations += [
+                KeyRotation(
+                    key_material_id=entry.get("KeyMaterialId", ""),
+                    key_material_state=entry.get("KeyMaterialState", ""),
+                    import_state=entry.get("ImportState"),
+                    expiration_model=entry.get("ExpirationModel"),
+                    valid_to=entry.get("ValidTo"),
+                )
+                for entry in answer.get("Rotations", ())
+            ]
+            if not answer.get("Truncated"):
+                return rotations
+            request["Marker"] = answer["NextMarker"]
+
+    async def get_parameters_for_import(
+        self, key_id: str, trace: Trace, *, wrapping_algorithm: str, wrapping_key_spec: str
+    ) -> ImportParameters:
+        request = {"KeyId": key_id, "WrappingAlgorithm": wrapping_algorithm, "WrappingKeySpec": wrapping_key_spec}
+        answer = await self._read("GetParametersForImport", trace, request)
+        self._check_arn("GetParametersForImport", answer.get("KeyId"))
+        return ImportParameters(answer["ImportToken"], answer["PublicKey"], answer["ParametersValidTo"])
+
+    async def import_key_material(
+        self, key_id: str, trace: Trace, *, token: bytes, sealed: bytes, valid_to: datetime | None
+    ) -> str | None:
+        """ExpirationModel is always sent: its default would be KEY_MATERIAL_EXPIRES."""
+        request: dict[str, Any] = {"KeyId": key_id, "ImportToken": token, "EncryptedKeyMaterial": sealed}
+        if valid_to is None:
+            request["ExpirationModel"] = "KEY_MATERIAL_DOES_NOT_EXPIRE"
+        else:
+            request |= {"ExpirationModel": "KEY_MATERIAL_EXPIRES", "ValidTo": valid_to}
+        answer = await self._call("ImportKeyMaterial", trace, request)
+        self._check_arn("ImportKeyMaterial", answer.get("KeyId"))
+        found = answer.get("KeyMaterialId")
+        return str(found) if found else None
+
+    async def generate_mac(self, key_id: str, trace: Trace, *, message: bytes, mac_algorithm: str) -> bytes:
+        request = {"KeyId": key_id, "Message": message, "MacAlgorithm": mac_algorithm}
+        answer = await self._read("GenerateMac", trace, request)
+        self._check_arn("GenerateMac", answer.get("KeyId"))
+        return bytes(answer["Mac"])
+
+    async def get_public_key(self, key_id: str, trace: Trace) -> bytes:
+        answer = await self._read("GetPublicKey", trace, {"KeyId": key_id})
+        self._check_arn("GetPublicKey", answer.get("KeyId"))
+        return bytes(answer["PublicKey"])
+
+    async def encrypt(
+        self, key_id: str, trace: Trace, *, plaintext: bytes, context: dict[str, str], algorithm: str
+    ) -> bytes:
+        request = {
+            "KeyId": key_id, "Plaintext": plaintext, "EncryptionContext": context, "EncryptionAlgorithm": algorithm,
+        }  # fmt: skip
+        answer = await self._read("Encrypt", trace, request)
+        self._check_arn("Encrypt", answer.get("KeyId"))
+        return bytes(answer["CiphertextBlob"])
+
+    async def decrypt(
+        self, key_id: str, trace: Trace, *, ciphertext: bytes, context: dict[str, str], algorithm: str
+    ) -> bytes:
+        request = {
+            "KeyId": key_id, "CiphertextBlob": ciphertext, "EncryptionContext": context,
+            "EncryptionAlgorithm": algorithm,
+        }  # fmt: skip
+        answer = await self._read("Decrypt", trace, request)
+        self._check_arn("Decrypt", answer.get("KeyId"))
+        return bytes(answer["Plaintext"])
+
+    async def _read(
+        self, operation: str, trace: Trace, request: Mapping[str, Any], *, patient: bool = True
+    ) -> dict[str, Any]:
+        """A call that may be repeated without harm."""
+        return await self._retry(lambda: self._call(operation, trace, request), patient=patient)
+
+    async def _call(self, operation: str, trace: Trace, request: Mapping[str, Any]) -> dict[str, Any]:
+        """One attempt; a second one at once where only the session's credentials were stale."""
+        credentials = await self._credentials.get()
+        try:
+            return await self._send(operation, trace, request, credentials)
+        except ServiceError as error:
+            if error.code not in STALE_CREDENTIALS:
+                raise
+        await self._credentials.renew(credentials)
+        return await self._send(operation, trace, request, await self._credentials.get())
+
+    async def _send(self, operation: str, trace: Trace, request: Mapping[str, Any], credentials: Any) -> dict[str, Any]:
+        name, is_write = _METHODS[operation]
+        client = self._clients.writes if is_write else self._clients.reads
+        method: Callable[..., Awaitable[dict[str, Any]]] = getattr(client, name)
+        throttler = self.limiter.throttler(operation)
+        await throttler.acquire()
+        self.limiter.calls[operation] += 1
+        try:
+            with signing_as(credentials):
+                answer = await method(**request)
+        except BulkImportError:
+            raise  # ours already: a credentials refresh inside the signature failed
+        except Exception as error:  # noqa: BLE001 - every vendor's exception is translated, here and nowhere else
+            ours = translate(error, operation)
+            if ours.code in THROTTLING:
+                self.limiter.throttles[operation] += 1
+                throttler.throttled()
+            if ours.request_id:
+                trace.note(operation, ours.request_id)
+            raise ours from None
+        finally:
+            self._gate.release()
+        throttler.succeeded()
+        trace.note(operation, answer["ResponseMetadata"].get("RequestId", ""))
+        return answer
+
+    def _check_arn(self, operation: str, arn: str | None) -> None:
+        """Raises LaneError where the answer came from elsewhere. An answer without an ARN says nothing."""
+        parts = (arn or "").split(":", 5)
+        if len(parts) != 6:
+            return
+        _, partition, _, region, account, _ = parts
+        if (partition, account, region) != (self.lane.partition, self.lane.account, self.lane.region):
+            raise LaneError(
+                f"{operation} answered {arn}, which is not in {self.lane.partition}, {self.lane}.",
+                code="WrongAccount",
+                operation=operation,
+            )

@@ -1,0 +1,151 @@
+"""Quotas: how often each lane may call each operation, and the throttler that keeps to it.
+
+Quotas are KMS's defaults per account and Region:
+https://docs.aws.amazon.com/kms/latest/developerguide/requests-per-second.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+
+from asyncio_throttle.throttler import Throttler
+
+from bulk_import.errors import Problem, SettingsError
+
+# Requests a second by quota. Operations that share a quota share its name (see QUOTA_OF).
+DEFAULT_QUOTAS: dict[str, float] = {
+    "GetParametersForImport": 1,  # the scarce one: it sets the pace of every lane
+    "ImportKeyMaterial": 15,
+    "DescribeKey": 2000,
+    "GetPublicKey": 2000,
+    "ListKeyRotations": 100,
+    "CryptographicOperationsSymmetric": 10_000,  # 10,000 to 100,000 by Region; shared by symmetric and HMAC keys
+    "AssumeRole": 600,  # of the calling account; all STS operations share it
+}
+QUOTA_OF: dict[str, str] = {
+    "Encrypt": "CryptographicOperationsSymmetric",
+    "Decrypt": "CryptographicOperationsSymmetric",
+    "GenerateMac": "CryptographicOperationsSymmetric",
+    "VerifyMac": "CryptographicOperationsSymmetric",
+    "GetCallerIdentity": "AssumeRole",
+}
+
+SLOWEST = 1 / 16  # a throttled lane never goes below this share of its quota
+DECREASE = 0.7  # on a throttled call: others use the quota too
+INCREASE = 0.05  # of the quota, on each call that was not throttled
+
+Clock = Callable[[], float]
+Sleep = Callable[[float], Awaitable[None]]
+
+
+class PacedThrottler(Throttler):
+    """At most `rate_limit` permits in any window of `period` seconds, first come first served.
+
+    Only `acquire` differs from asyncio-throttle's: its own polls every 10 ms per waiter, forgets the order of
+    arrival, takes the ceiling of a fractional limit and reads the wall's clock. Here one waiter at a time sleeps,
+    once, until the oldest permit leaves the window; the others queue behind it on a lock. A rate r is kept
+    exactly, as n = max(1, floor(r)) permits in n/r seconds. Adapting means changing `period`.
+    """
+
+    def __init__(self, rate: float, *, margin: float, clock: Clock, sleep: Sleep, gate: asyncio.Semaphore) -> None:
+        permits = max(1, math.floor(rate))
+        super().__init__(rate_limit=permits, period=permits / rate * (1 + margin))
+        self.rate = rate
+        self._least_period = self.period
+        self._clock = clock
+        self._sleep = sleep
+        self._gate = gate
+        self._turn = asyncio.Lock()
+
+    async def acquire(self) -> None:
+        """Waits for a permit and then for a place among the calls in flight; the caller releases that place.
+
+        The permit counts from when the place was had, so that no call waits between its permit and the wire;
+        and no place is held while waiting for the permit. Cancelled at any point it takes neither.
+        """
+        async with self._turn:
+            log = self._task_logs
+            while len(log) >= self.rate_limit:
+                wait = log[0] + self.period - self._clock()
+                if wait > 0:
+                    await self._sleep(wait)
+                else:
+                    log.popleft()
+            await self._gate.acquire()
+            log.append(self._clock())
+
+    @property
+    def effective_rate(self) -> float:
+        """Requests a second now, margin included."""
+        return float(self.rate_limit / self.period)
+
+    def throttled(self) -> None:
+        """KMS refused a call for its rate: slow down multiplicatively."""
+        self.period = min(self.period / DECREASE, self._least_period / SLOWEST)
+
+    def succeeded(self) -> None:
+        """A call was not throttled: come back additively."""
+        if self.period > self._least_period:
+            share = min(1.0, self._least_period / self.period + INCREASE)
+            self.period = self._least_period / share
+
+
+class LaneLimiter:
+    """The throttlers of one lane, made when first needed, and what was counted at them."""
+
+    def __init__(
+        self,
+        quotas: Mapping[str, float],
+        *,
+        margin: float,
+        gate: asyncio.Semaphore,
+        clock: Clock | None = None,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._quotas = quotas
+        self._margin = margin
+        self._gate = gate
+        self._clock = clock or asyncio.get_running_loop().time
+        self._sleep = sleep
+        self._throttlers: dict[str, PacedThrottler] = {}
+        self.calls: Counter[str] = Counter()
+        self.throttles: Counter[str] = Counter()
+
+    def throttler(self, operation: str) -> PacedThrottler:
+        """The throttler of the operation's quota."""
+        quota = quota_of(operation)
+        throttler = self._throttlers.get(quota)
+        if throttler is None:
+            throttler = self._throttlers[quota] = PacedThrottler(
+                self._quotas[quota], margin=self._margin, clock=self._clock, sleep=self._sleep, gate=self._gate
+            )
+        return throttler
+
+    def quotas_used(self) -> dict[str, float]:
+        """Quota of every operation that was called."""
+        return {operation: self._quotas[quota_of(operation)] for operation in sorted(self.calls)}
+
+    def effective_rates(self) -> dict[str, float]:
+        """Where throttling made an operation slower than its quota: the rate at the end."""
+        return {
+            quota: round(throttler.effective_rate, 3)
+            for quota, throttler in sorted(self._throttlers.items())
+            if throttler.effective_rate < throttler.rate / (1 + self._margin) * 0.999
+        }
+
+
+def quota_of(operation: str) -> str:
+    """The name of the quota that counts this operation."""
+    return QUOTA_OF.get(operation, operation)
+
+
+def merge_quotas(changes: Mapping[str, float]) -> dict[str, float]:
+    """The defaults with --quota's changes. Raises SettingsError for an operation that no lane calls."""
+    unknown = [name for name in changes if quota_of(name) not in DEFAULT_QUOTAS]
+    if unknown:
+        names = ", ".join(sorted({*DEFAULT_QUOTAS, *QUOTA_OF}))
+        raise SettingsError([Problem("settings", 0, "--quota", f"{unknown[0]} is none of: {names}.")])
+    return DEFAULT_QUOTAS | {quota_of(name): rate for name, rate in changes.items()}

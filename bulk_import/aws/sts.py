@@ -1,0 +1,136 @@
+"""Who the caller is, and the roles it assumes: one AssumeRole per account.
+
+https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from bulk_import.aws.credentials import AccountCredentials, signing_as
+from bulk_import.aws.limiter import LaneLimiter
+from bulk_import.aws.retry import Retry
+from bulk_import.aws.translate import translate
+from bulk_import.errors import CallerError, LaneError, ServiceError
+from bulk_import.model import AccountAccess
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who started the run. `server`: the Server header of the answer, by which a sandbox is told."""
+
+    account: str
+    arn: str
+    server: str = ""
+
+
+class Sts:
+    """STS for a whole run: its quota is the calling account's, whatever account a role stands in."""
+
+    def __init__(
+        self, client: Any, credentials: Any, *, limiter: LaneLimiter, gate: asyncio.Semaphore, run_id: str,
+        retry: Retry,
+    ) -> None:  # fmt: skip
+        self._client = client
+        self._credentials = credentials
+        self._limiter = limiter
+        self._gate = gate
+        self._session_name = f"bulk-import-{run_id}"  # CloudTrail shows it: it joins the trail to the report
+        self._retry = retry
+
+    async def caller(self) -> Caller:
+        """Raises CallerError: without working credentials nothing can be done for any target."""
+        try:
+            answer = await self._retry(lambda: self._call("GetCallerIdentity", {}))
+        except ServiceError as error:
+            raise CallerError(
+                f"The caller's credentials do not work (GetCallerIdentity: {error.code}: {error.message})",
+                code=error.code,
+                advice=error.advice,
+            ) from None
+        headers = answer["ResponseMetadata"].get("HTTPHeaders", {})
+        return Caller(str(answer["Account"]), str(answer["Arn"]), str(headers.get("server", "")))
+
+    def account(self, access: AccountAccess, caller: Caller) -> AccountCredentials | OwnCredentials:
+        """The credentials of one account, not yet asked for."""
+        if access.role_arn is None:
+            return OwnCredentials(self._credentials, access.account, caller)
+        return AccountCredentials(self._assume(access), access.session_duration)
+
+    def _assume(self, access: AccountAccess) -> Callable[[], Awaitable[dict[str, str]]]:
+        request: dict[str, Any] = {
+            "RoleArn": access.role_arn,
+            "RoleSessionName": self._session_name,
+            "DurationSeconds": access.session_duration,
+        }
+        if access.external_id is not None:
+            request["ExternalId"] = access.external_id
+
+        async def assume() -> dict[str, str]:
+            try:
+                answer = await self._retry(lambda: self._call("AssumeRole", request))
+            except ServiceError as error:
+                raise LaneError(
+                    f"The role {access.role_arn} cannot be assumed: {error.message}",
+                    code=error.code,
+                    operation="AssumeRole",
+                    retryable=error.retryable,
+                    advice=error.advice,
+                ) from None
+            assumed = str(answer["AssumedRoleUser"]["Arn"]).split(":")
+            if assumed[4] != access.account:
+                raise LaneError(
+                    f"The role {access.role_arn} led into account {assumed[4]}, not {access.account}.",
+                    code="WrongAccount",
+                    operation="AssumeRole",
+                )
+            found = answer["Credentials"]
+            return {
+                "access_key": found["AccessKeyId"],
+                "secret_key": found["SecretAccessKey"],
+                "token": found["SessionToken"],
+                "expiry_time": found["Expiration"].isoformat(),
+            }
+
+        return assume
+
+    async def _call(self, operation: str, request: dict[str, Any]) -> Any:
+        await self._limiter.throttler(operation).acquire()
+        self._limiter.calls[operation] += 1
+        try:
+            with signing_as(self._credentials):
+                method = {"AssumeRole": "assume_role", "GetCallerIdentity": "get_caller_identity"}[operation]
+                return await getattr(self._client, method)(**request)
+        except (ClientError, BotoCoreError) as error:
+            raise translate(error, operation) from None
+        finally:
+            self._gate.release()
+
+
+class OwnCredentials:
+    """`role: null`: the caller's own credentials, which serve the caller's own account only."""
+
+    def __init__(self, credentials: Any, account: str, caller: Caller) -> None:
+        self._credentials = credentials
+        self._account = account
+        self._caller = caller
+
+    async def get(self) -> Any:
+        """Raises LaneError where the account is not the caller's."""
+        if self._account != self._caller.account:
+            raise LaneError(
+                f"Account {self._account} has role: null, but the caller's credentials are of account "
+                f"{self._caller.account}.",
+                code="WrongAccount",
+                operation="GetCallerIdentity",
+                advice="State a role for the account, or start the run with that account's credentials.",
+            )
+        return self._credentials
+
+    async def renew(self, used: Any) -> None:
+        """Nothing to do: the caller's credentials refresh themselves, or not at all."""

@@ -1,0 +1,78 @@
+"""Vendor errors become ours here, and only here: most specific first.
+
+Common errors: https://docs.aws.amazon.com/kms/latest/APIReference/CommonErrors.html
+"""
+
+from __future__ import annotations
+
+from aiohttp import ClientConnectorError, ClientProxyConnectionError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    HTTPClientError,
+    NoCredentialsError,
+    ProxyConnectionError,
+    ReadTimeoutError,
+    SSLError,
+)
+from botocore.parsers import ResponseParserError
+
+from bulk_import.errors import ServiceError
+
+THROTTLING = frozenset(
+    {"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded", "RequestThrottled"}
+)
+# Answers that become right by themselves a moment after a change: KMS is eventually consistent.
+# https://docs.aws.amazon.com/kms/latest/developerguide/accessing-kms.html#programming-eventual-consistency
+NOT_YET_CONSISTENT = frozenset({"NotFoundException", "KMSInvalidStateException"})
+# The session's credentials are too old or were revoked: assume the role anew.
+STALE_CREDENTIALS = frozenset(
+    {"ExpiredTokenException", "ExpiredToken", "UnrecognizedClientException", "InvalidClientTokenId"}
+)
+_SKEWED = ("Signature expired", "Signature not yet current", "RequestTimeTooSkewed", "RequestExpired")
+
+
+def translate(error: Exception, operation: str) -> ServiceError:
+    """A botocore exception as a ServiceError. It quotes the answer's message, never the request."""
+    if isinstance(error, ClientError):
+        return _answered(error, operation)
+    if isinstance(error, NoCredentialsError):
+        return ServiceError("There are no credentials.", code="CallerCredentialsMissing", operation=operation)
+    if isinstance(error, ReadTimeoutError):
+        return _lost("No answer came in time.", operation, sent=True)
+    if isinstance(error, ConnectTimeoutError | ProxyConnectionError | SSLError):
+        return _lost(f"No connection ({type(error).__name__}).", operation, sent=False)
+    if isinstance(error, ResponseParserError):
+        return _lost("The answer could not be read.", operation, sent=True)
+    if isinstance(error, HTTPClientError):
+        cause = error.kwargs.get("error")
+        # Only a connection that was never made proves that nothing was sent.
+        never_sent = isinstance(cause, ClientConnectorError | ClientProxyConnectionError)
+        reason = type(cause).__name__ if cause is not None else type(error).__name__
+        return _lost(f"The connection failed ({reason}).", operation, sent=not never_sent)
+    if isinstance(error, BotoCoreError):
+        return ServiceError(f"{type(error).__name__}: {error}", code="ClientFailure", operation=operation)
+    # aiohttp's and parsers' own exceptions that aiobotocore lets through: the request may have been carried out.
+    return _lost(f"The answer could not be read ({type(error).__name__}).", operation, sent=True)
+
+
+def _answered(error: ClientError, operation: str) -> ServiceError:
+    answer = error.response.get("Error", {})
+    meta = error.response.get("ResponseMetadata", {})
+    status = int(meta.get("HTTPStatusCode", 0))
+    code = str(answer.get("Code") or f"HTTP{status}")
+    message = str(answer.get("Message") or "").strip() or "(no message)"
+    if any(mark in message or mark in code for mark in _SKEWED):
+        code = "ClockSkew"
+    return ServiceError(
+        message,
+        code=code,
+        operation=operation,
+        retryable=code in THROTTLING or code in STALE_CREDENTIALS or status >= 500,
+        request_id=str(meta.get("RequestId", "")),
+    )
+
+
+def _lost(message: str, operation: str, *, sent: bool) -> ServiceError:
+    return ServiceError(message, code="ConnectionFailed", operation=operation, retryable=True, outcome_unknown=sent)
