@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from bulk_import.model import ImportParameters, KeyRotation, KeyView, Lane
 
 
-class Trace(Protocol):
-    """What a call leaves behind in its target's entry: one (operation, request ID) an attempt that was answered."""
+T = TypeVar("T")
 
-    def note(self, operation: str, request_id: str) -> None: ...
+
+class Trace(Protocol):
+    """What calls leave behind in their target's entry."""
+
+    def sent(self, operation: str) -> None:
+        """A request is about to go out."""
+        ...
+
+    def note(self, operation: str, request_id: str) -> None:
+        """It was answered, well or not."""
+        ...
 
 
 class KeyService(Protocol):
@@ -57,6 +67,14 @@ class KeyService(Protocol):
     async def decrypt(
         self, key_id: str, trace: Trace, *, ciphertext: bytes, context: dict[str, str], algorithm: str
     ) -> bytes: ...
+
+
+class Retrier(Protocol):
+    """Repeats what may be repeated without harm, with back-off and full jitter."""
+
+    async def __call__(self, attempt: Callable[[], Awaitable[T]], *, patient: bool = True) -> T:
+        """Raises the last ServiceError of `attempt` that is not to be repeated any more."""
+        ...
 
 
 class Sink(Protocol):

@@ -53,11 +53,11 @@ class LaneKms:
         self._retry = retry
 
     async def describe_key(self, key_id: str, trace: Trace, *, patient: bool = True) -> KeyView:
-        answer = await self._read("DescribeKey", trace, {"KeyId": key_id}, patient=patient)
+        answer = await self._read("DescribeKey", trace, {"KeyId": key_id}, "KeyMetadata", patient=patient)
         found = answer["KeyMetadata"]
-        self._check_arn("DescribeKey", found["Arn"])
+        self._check_arn("DescribeKey", found.get("Arn"))
         return KeyView(
-            arn=found["Arn"],
+            arn=found.get("Arn", ""),
             state=found.get("KeyState", ""),
             origin=found.get("Origin", ""),
             manager=found.get("KeyManager", ""),
@@ -74,7 +74,7 @@ class LaneKms:
         rotations: list[KeyRotation] = []
         request: dict[str, Any] = {"KeyId": key_id, "IncludeKeyMaterial": "ALL_KEY_MATERIAL", "Limit": 1000}
         while True:
-            answer = await self._read("ListKeyRotations", trace, request)
+            answer = await self._read("ListKeyRotations", trace, request, "Rotations")
             rotations += [
                 KeyRotation(
                     key_material_id=entry.get("KeyMaterialId", ""),
@@ -83,7 +83,7 @@ class LaneKms:
                     expiration_model=entry.get("ExpirationModel"),
                     valid_to=entry.get("ValidTo"),
                 )
-                for entry in answer.get("Rotations", ())
+                for entry in answer["Rotations"]
             ]
             if not answer.get("Truncated"):
                 return rotations
@@ -93,7 +93,9 @@ class LaneKms:
         self, key_id: str, trace: Trace, *, wrapping_algorithm: str, wrapping_key_spec: str
     ) -> ImportParameters:
         request = {"KeyId": key_id, "WrappingAlgorithm": wrapping_algorithm, "WrappingKeySpec": wrapping_key_spec}
-        answer = await self._read("GetParametersForImport", trace, request)
+        answer = await self._read(
+            "GetParametersForImport", trace, request, "ImportToken", "PublicKey", "ParametersValidTo"
+        )
         self._check_arn("GetParametersForImport", answer.get("KeyId"))
         return ImportParameters(answer["ImportToken"], answer["PublicKey"], answer["ParametersValidTo"])
 
@@ -113,12 +115,12 @@ class LaneKms:
 
     async def generate_mac(self, key_id: str, trace: Trace, *, message: bytes, mac_algorithm: str) -> bytes:
         request = {"KeyId": key_id, "Message": message, "MacAlgorithm": mac_algorithm}
-        answer = await self._read("GenerateMac", trace, request)
+        answer = await self._read("GenerateMac", trace, request, "Mac")
         self._check_arn("GenerateMac", answer.get("KeyId"))
         return bytes(answer["Mac"])
 
     async def get_public_key(self, key_id: str, trace: Trace) -> bytes:
-        answer = await self._read("GetPublicKey", trace, {"KeyId": key_id})
+        answer = await self._read("GetPublicKey", trace, {"KeyId": key_id}, "PublicKey")
         self._check_arn("GetPublicKey", answer.get("KeyId"))
         return bytes(answer["PublicKey"])
 
@@ -128,7 +130,7 @@ class LaneKms:
         request = {
             "KeyId": key_id, "Plaintext": plaintext, "EncryptionContext": context, "EncryptionAlgorithm": algorithm,
         }  # fmt: skip
-        answer = await self._read("Encrypt", trace, request)
+        answer = await self._read("Encrypt", trace, request, "CiphertextBlob")
         self._check_arn("Encrypt", answer.get("KeyId"))
         return bytes(answer["CiphertextBlob"])
 
@@ -139,15 +141,25 @@ class LaneKms:
             "KeyId": key_id, "CiphertextBlob": ciphertext, "EncryptionContext": context,
             "EncryptionAlgorithm": algorithm,
         }  # fmt: skip
-        answer = await self._read("Decrypt", trace, request)
+        answer = await self._read("Decrypt", trace, request, "Plaintext")
         self._check_arn("Decrypt", answer.get("KeyId"))
         return bytes(answer["Plaintext"])
 
     async def _read(
-        self, operation: str, trace: Trace, request: Mapping[str, Any], *, patient: bool = True
+        self, operation: str, trace: Trace, request: Mapping[str, Any], *needed: str, patient: bool = True
     ) -> dict[str, Any]:
-        """A call that may be repeated without harm."""
-        return await self._retry(lambda: self._call(operation, trace, request), patient=patient)
+        """A call that may be repeated without harm. An answer without the `needed` members is a lost one."""
+
+        async def attempt() -> dict[str, Any]:
+            answer = await self._call(operation, trace, request)
+            missing = [name for name in needed if name not in answer]
+            if missing:
+                raise ServiceError(
+                    f"The answer lacks {missing[0]}.", code="MalformedAnswer", operation=operation, retryable=True
+                )
+            return answer
+
+        return await self._retry(attempt, patient=patient)
 
     async def _call(self, operation: str, trace: Trace, request: Mapping[str, Any]) -> dict[str, Any]:
         """One attempt; a second one at once where only the session's credentials were stale."""
@@ -167,6 +179,7 @@ class LaneKms:
         throttler = self.limiter.throttler(operation)
         await throttler.acquire()
         self.limiter.calls[operation] += 1
+        trace.sent(operation)
         try:
             with signing_as(credentials):
                 answer = await method(**request)

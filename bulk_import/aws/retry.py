@@ -32,7 +32,7 @@ class Retry:
     consistency_timeout: float
 
     async def __call__(self, attempt: Callable[[], Awaitable[T]], *, patient: bool = True) -> T:
-        """`patient` False: an answer that may become right by itself is taken as final. Raises the last ServiceError."""
+        """`patient` False: "not found" and "wrong state" are taken as final. Raises the last ServiceError."""
         try:
             return await attempt()  # almost always: tenacity costs CPU that a call which succeeds need not pay
         except ServiceError as error:

@@ -1,0 +1,168 @@
+"""Wanted + found → what will be done, and how long the quotas make it take. Pure: no call is made here.
+
+Which states take imported material:
+https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from bulk_import.errors import TargetError
+from bulk_import.material import wrapping
+from bulk_import.material.expect import applies
+from bulk_import.model import KeyRotation, KeySpec, KeyState, KeyView, Target, WrappingAlgorithm
+
+NEAREST_EXPIRY = timedelta(hours=1)  # a ValidTo nearer than this would be gone before anyone used the key
+
+
+class Action(StrEnum):
+    IMPORT = "import"  # found PendingImport
+    REIMPORT = "reimport"  # found with material whose expiry is not as wanted
+    UNCHANGED = "unchanged"
+    BLOCKED = "blocked"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What KMS shall show for one target, frozen at the run's start."""
+
+    target: Target
+    valid_to: datetime | None  # None: KEY_MATERIAL_DOES_NOT_EXPIRE
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do with one key. `final_state`: what verification waits for. `error`: why blocked."""
+
+    action: Action
+    key_spec: KeySpec | None = None
+    algorithm: WrappingAlgorithm | None = None
+    final_state: str = KeyState.ENABLED
+    detail: str = ""
+    error: TargetError | None = None
+
+
+def must_wait(view: KeyView) -> bool:
+    """States that pass by themselves, and are waited for."""
+    return view.state in (KeyState.CREATING, KeyState.UPDATING)
+
+
+def needs_rotations(view: KeyView) -> bool:
+    """Whether the key may hold several materials: a symmetric key that has, or has had, material."""
+    return view.key_spec == KeySpec.SYMMETRIC_DEFAULT and (
+        view.state != KeyState.PENDING_IMPORT or view.current_key_material_id is not None
+    )
+
+
+def decide(
+    wanted: Wanted, view: KeyView, rotations: Sequence[KeyRotation], *, now: datetime, import_again: bool = False
+) -> Decision:
+    """The action for one target. `import_again`: --prove all, for symmetric material that is as wanted."""
+    try:
+        spec = _importable(wanted.target, view)
+        algorithm = _algorithm(wanted.target, spec)
+        _one_material(view, rotations)
+        _stated_material(wanted.target, view)
+        if expiry_as_wanted(wanted, view, now) and view.state in (KeyState.ENABLED, KeyState.DISABLED):
+            if not (import_again and spec.symmetric):
+                return Decision(Action.UNCHANGED, spec, algorithm, view.state, "as wanted")
+            detail = "as wanted; imported again as a proof"
+        elif view.state == KeyState.PENDING_IMPORT:
+            detail = "the key waits for its material"
+        else:
+            detail = f"expiry differs: KMS has {_expiry(view.valid_to)}, wanted is {_expiry(wanted.valid_to)}"
+        check_expiry(wanted, now)
+    except TargetError as error:
+        return Decision(Action.BLOCKED, detail=error.message, error=error)
+    if view.state == KeyState.PENDING_IMPORT:
+        return Decision(Action.IMPORT, spec, algorithm, KeyState.ENABLED, detail)
+    return Decision(Action.REIMPORT, spec, algorithm, view.state, detail)
+
+
+def expiry_as_wanted(wanted: Wanted, view: KeyView, now: datetime) -> bool:
+    """Compares instants, never texts. With valid_for, any remaining life worth keeping is as wanted."""
+    expiry = wanted.target.expiry
+    if expiry.never:
+        return view.expiration_model == "KEY_MATERIAL_DOES_NOT_EXPIRE" and view.valid_to is None
+    if view.expiration_model != "KEY_MATERIAL_EXPIRES" or view.valid_to is None:
+        return False
+    if expiry.valid_for is not None:
+        renew_before = expiry.renew_before if expiry.renew_before is not None else expiry.valid_for / 3
+        return renew_before < view.valid_to - now <= expiry.valid_for
+    return shows_expiry(wanted, view)
+
+
+def shows_expiry(wanted: Wanted, view: KeyView) -> bool:
+    """Whether a read shows exactly the expiry that was imported."""
+    if wanted.valid_to is None:
+        return view.expiration_model == "KEY_MATERIAL_DOES_NOT_EXPIRE" and view.valid_to is None
+    return view.expiration_model == "KEY_MATERIAL_EXPIRES" and view.valid_to == wanted.valid_to
+
+
+def check_expiry(wanted: Wanted, now: datetime) -> None:
+    """Raises TargetError (ExpiryTooClose). Checked when planning, and again before the import."""
+    if wanted.valid_to is not None and wanted.valid_to - now < NEAREST_EXPIRY:
+        raise TargetError(
+            f"The wanted ValidTo {_expiry(wanted.valid_to)} is less than an hour ahead.", code="ExpiryTooClose"
+        )
+
+
+def floor_seconds(imports: int, rate: float, *, reads: int, interval: float) -> float:
+    """The least time that the quota of GetParametersForImport and the verification make a lane take."""
+    return (imports - 1) / rate + (reads - 1) * interval if imports else 0.0
+
+
+def _importable(target: Target, view: KeyView) -> KeySpec:
+    if view.manager == "AWS":
+        raise TargetError(f"{view.arn} is an AWS managed key.", code="NotImportableOrigin")
+    if view.origin != "EXTERNAL":
+        raise TargetError(f"{view.arn} has Origin {view.origin}, not EXTERNAL.", code="NotImportableOrigin")
+    if view.state not in (KeyState.PENDING_IMPORT, KeyState.ENABLED, KeyState.DISABLED):
+        raise TargetError(f"{view.arn} is in state {view.state}.", code="KeyStateNotImportable")
+    if target.key_spec is not None and target.key_spec != view.key_spec:
+        raise TargetError(
+            f"The manifest states {target.key_spec}, but {view.arn} is {view.key_spec}.", code="KeySpecMismatch"
+        )
+    try:
+        return KeySpec(view.key_spec)
+    except ValueError:
+        raise TargetError(
+            f"{view.arn} has key spec {view.key_spec}, whose material this version cannot import.",
+            code="KeySpecMismatch",
+        ) from None
+
+
+def _algorithm(target: Target, spec: KeySpec) -> WrappingAlgorithm:
+    refusal = wrapping.refusal(spec, target.wrapping_algorithm, target.wrapping_key_spec)
+    if refusal is not None:
+        raise TargetError(refusal, code="WrappingNotAllowed")
+    if target.expect is not None:
+        misfit = applies(target.expect, spec)
+        if misfit is not None:
+            raise TargetError(misfit, code="CheckValueMismatch")
+    return target.wrapping_algorithm or wrapping.default_algorithm(spec)
+
+
+def _one_material(view: KeyView, rotations: Sequence[KeyRotation]) -> None:
+    if len(rotations) > 1:
+        raise TargetError(
+            f"{view.arn} has {len(rotations)} key materials, and DescribeKey's ValidTo is the earliest of all.",
+            code="RotatedKey",
+        )
+
+
+def _stated_material(target: Target, view: KeyView) -> None:
+    found = view.current_key_material_id
+    if target.key_material_id is not None and found is not None and found != target.key_material_id:
+        raise TargetError(
+            f"KMS calls the material of {view.arn} {found}, the manifest states {target.key_material_id}.",
+            code="MaterialMismatch",
+        )
+
+
+def _expiry(valid_to: datetime | None) -> str:
+    return "no expiry" if valid_to is None else f"{valid_to:%Y-%m-%dT%H:%M:%SZ}"

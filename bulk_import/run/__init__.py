@@ -1,0 +1,1 @@
+"""Do it: targets through their life, lanes side by side, and the drain on a stop."""

@@ -1,0 +1,171 @@
+"""One target's import: material → parameters → seal → import, and what to do when the answer is no or none.
+
+https://docs.aws.amazon.com/kms/latest/developerguide/importing-keys.html
+
+When a token serves again: only after an answer that shows that KMS did not accept it (throttling, 5xx) and a read
+that shows no effect. After no answer at all, reads an interval apart must show no effect, and then a new token is
+fetched. A reused token that KMS refuses fetches one new set, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+from bulk_import import material
+from bulk_import.errors import ServiceError, TargetError
+from bulk_import.material import wrapping
+from bulk_import.material.evidence import Evidence
+from bulk_import.model import ImportParameters, KeySpec, KeyView, WrappingAlgorithm
+from bulk_import.plan import Action, check_expiry, shows_expiry
+from bulk_import.ports import KeyService
+from bulk_import.run.lifecycle import Event, State
+from bulk_import.run.target_run import Policy, TargetRun
+
+TOKEN_REFUSED = frozenset({"InvalidImportTokenException", "ExpiredImportTokenException"})
+TOKEN_SPARE = timedelta(minutes=1)  # a token nearer than this to its end is not sent any more
+
+
+class Importer:
+    """Imports one target. `run` is in state PREPARING when it comes, and in VERIFYING when it leaves."""
+
+    def __init__(self, run: TargetRun, kms: KeyService, policy: Policy) -> None:
+        decision, view = run.decision, run.view
+        if decision is None or view is None or decision.key_spec is None or decision.algorithm is None:
+            raise RuntimeError("a target is imported only after a decision")
+        self._run = run
+        self._kms = kms
+        self._policy = policy
+        self._before: KeyView = view
+        self._action: Action = decision.action
+        self._key_spec: KeySpec = decision.key_spec
+        self._algorithm: WrappingAlgorithm = decision.algorithm
+        self._parameters: ImportParameters | None = None
+        self._sealed = b""
+        self._evidence: Evidence | None = None
+        self._token_used = False
+        self._token_renewed = False
+
+    async def __call__(self) -> Evidence:
+        """Returns what proves the import later. Raises TargetError."""
+        await self._fetch_parameters()
+        self._run.life.advance(Event.PARAMETERS)
+        await self._policy.retry(self._try)
+        if self._evidence is None:
+            raise RuntimeError("an import without evidence")
+        stated = self._run.target.key_material_id
+        if stated is not None and self._run.material_id not in (None, stated):
+            raise TargetError(
+                f"KMS calls the imported material {self._run.material_id}, the manifest states {stated}.",
+                code="MaterialMismatch",
+                operation="ImportKeyMaterial",
+            )
+        return self._evidence
+
+    async def _fetch_parameters(self) -> None:
+        """Loads and checks the material before the scarce permit is spent; wipes it once it is sealed."""
+        run = self._run
+        secret, evidence = await material.prepare(run.target, self._key_spec, self._policy.material_root)
+        with secret:
+            check_expiry(run.wanted, datetime.now(UTC))
+            if run.life.state is State.PREPARING:
+                run.life.advance(Event.PREPARED)
+            parameters = await self._kms.get_parameters_for_import(
+                self._before.arn,
+                run,
+                wrapping_algorithm=self._algorithm,
+                wrapping_key_spec=run.target.wrapping_key_spec,
+            )
+            self._sealed = wrapping.seal(
+                secret,
+                public_key=parameters.public_key,
+                algorithm=self._algorithm,
+                wrapping_key_spec=run.target.wrapping_key_spec,
+            )
+        if self._evidence is None:
+            self._evidence = evidence
+        self._parameters = parameters
+        self._token_used = False
+
+    async def _try(self) -> None:
+        """One request. Returns when the import took effect; raises ServiceError where it did not."""
+        run = self._run
+        if self._parameters is None or self._parameters.valid_to - datetime.now(UTC) < TOKEN_SPARE:
+            await self._fetch_parameters()
+        if run.life.state is State.LOOKING:
+            run.life.advance(Event.NO_EFFECT if self._token_used else Event.NEW_PARAMETERS)
+        check_expiry(run.wanted, datetime.now(UTC))
+        try:
+            await self._send()
+        except ServiceError as error:
+            if error.code in TOKEN_REFUSED and not self._token_renewed:
+                # Too old while it waited, or spent by a try that was not accepted: one new set, once.
+                self._token_renewed = True
+                self._parameters = None
+                run.life.advance(Event.NOT_ACCEPTED)
+                await self._try()
+                return
+            if not await self._took_effect_anyway(error):
+                raise
+
+    async def _send(self) -> None:
+        run, parameters = self._run, self._parameters
+        if parameters is None:
+            raise RuntimeError("nothing to send without parameters")
+        run.sink.write(
+            "intent", index=run.target.index, operation="ImportKeyMaterial", attempt=run.attempts + 1,
+            wrapping_algorithm=self._algorithm, wrapping_key_spec=run.target.wrapping_key_spec,
+        )  # fmt: skip
+        await run.sink.sync()  # whoever finds this journal must know that the request may be on its way
+        self._token_used = True
+        doubt_before, run.in_doubt = run.in_doubt, True
+        try:
+            run.material_id = await self._kms.import_key_material(
+                self._before.arn, run, token=parameters.token, sealed=self._sealed, valid_to=run.wanted.valid_to
+            )
+        except ServiceError as error:
+            if not error.outcome_unknown:
+                run.in_doubt = doubt_before
+            self._note_answer("unknown" if error.outcome_unknown else "refused", error.request_id)
+            raise
+        except TargetError as error:  # the answer came from another account: it was carried out, somewhere
+            self._note_answer("unknown", "")
+            raise error from None
+        run.in_doubt = False
+        self._note_answer("ok", run.requests[-1][1] if run.requests else "")
+        run.life.advance(Event.ACCEPTED)
+        await run.sink.sync()
+
+    def _note_answer(self, outcome: str, request_id: str) -> None:
+        self._run.sink.write(
+            "answered", index=self._run.target.index, operation="ImportKeyMaterial", outcome=outcome,
+            request_id=request_id, key_material_id=self._run.material_id,
+        )  # fmt: skip
+
+    async def _took_effect_anyway(self, error: ServiceError) -> bool:
+        """After a request that was not accepted, or got no answer. False: it may be sent again."""
+        if error.outcome_unknown:
+            self._run.life.advance(Event.LOST)
+            self._parameters = None  # whether the token was spent is unknown: the next try takes a new one
+            looks = self._policy.reads
+        elif error.retryable or error.code == "KMSInvalidStateException":
+            self._run.life.advance(Event.NOT_ACCEPTED)
+            looks = 1
+        else:
+            raise error
+        for look in range(looks):
+            if look:
+                await asyncio.sleep(self._policy.read_interval)
+            view = await self._kms.describe_key(self._before.arn, self._run)
+            if self._shows_effect(view):
+                self._run.in_doubt = False
+                self._run.life.advance(Event.EFFECT_SEEN)
+                return True
+        return False
+
+    def _shows_effect(self, view: KeyView) -> bool:
+        wanted = self._run.wanted
+        if self._action is Action.IMPORT:
+            return view.state == self._run.final_state and shows_expiry(wanted, view)
+        # An import that changes nothing visible (--prove all) is simply sent again: that does no harm.
+        return shows_expiry(wanted, view) and not shows_expiry(wanted, self._before)

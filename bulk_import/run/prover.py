@@ -1,0 +1,116 @@
+"""The proof: that KMS holds the very bytes of the source, by the means that the key's type gives.
+
+- HMAC keys: GenerateMac over a fresh message equals the MAC made here.
+- Asymmetric keys: GetPublicKey equals the public key derived here.
+- Symmetric keys: the KeyMaterialId that ImportKeyMaterial answered is the key's current one.
+https://docs.aws.amazon.com/kms/latest/APIReference/API_GenerateMac.html, …/API_GetPublicKey.html
+
+A contradiction fails the target, loudly. What the policy denies is no contradiction: then the proof is `none`,
+with the reason.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from bulk_import.errors import ServiceError, TargetError
+from bulk_import.material.evidence import Evidence
+from bulk_import.model import KeySpec, KeyState, KeyView, Proof
+from bulk_import.ports import KeyService
+from bulk_import.run.target_run import TargetRun
+
+CONTEXT = {"bulk-import": "proof"}
+# Why a proof could not be had, by the error that says so.
+_NO_PROOF = {
+    "AccessDeniedException": "denied_by_policy",
+    "DisabledException": "key_disabled",
+    "UnsupportedOperationException": "unsupported_operation",
+    "UnknownOperationException": "unsupported_operation",
+    "InvalidKeyUsageException": "key_usage_forbids_it",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ProofResult:
+    """`detail` says why there is no proof, or no round trip; empty where there is nothing to say."""
+
+    proof: Proof
+    detail: str = ""
+    round_trip: bool | None = None
+
+
+async def prove(run: TargetRun, kms: KeyService, evidence: Evidence, view: KeyView) -> ProofResult:
+    """Compares KMS's material with the evidence. Raises TargetError (MaterialMismatch) on a contradiction."""
+    spec = KeySpec(view.key_spec)
+    try:
+        if spec.hmac:
+            return await _by_mac(run, kms, evidence, view)
+        if spec.asymmetric:
+            return await _by_public_key(run, kms, evidence, view)
+        return await _by_material_id(run, kms, view)
+    except ServiceError as error:
+        reason = _NO_PROOF.get(error.code)
+        if reason is None:
+            raise
+        return ProofResult(Proof.NONE, f"{reason} ({error.operation})")
+
+
+async def round_trip(run: TargetRun, kms: KeyService, view: KeyView) -> tuple[bool | None, str]:
+    """--prove-use: one Encrypt and Decrypt. It shows that the key works, not which bytes KMS holds."""
+    if view.key_spec != KeySpec.SYMMETRIC_DEFAULT:
+        return None, ""
+    if view.state != KeyState.ENABLED:
+        return None, "round_trip: key_disabled"
+    plaintext = secrets.token_bytes(16)
+    algorithm = "SYMMETRIC_DEFAULT"
+    try:
+        sealed = await kms.encrypt(view.arn, run, plaintext=plaintext, context=CONTEXT, algorithm=algorithm)
+        opened = await kms.decrypt(view.arn, run, ciphertext=sealed, context=CONTEXT, algorithm=algorithm)
+    except ServiceError as error:
+        reason = _NO_PROOF.get(error.code)
+        if reason is None:
+            raise
+        return None, f"round_trip: {reason} ({error.operation})"
+    if opened != plaintext:
+        raise TargetError(
+            f"{view.arn} decrypted something else than it had encrypted.", code="RoundTripFailed", operation="Decrypt"
+        )
+    return True, ""
+
+
+async def _by_mac(run: TargetRun, kms: KeyService, evidence: Evidence, view: KeyView) -> ProofResult:
+    mac = await kms.generate_mac(view.arn, run, message=evidence.message, mac_algorithm=evidence.mac_algorithm)
+    if not evidence.mac_matches(mac):
+        raise _mismatch(view, "GenerateMac", "computes another MAC than the source's material does")
+    return ProofResult(Proof.HMAC)
+
+
+async def _by_public_key(run: TargetRun, kms: KeyService, evidence: Evidence, view: KeyView) -> ProofResult:
+    public_key = await kms.get_public_key(view.arn, run)
+    if not evidence.public_key_matches(public_key):
+        raise _mismatch(view, "GetPublicKey", "has another public key than the source's material")
+    return ProofResult(Proof.PUBLIC_KEY)
+
+
+async def _by_material_id(run: TargetRun, kms: KeyService, view: KeyView) -> ProofResult:
+    """After an import the answered ID counts; for a key found as wanted, the one that the manifest states."""
+    belongs = run.material_id or run.target.key_material_id
+    if belongs is None:
+        # Found as wanted: nothing was asked. After an import: the answer that held the ID was lost.
+        return ProofResult(Proof.NONE, "import_answer_lost" if run.attempts else "material_not_compared")
+    current = view.current_key_material_id
+    operation = "DescribeKey"
+    if current is None:
+        operation = "ListKeyRotations"
+        rotations = await kms.list_key_rotations(view.arn, run)
+        current = next((r.key_material_id for r in rotations if r.key_material_state == "CURRENT"), None)
+    if current is None:
+        return ProofResult(Proof.NONE, "kms_names_no_material_id")
+    if current != belongs:
+        raise _mismatch(view, operation, f"holds material {current}, not {belongs}")
+    return ProofResult(Proof.MATERIAL_ID)
+
+
+def _mismatch(view: KeyView, operation: str, what: str) -> TargetError:
+    return TargetError(f"MATERIAL MISMATCH: {view.arn} {what}.", code="MaterialMismatch", operation=operation)

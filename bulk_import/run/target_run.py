@@ -1,0 +1,151 @@
+"""One target while it is worked on: its life, what was found, what its calls left behind, and how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bulk_import.errors import ADVICE, TargetError
+from bulk_import.model import Failure, KeyView, Outcome, Status, Target, Verification
+from bulk_import.plan import Action, Decision, Wanted
+from bulk_import.ports import Retrier, Sink
+from bulk_import.run.lifecycle import Event, Life, State
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The settings that decide how a target is treated, as the stages need them. Times in seconds."""
+
+    started_at: datetime  # of the run: valid_for counts from here
+    material_root: Path | None
+    reads: int
+    read_interval: float
+    verify_timeout: float
+    retry: Retrier
+    prove: str  # auto | changed | all | none
+    require_proof: bool
+    prove_use: bool
+
+
+class TargetRun:
+    """Implements ports.Trace. Ends exactly once, with one `ended` line in the journal."""
+
+    __slots__ = (
+        "attempts", "decision", "in_doubt", "life", "material_id", "on_end", "requests", "sink", "started_at",
+        "verification", "view", "wanted",
+    )  # fmt: skip
+
+    def __init__(self, wanted: Wanted, sink: Sink, on_end: Callable[[Outcome], None]) -> None:
+        self.wanted = wanted
+        self.sink = sink
+        self.on_end = on_end
+        self.life = Life()
+        self.view: KeyView | None = None
+        self.decision: Decision | None = None
+        self.verification: Verification | None = None
+        self.material_id: str | None = None  # that ImportKeyMaterial answered
+        self.requests: list[tuple[str, str]] = []
+        self.attempts = 0
+        self.in_doubt = False  # an import request of this run got no answer
+        self.started_at: datetime | None = None
+
+    @property
+    def target(self) -> Target:
+        return self.wanted.target
+
+    def sent(self, operation: str) -> None:
+        if operation == "ImportKeyMaterial":
+            self.attempts += 1
+
+    def note(self, operation: str, request_id: str) -> None:
+        self.requests.append((operation, request_id))
+
+    def start(self) -> None:
+        self.started_at = datetime.now(UTC)
+        self.life.advance(Event.STARTED)
+
+    def pin(self, view: KeyView) -> None:
+        """Keeps what DescribeKey found; the ARN is the target's key from here on, whatever an alias does."""
+        self.view = view
+        self.sink.write(
+            "pinned", index=self.target.index, key_arn=view.arn, key_state=view.state, key_spec=view.key_spec,
+            expiration_model=view.expiration_model, valid_to=view.valid_to,
+            key_material_id=view.current_key_material_id,
+        )  # fmt: skip
+
+    def succeed(self, verification: Verification) -> None:
+        self.verification = verification
+        comparing = self.life.state is State.COMPARING
+        self.life.advance(Event.PROVED)
+        if comparing:
+            self._end(Status.UNCHANGED, changed=False, error=None)
+        else:
+            found_empty = self.decision is not None and self.decision.action is Action.IMPORT
+            self._end(Status.IMPORTED if found_empty else Status.REIMPORTED, changed=True, error=None)
+
+    @property
+    def changed(self) -> bool | None:
+        """Whether an import took effect; None where the last request that was sent got no clear answer."""
+        changed = self.life.changed
+        return False if changed is None and not self.in_doubt else changed
+
+    def fail(self, error: TargetError) -> None:
+        changed = self.changed
+        failure = Failure(error.code, error.operation, error.message, error.retryable, error.advice)
+        if changed is None:
+            message = f"Whether the import took effect could not be found out ({error.code}: {error.message})"
+            failure = Failure("OutcomeUnknown", error.operation, message, True, ADVICE["OutcomeUnknown"])  # noqa: FBT003
+        self.life.advance(Event.ERROR)
+        self._end(Status.FAILED, changed=changed, error=failure)
+
+    def stop(self, reason: str) -> None:
+        """The run ends before the target does: says truthfully how far it came."""
+        changed = self.changed
+        self.life.advance(Event.STOPPED)
+        if self.life.state is State.NOT_ATTEMPTED:
+            code, message, status = "Stopped", f"Not attempted: the run was stopped ({reason}).", Status.NOT_ATTEMPTED
+        elif changed is None:
+            code, message, status = (
+                "OutcomeUnknown",
+                f"The run was stopped ({reason}) while an import was under way.",
+                Status.FAILED,
+            )
+        elif changed is False:
+            code, message, status = "Interrupted", f"The run was stopped ({reason}) between two tries.", Status.FAILED
+        else:
+            code, message, status = (
+                "NotVerified",
+                f"The import was accepted, but the run was stopped ({reason}) before it was verified.",
+                Status.FAILED,
+            )
+        self._end(status, changed=changed, error=Failure(code, None, message, True, ADVICE[code]))  # noqa: FBT003
+
+    def _end(self, status: Status, *, changed: bool | None, error: Failure | None) -> None:
+        target, view, decision = self.target, self.view, self.decision
+        importing = decision is not None and decision.action in (Action.IMPORT, Action.REIMPORT)
+        outcome = Outcome(
+            id=target.id,
+            account=target.lane.account,
+            region=target.lane.region,
+            key_id=target.key_id,
+            key_arn=view.arn if view else None,
+            status=status,
+            changed=changed,
+            key_spec=view.key_spec if view else target.key_spec,
+            key_state=view.state if view else None,
+            expiration_model=view.expiration_model if view else None,
+            valid_to=view.valid_to if view else None,
+            key_material_id=self.material_id or (view.current_key_material_id if view else None),
+            wrapping_algorithm=decision.algorithm if decision and importing else None,
+            wrapping_key_spec=target.wrapping_key_spec if importing else None,
+            verification=self.verification,
+            attempts=self.attempts,
+            request_ids=tuple(self.requests),
+            started_at=self.started_at,
+            finished_at=datetime.now(UTC) if self.started_at else None,
+            error=error,
+        )
+        self.sink.write("ended", index=target.index, result=outcome)
+        self.on_end(outcome)
