@@ -77,6 +77,8 @@ ADVICE: dict[str, str] = {
     "MaterialNotFound": "Check the URI in `material`, and that the pipeline provides the file or variable.",
     "MaterialOutsideRoot": "Material must lie inside the manifest's folder (or --material-root).",
     "MaterialUnreadable": "Check the file's permissions and type.",
+    "InvalidWrappingKey": "The endpoint gave another wrapping key than was asked for. Check the endpoint, then run "
+    "again.",
     "MaterialWrongLength": "Check `encoding`, and that the file belongs to this key.",
     "WrappingNotAllowed": "Choose a wrapping_algorithm and wrapping_key_spec that the key spec allows, or leave "
     "them out.",
@@ -146,9 +148,7 @@ class InputError(BulkImportError):
 
     exit_code = ExitCode.INPUT
 
-    def __init__(
-        self, problems: Sequence[Problem], *, code: str | None = None, advice: str | None = None
-    ) -> None:
+    def __init__(self, problems: Sequence[Problem], *, code: str | None = None, advice: str | None = None) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(map(str, self.problems)), code=code, advice=advice)
 

@@ -1,0 +1,71 @@
+"""What stays after the key material is wiped, to prove which bytes KMS holds."""
+
+from __future__ import annotations
+
+import hmac
+import os
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.hmac import HMAC
+
+from bulk_import.material.keys import public_key_of
+from bulk_import.material.secret import Secret
+from bulk_import.model import KeySpec
+
+# https://docs.aws.amazon.com/kms/latest/APIReference/API_GenerateMac.html
+_MACS: Final[dict[KeySpec, tuple[str, hashes.HashAlgorithm]]] = {
+    KeySpec.HMAC_224: ("HMAC_SHA_224", hashes.SHA224()),
+    KeySpec.HMAC_256: ("HMAC_SHA_256", hashes.SHA256()),
+    KeySpec.HMAC_384: ("HMAC_SHA_384", hashes.SHA384()),
+    KeySpec.HMAC_512: ("HMAC_SHA_512", hashes.SHA512()),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The local half of a proof. Holds no key material, and may outlive it.
+
+    HMAC keys: `message` and `mac_algorithm` are GenerateMac's parameters, `mac` is the answer of the right key.
+    RSA and ECC keys: `public_key`, DER SubjectPublicKeyInfo. SYMMETRIC_DEFAULT: nothing; KeyMaterialId proves it.
+    """
+
+    key_spec: KeySpec
+    message: bytes | None = None
+    mac_algorithm: str | None = None
+    mac: bytes | None = field(default=None, repr=False)
+    public_key: bytes | None = field(default=None, repr=False)
+
+    @classmethod
+    def prepare(cls, secret: Secret, key_spec: KeySpec) -> Self:
+        """From material that `shape.check` has passed. The message is random, so that no answer can be replayed."""
+        if key_spec.asymmetric:
+            return cls(key_spec, public_key=public_key_of(secret))
+        if not key_spec.hmac:
+            return cls(key_spec)
+        mac_algorithm, digest = _MACS[key_spec]
+        message = os.urandom(32)
+        with secret.view() as view:
+            context = HMAC(view, digest)
+        context.update(message)
+        return cls(key_spec, message=message, mac_algorithm=mac_algorithm, mac=context.finalize())
+
+    def mac_matches(self, mac: bytes) -> bool:
+        """Whether GenerateMac's answer to `message` is the right key's. In constant time. False without a MAC here."""
+        return self.mac is not None and hmac.compare_digest(self.mac, mac)
+
+    def public_key_matches(self, der: bytes) -> bool:
+        """Whether GetPublicKey's answer is the same key. Keys are compared, not encodings of them: one key has
+        several (compressed points, absent parameters). False for what is no public key, and without one here.
+        """
+        return self.public_key is not None and self.public_key == _canonical(der)
+
+
+def _canonical(der: bytes) -> bytes | None:
+    try:
+        key = serialization.load_der_public_key(der)
+    except (ValueError, UnsupportedAlgorithm):
+        return None
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)

@@ -1,0 +1,71 @@
+"""The one type of key material in this program."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Final, NoReturn, Self, SupportsIndex, final
+
+_REFUSED: Final = "key material is neither copied nor serialised"
+
+
+@final
+class Secret:
+    """Key material in memory: as late as possible in, as early as possible wiped.
+
+    Says nothing in `repr`, `str` and format; has no equality by content, no copy and no pickle. Use it as a
+    context manager, or call `wipe()`.
+
+    `wipe()` overwrites this object's own buffer, and no more than that. Python and its libraries keep copies
+    that nothing here can reach: the `bytes` that base64, hex and PEM decoding return, the `bytes` that
+    `cryptography` asks for as a plaintext, the keys that it parses (OpenSSL clears its own), RSA's numbers as
+    Python integers, the process's environment, pages that the system swapped out. Such copies are freed at
+    once, but not overwritten. Who needs more than that seals inside an HSM.
+    """
+
+    __slots__ = ("_data", "_wiped")
+
+    def __init__(self, data: bytearray | bytes) -> None:
+        """Takes a bytearray over as its own: the giver must not keep it. `bytes` are copied."""
+        self._data = data if isinstance(data, bytearray) else bytearray(data)
+        self._wiped = False
+
+    def view(self) -> memoryview:
+        """The material, read-only and not copied; zeros once it is wiped. Raises ValueError after `wipe()`."""
+        self._check()
+        return memoryview(self._data).toreadonly()
+
+    def same_as(self, other: Secret) -> bool:
+        """Whether both hold the same bytes, in constant time for equal lengths. Raises ValueError after `wipe()`."""
+        return hmac.compare_digest(self.view(), other.view())
+
+    def wipe(self) -> None:
+        """Overwrites the material in place, also under views handed out before. May be called again."""
+        self._data[:] = bytes(len(self._data))
+        self._wiped = True
+
+    def _check(self) -> None:
+        if self._wiped:
+            raise ValueError("this key material was wiped already")
+
+    def __len__(self) -> int:
+        self._check()
+        return len(self._data)
+
+    def __enter__(self) -> Self:
+        self._check()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.wipe()
+
+    def __repr__(self) -> str:
+        return "<Secret>"
+
+    def __format__(self, format_spec: str) -> str:
+        return "<Secret>"
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise TypeError(_REFUSED)
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError(_REFUSED)

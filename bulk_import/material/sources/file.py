@@ -1,0 +1,128 @@
+"""`file:PATH`: a regular file inside the manifest's folder."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import FileIO
+from pathlib import Path
+from typing import Final
+
+from bulk_import.errors import MaterialError
+from bulk_import.model import Encoding
+
+MAX_BYTES: Final = 64 * 1024  # an RSA_4096 key as PEM has 3.3 KB: anything near this is another file
+
+# O_PATH (Linux) opens a folder that may be entered but not listed.
+_FOLDER: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# Without O_NONBLOCK, a FIFO put there between check and open would hold the run for ever.
+_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+class FileSource:
+    """Reads a small regular file, inline: at 64 KiB at most, a thread would cost more than the read.
+
+    What follows `file:` is the path as it stands, blanks and `%` included: nothing is percent-decoded, so that
+    the manifest shows the very name that is opened. `file:keys/a.key` is relative to the root,
+    `file:/srv/keys/a.key` and `file:///srv/keys/a.key` (RFC 8089) are absolute and must lie inside it too.
+    """
+
+    def refusal(self, rest: str) -> str | None:
+        if not rest.strip():
+            return "file: needs a path, like file:payments.key"
+        if "\0" in rest:
+            return "a path cannot hold a NUL character"
+        if rest.startswith("//") and not rest.startswith("///"):
+            return "file: URIs with a host are not supported; write file:PATH or file:///PATH"
+        return None
+
+    async def read(self, rest: str, root: Path | None) -> bytearray:
+        path = rest[2:] if rest.startswith("///") else rest
+        if root is None:
+            raise MaterialError(
+                "the manifest has no folder that material paths could start from",
+                code="MaterialOutsideRoot",
+                advice="State --material-root.",
+            )
+        with _told(path):
+            return _read(path, root)
+
+    def default_encoding(self, data: bytearray) -> Encoding:
+        return Encoding.PEM if data.startswith(b"-----BEGIN") else Encoding.RAW
+
+
+def _read(path: str, root: Path) -> bytearray:
+    real_root = root.resolve(strict=True)
+    real = (real_root / path).resolve(strict=True)
+    if not real.is_relative_to(real_root):
+        raise MaterialError(f"{_shown(path)} lies outside the folder {real_root}", code="MaterialOutsideRoot")
+    if real == real_root:
+        raise _not_regular(path, stat.S_IFDIR)
+    with _open(real_root, real.relative_to(real_root), path) as file:
+        return _contents(file, path)
+
+
+def _open(real_root: Path, inside: Path, path: str) -> FileIO:
+    """Opens component by component and follows no link any more, so that none put there since leads out."""
+    folder = os.open(real_root, _FOLDER)
+    try:
+        for name in inside.parts[:-1]:
+            outer, folder = folder, os.open(name, _FOLDER, dir_fd=folder)
+            os.close(outer)
+        seen = os.stat(inside.name, dir_fd=folder, follow_symlinks=False)
+        if not stat.S_ISREG(seen.st_mode):  # before opening: opening a device can have effects
+            raise _not_regular(path, seen.st_mode)
+        file = FileIO(os.open(inside.name, _FILE, dir_fd=folder))
+    finally:
+        os.close(folder)
+    opened = os.fstat(file.fileno())
+    if (opened.st_dev, opened.st_ino) != (seen.st_dev, seen.st_ino):
+        file.close()
+        raise MaterialError(f"{_shown(path)} was replaced while it was opened", code="MaterialUnreadable")
+    return file
+
+
+def _contents(file: FileIO, path: str) -> bytearray:
+    size = os.fstat(file.fileno()).st_size
+    if size > MAX_BYTES:
+        raise MaterialError(
+            f"{_shown(path)} holds {size} bytes; no key material has more than {MAX_BYTES}", code="MaterialWrongLength"
+        )
+    if not size:
+        raise MaterialError(f"{_shown(path)} is empty", code="MaterialWrongLength")
+    data = bytearray(size)  # of the final size: growing would leave copies behind that are never wiped
+    at = 0
+    with memoryview(data) as view:
+        while at < size and (count := file.readinto(view[at:])):
+            at += count
+    if at != size or file.read(1):
+        data[:] = bytes(size)
+        raise MaterialError(f"{_shown(path)} changed while it was read", code="MaterialUnreadable")
+    return data
+
+
+@contextmanager
+def _told(path: str) -> Iterator[None]:
+    """Translates the system's errors. None of them holds anything but the path and a number."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        raise MaterialError(f"there is no file {_shown(path)}", code="MaterialNotFound") from None
+    except RuntimeError:  # how Python before 3.13 tells of links that go in a circle
+        raise MaterialError(f"{_shown(path)}: links go in a circle", code="MaterialUnreadable") from None
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else type(error).__name__
+        raise MaterialError(f"{_shown(path)} cannot be read: {reason}", code="MaterialUnreadable") from None
+
+
+def _not_regular(path: str, mode: int) -> MaterialError:
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFLNK: "a link"}
+    kind = kinds.get(stat.S_IFMT(mode), "a device")
+    return MaterialError(f"{_shown(path)} is {kind}, not a regular file", code="MaterialUnreadable")
+
+
+def _shown(path: str) -> str:
+    """The path for a message: quoted, control characters escaped, not endless."""
+    return repr(path if len(path) <= 200 else path[:200] + "…")
