@@ -80,6 +80,8 @@ async def round_trip(run: TargetRun, kms: KeyService, view: KeyView) -> tuple[bo
 
 
 async def _by_mac(run: TargetRun, kms: KeyService, evidence: Evidence, view: KeyView) -> ProofResult:
+    if evidence.message is None or evidence.mac_algorithm is None:
+        raise RuntimeError("an HMAC key without the evidence of one")
     mac = await kms.generate_mac(view.arn, run, message=evidence.message, mac_algorithm=evidence.mac_algorithm)
     if not evidence.mac_matches(mac):
         raise _mismatch(view, "GenerateMac", "computes another MAC than the source's material does")

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import traceback
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bulk_import.errors import ADVICE, TargetError
-from bulk_import.model import Failure, KeyView, Outcome, Status, Target, Verification
+import structlog
+
+from bulk_import.errors import ADVICE, JournalError, TargetError
+from bulk_import.model import Failure, KeyState, KeyView, Outcome, Status, Target, Verification
 from bulk_import.plan import Action, Decision, Wanted
 from bulk_import.ports import Retrier, Sink
 from bulk_import.run.lifecycle import Event, Life, State
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,38 @@ class TargetRun:
     @property
     def target(self) -> Target:
         return self.wanted.target
+
+    @property
+    def arn(self) -> str:
+        """The key's ARN once it is known, else what the manifest calls it. An alias is resolved once."""
+        return self.view.arn if self.view else self.target.key_id
+
+    @property
+    def final_state(self) -> str:
+        """The state that the key shall be in at the end."""
+        return self.decision.final_state if self.decision else KeyState.ENABLED
+
+    @asynccontextmanager
+    async def boundary(self, stopped: Callable[[], str]) -> AsyncIterator[None]:
+        """Where a failure becomes a value. `stopped`: why the run stops, empty where it does not.
+
+        Nothing leaves but a JournalError (the run cannot go on unrecorded), and a cancellation that no stop of the
+        run explains.
+        """
+        try:
+            yield
+        except TargetError as error:
+            self.fail(error)
+        except JournalError:
+            raise
+        except asyncio.CancelledError:
+            self.stop(stopped() or "cancelled")
+            if not stopped():
+                raise
+        except Exception as error:  # noqa: BLE001 - the house rule: a defect costs one target, not the run
+            # Not log.exception: a traceback's text could quote a secret.
+            log.error("internal error", target=str(self.target), at=_where(error), exception=type(error).__name__)  # noqa: TRY400 - see above
+            self.fail(TargetError(f"{type(error).__name__} at {_where(error)}.", code="InternalError", operation=None))
 
     def sent(self, operation: str) -> None:
         if operation == "ImportKeyMaterial":
@@ -149,3 +188,9 @@ class TargetRun:
         )
         self.sink.write("ended", index=target.index, result=outcome)
         self.on_end(outcome)
+
+
+def _where(error: BaseException) -> str:
+    """File and line of the innermost frames. A traceback's texts are left out: they could quote a secret."""
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    return " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames))

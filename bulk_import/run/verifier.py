@@ -21,6 +21,7 @@ from bulk_import.plan import Wanted, shows_expiry
 from bulk_import.ports import KeyService
 from bulk_import.run.lifecycle import Event
 from bulk_import.run.prover import ProofResult, prove, round_trip
+from bulk_import.run.stop import Stop
 from bulk_import.run.target_run import Policy, TargetRun
 
 READS_AT_ONCE = 16  # of one lane
@@ -80,9 +81,10 @@ class Pending:
 class LaneVerifier:
     """Verifies the imported targets of one lane, as they come."""
 
-    def __init__(self, kms: KeyService, policy: Policy) -> None:
+    def __init__(self, kms: KeyService, policy: Policy, stop: Stop) -> None:
         self._kms = kms
         self._policy = policy
+        self._stop = stop
         self._clock = asyncio.get_running_loop().time
         self._heap: list[Pending] = []
         self._changed = asyncio.Event()  # something came, was put back, or ended
@@ -100,10 +102,10 @@ class LaneVerifier:
         self._closed = True
         self._changed.set()
 
-    def abandon(self, reason: str) -> None:
+    def abandon(self) -> None:
         """The grace period is over: what is unverified ends so."""
         for pending in self._heap:
-            pending.run.stop(reason)
+            pending.run.stop(self._stop.why())
         self._heap.clear()
 
     async def run(self) -> None:
@@ -135,7 +137,7 @@ class LaneVerifier:
     async def _read(self, pending: Pending) -> None:
         run, reads = pending.run, pending.reads
         try:
-            async with run.boundary():
+            async with run.boundary(self._stop.why):
                 view = await self._kms.describe_key(run.arn, run)
                 run.view = view
                 verdict = reads.observe(view, self._clock())

@@ -1,0 +1,209 @@
+"""One lane: an account in a Region, whose keys share KMS's quotas.
+
+    inspect ──▶ (in manifest order) ──▶ import ──▶ verify     at most a few at once, pulled as places come free
+       │  as wanted ──▶ compare                               never delays the next import
+
+Work is pulled: a target becomes a task only when a place is free, so that the number of live tasks depends on the
+lanes and their quotas, never on the number of targets. Reads run a little ahead of the imports; they run further
+ahead only where they find keys that are as wanted already, which need no scarce permit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from functools import partial
+
+from bulk_import import material
+from bulk_import.errors import ServiceError, TargetError
+from bulk_import.model import KeyRotation, KeyView, Lane, Outcome, Proof, Target, Verification
+from bulk_import.plan import Action, Wanted, decide, must_wait, needs_rotations
+from bulk_import.ports import KeyService, Sink
+from bulk_import.run.importer import Importer
+from bulk_import.run.lifecycle import Event, State
+from bulk_import.run.prover import ProofResult, prove, round_trip
+from bulk_import.run.stop import Stop
+from bulk_import.run.target_run import Policy, TargetRun
+from bulk_import.run.verifier import LaneVerifier
+
+LOOK_AHEAD = 2  # targets inspected before their turn, to begin with
+READS_AT_ONCE = 32  # the most, in a lane whose keys are as wanted
+# Importers per permit a second: from the permit to the import's answer a target takes well under this many seconds.
+SECONDS_PER_IMPORT = 2
+UNCHANGING = frozenset({State.WAITING, State.READING, State.COMPARING, State.PREPARING, State.ASKING})
+
+
+class LaneRunner:
+    """Takes every target of one lane to its end."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        targets: Sequence[Target],
+        kms: KeyService,
+        policy: Policy,
+        *,
+        sink: Sink,
+        stop: Stop,
+        import_rate: float,
+        on_end: Callable[[Outcome], None],
+        wanted: Callable[[Target], Wanted],
+    ) -> None:
+        self.lane = lane
+        self.targets = targets
+        self.duration = 0.0
+        self._kms = kms
+        self._policy = policy
+        self._sink = sink
+        self._stop = stop
+        self._on_end = on_end
+        self._wanted = wanted
+        self._verifier = LaneVerifier(kms, policy, stop)
+        self._importing = asyncio.Semaphore(2 + math.ceil(SECONDS_PER_IMPORT * import_rate))
+        self._comparing = asyncio.Semaphore(READS_AT_ONCE)
+        self._claimed: dict[str, str] = {}  # ARN → id of the target that has it
+        self._active: dict[asyncio.Task[None], TargetRun] = {}
+
+    async def run(self) -> None:
+        """Returns when every target that was started has ended. Raises JournalError only (in a group)."""
+        started = time.monotonic()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._verifier.run())
+                group.create_task(self._feed())
+        finally:
+            self.duration = time.monotonic() - started
+
+    def drain(self) -> None:
+        """A stop was asked for: what has sent no import ends now, the rest goes on."""
+        for task, run in self._active.items():
+            if run.life.state in UNCHANGING:
+                task.cancel()
+
+    def abandon(self) -> None:
+        """The grace period is over."""
+        self._verifier.abandon()
+        for task in self._active:
+            task.cancel()
+
+    async def _feed(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                await self._pull(group)
+        finally:
+            self._verifier.close()
+
+    async def _pull(self, group: asyncio.TaskGroup) -> None:
+        window: deque[tuple[TargetRun, asyncio.Task[None]]] = deque()
+        waiting: Iterator[Target] = iter(self.targets)
+        width = LOOK_AHEAD
+        claimed_before = asyncio.Event()
+        claimed_before.set()
+        while True:
+            while len(window) < width and not self._stop.requested.is_set():
+                target = next(waiting, None)
+                if target is None:
+                    break
+                run = TargetRun(self._wanted(target), self._sink, self._on_end)
+                claimed = asyncio.Event()
+                window.append((run, self._start(group, run, partial(self._inspect, run, claimed_before, claimed))))
+                claimed_before = claimed
+            if not window:
+                return
+            run, inspected = window.popleft()
+            await inspected
+            if run.life.state is State.COMPARING:
+                width = min(width * 2, READS_AT_ONCE)
+                await self._start_in(self._comparing, group, run, self._compare)
+            elif run.life.state is State.PREPARING:
+                await self._start_in(self._importing, group, run, self._import)
+
+    async def _start_in(
+        self,
+        places: asyncio.Semaphore,
+        group: asyncio.TaskGroup,
+        run: TargetRun,
+        work: Callable[[TargetRun], Awaitable[None]],
+    ) -> None:
+        await places.acquire()
+        self._start(group, run, partial(work, run)).add_done_callback(lambda _: places.release())
+
+    def _start(
+        self, group: asyncio.TaskGroup, run: TargetRun, work: Callable[[], Awaitable[None]]
+    ) -> asyncio.Task[None]:
+        task = group.create_task(self._bounded(run, work))
+        self._active[task] = run
+        task.add_done_callback(self._active.pop)
+        return task
+
+    async def _bounded(self, run: TargetRun, work: Callable[[], Awaitable[None]]) -> None:
+        async with run.boundary(self._stop.why):
+            if self._stop.requested.is_set() and run.life.state in UNCHANGING:
+                run.stop(self._stop.why())
+                return
+            await work()
+
+    async def _inspect(self, run: TargetRun, claimed_before: asyncio.Event, claimed: asyncio.Event) -> None:
+        """Finds the key and decides. Keys are claimed in manifest order, however the answers come."""
+        try:
+            run.start()
+            view = await self._settled_view(run)
+            await claimed_before.wait()
+            owner = self._claimed.setdefault(view.arn, run.target.id)
+        finally:
+            claimed.set()
+        run.pin(view)
+        if owner != run.target.id:
+            raise TargetError(f"{view.arn} is the key of target {owner!r} already.", code="DuplicateKey")
+        rotations = await self._rotations(run, view) if needs_rotations(view) else []
+        decision = decide(run.wanted, view, rotations, now=datetime.now(UTC), import_again=self._policy.prove == "all")
+        run.decision = decision
+        if decision.error is not None:
+            raise decision.error
+        run.life.advance(Event.AS_WANTED if decision.action is Action.UNCHANGED else Event.IMPORT_NEEDED)
+
+    async def _settled_view(self, run: TargetRun) -> KeyView:
+        """The key, once it is neither Creating nor Updating."""
+        deadline = time.monotonic() + self._policy.verify_timeout
+        while True:
+            view = await self._kms.describe_key(run.arn, run)
+            if not must_wait(view) or time.monotonic() >= deadline:
+                return view
+            await asyncio.sleep(self._policy.read_interval)
+
+    async def _rotations(self, run: TargetRun, view: KeyView) -> list[KeyRotation]:
+        try:
+            return await self._kms.list_key_rotations(view.arn, run)
+        except ServiceError as error:
+            if error.code == "UnknownOperationException":
+                return []  # a KMS without on-demand rotation has no rotated keys
+            raise
+
+    async def _compare(self, run: TargetRun) -> None:
+        """A key found as wanted: whether it holds the source's material, as far as --prove asks."""
+        view, decision = run.view, run.decision
+        if view is None or decision is None or decision.key_spec is None:
+            raise RuntimeError("a target is compared only after a decision")
+        started = time.monotonic()
+        if self._policy.prove not in ("auto", "all"):
+            result = ProofResult(Proof.NONE, "material_not_compared")
+        else:
+            secret, evidence = await material.prepare(run.target, decision.key_spec, self._policy.material_root)
+            secret.wipe()
+            result = await prove(run, self._kms, evidence, view)
+        used, remark = await round_trip(run, self._kms, view) if self._policy.prove_use else (None, "")
+        run.verification = Verification(
+            verified=True, reads=1, consecutive=1, duration_seconds=time.monotonic() - started, proof=result.proof,
+            round_trip=used, detail="; ".join(filter(None, (result.detail, remark))),
+        )  # fmt: skip
+        if self._policy.require_proof and result.proof is Proof.NONE:
+            raise TargetError(f"No proof was possible: {result.detail}.", code="ProofMissing")
+        run.succeed(run.verification)
+
+    async def _import(self, run: TargetRun) -> None:
+        evidence = await Importer(run, self._kms, self._policy)()
+        self._verifier.add(run, evidence)

@@ -1,0 +1,54 @@
+"""All lanes side by side, and the orderly end: drain on a stop, abandon after the grace period."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from bulk_import.errors import JournalError
+from bulk_import.run.lane import LaneRunner
+from bulk_import.run.stop import Stop
+
+
+async def run_lanes(lanes: Sequence[LaneRunner], stop: Stop, *, grace: float, deadline: float | None) -> None:
+    """Runs every lane to its end. `grace`, `deadline` in seconds. Raises JournalError where the journal failed."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            watchers = [group.create_task(_drain(lanes, stop, grace))]
+            if deadline is not None:
+                watchers.append(group.create_task(_stop_at(stop, deadline)))
+            # The longest first: where calls in flight are bounded, it is the one that must not start late.
+            ordered = sorted(lanes, key=lambda lane: -len(lane.targets))
+            running = [group.create_task(lane.run()) for lane in ordered]
+            await asyncio.wait(running)
+            for watcher in watchers:
+                watcher.cancel()
+    except* JournalError as errors:
+        raise _first(errors) from None
+
+
+async def _drain(lanes: Sequence[LaneRunner], stop: Stop, grace: float) -> None:
+    await stop.requested.wait()
+    for lane in lanes:
+        lane.drain()
+    try:
+        async with asyncio.timeout(grace):
+            await stop.urgent.wait()
+    except TimeoutError:
+        pass  # the grace period is over
+    for lane in lanes:
+        lane.abandon()
+
+
+async def _stop_at(stop: Stop, deadline: float) -> None:
+    await asyncio.sleep(deadline)
+    stop.request("deadline")
+
+
+def _first(errors: BaseExceptionGroup[JournalError]) -> JournalError:
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if not isinstance(error, JournalError):
+        raise error
+    return error
