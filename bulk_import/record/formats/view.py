@@ -1,0 +1,102 @@
+"""What several renderings say of a report: its headline, its warnings, its failures by code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+COUNTS = ("imported", "reimported", "unchanged", "failed", "not_attempted")
+WELL = ("imported", "reimported", "unchanged")
+
+Result = Mapping[str, Any]
+
+
+def headline(report: Mapping[str, Any]) -> str:
+    """One line: `partial: 2 of 10 targets failed, 1 not attempted, 7 well`."""
+    summary = report["summary"]
+    well = sum(summary[status] for status in WELL)
+    parts = [f"{summary['failed']} of {plural(summary['total'], 'target')} failed"] if summary["failed"] else []
+    if summary["not_attempted"]:
+        parts.append(f"{summary['not_attempted']} not attempted")
+    parts.append(f"{well} well" if parts else f"all {plural(well, 'target')} well")
+    return f"{report['run']['outcome']}: {', '.join(parts)}"
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def environment_warning(report: Mapping[str, Any]) -> str | None:
+    """What a run whose endpoint is not AWS's must say in its first and last line, else None."""
+    run = report["run"]
+    if run["environment"] == "aws":
+        return None
+    where = ", ".join(f"{service} {url}" for service, url in (run.get("endpoints") or {}).items())
+    kind = "the sandbox" if run["environment"] == "sandbox" else "a custom endpoint"
+    return f"Not AWS: this run talked to {kind}{f' ({where})' if where else ''}. It shows nothing about keys in AWS."
+
+
+def warnings(report: Mapping[str, Any]) -> list[str]:
+    """What a reader must know before the numbers, the gravest first."""
+    summary, run = report["summary"], report["run"]
+    found = [environment_warning(report)]
+    if run["outcome"] == "interrupted":
+        found.append(
+            f"Interrupted: the run was stopped before its end; {plural(summary['not_attempted'], 'target')} of "
+            f"{summary['total']:,} not attempted. Run again with --resume."
+        )
+    if summary.get("unproved"):
+        found.append(
+            f"{plural(summary['unproved'], 'target')} well without a proof that KMS holds these very bytes; "
+            "each entry's verification says why."
+        )
+    return [text for text in found if text]
+
+
+def failures(report: Mapping[str, Any]) -> list[Result]:
+    return [r for r in report["results"] if r["status"] == "failed"]
+
+
+def by_code(results: Iterable[Result]) -> dict[str, list[Result]]:
+    """Results that have an error by its code, the most frequent first."""
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        if result["error"]:
+            groups.setdefault(result["error"]["code"], []).append(result)
+    return dict(sorted(groups.items(), key=lambda item: -len(item[1])))
+
+
+def by_lane(report: Mapping[str, Any]) -> dict[tuple[str, str], list[Result]]:
+    """(account, region) → its results; the lanes in order of first appearance."""
+    lanes: dict[tuple[str, str], list[Result]] = {}
+    for result in report["results"]:
+        lanes.setdefault((result["account"], result["region"]), []).append(result)
+    return lanes
+
+
+def request_ids(result: Result) -> str:
+    """`DescribeKey 1f0c…, ImportKeyMaterial 88ab…`"""
+    return ", ".join(f"{entry['operation']} {entry['request_id']}" for entry in result["request_ids"])
+
+
+def seconds(result: Result) -> float | None:
+    """How long the target took; None where it was not attempted or not ended."""
+    if not (result["started_at"] and result["finished_at"]):
+        return None
+    span = datetime.fromisoformat(result["finished_at"]) - datetime.fromisoformat(result["started_at"])
+    return round(span.total_seconds(), 3)
+
+
+def duration(value: float | None) -> str:
+    """Seconds for people: `0.4 s`, `12 s`, `4 min 10 s`, `2 h 5 min`."""
+    if value is None:
+        return "unknown"
+    if value < 10:
+        return f"{value:.1f} s"
+    whole = round(value)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
