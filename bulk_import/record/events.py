@@ -1,0 +1,82 @@
+"""The grammar of the journal: which events there are, and what each must say.
+
+A line of the journal is `{"seq":n,"at":instant,"event":name,…fields…,"crc":"…"}`: `seq` counts from 1 without a
+gap, `at` is RFC 3339 in UTC, `crc` is the CRC-32 (RFC 1952), in hex, of the line up to it. `index` is a target's
+position among the selected targets, in manifest order.
+
+event        written                                 fields (further ones are kept, and mean nothing to the fold)
+-----------  --------------------------------------  ------------------------------------------------------------
+run_started  first of all                            run_id, started_at, tool {name, version}, manifest {uri, sha256,
+                                                     targets}, selection {accounts, regions, ids}, partition, labels,
+                                                     shard, settings (those that matter to a resume), report (asked
+                                                     path)
+target       up front, each selected target in       index, id, account, region, key_id, valid_to (frozen; null:
+             order; sync before the first call       never)
+caller       after GetCallerIdentity                 caller {account, arn}, environment, endpoints {service: URL}
+lane         when a lane's quotas are known          account, region, quota {operation: per second}
+pinned       after a target's first DescribeKey      index, key_arn, key_state, key_spec [expiration_model, valid_to,
+                                                     key_material_id]
+intent       before a call that changes a key;       index, operation, attempt (from 1, resumes included)
+             sync before the call                    [wrapping_algorithm, wrapping_key_spec]
+answered     after that call                         index, operation, outcome (ok | refused | unknown), request_id
+                                                     (empty: no answer) [key_material_id]
+ended        at a target's end                       index, result (an Outcome: the target's entry of the report)
+lane_ended   at a lane's end                         account, region, duration_seconds, calls {operation: n},
+                                                     throttled {operation: n}, quota {operation: per second}
+                                                     [effective_rate {operation: per second}]
+stopping     when no new target starts any more      reason (SIGINT | SIGTERM | deadline | max_failures)
+run_ended    last of all                             finished_at [failure {code, message, exit_code}: the error that
+                                                     ended the whole run, not one target]
+resumed      first of a resumed run, which then      from_seq (the last event before)
+             writes on as if it were one run
+
+How the fold reads them
+- A target's last `ended` counts. An `intent` voids an `ended` before it: what that said is no longer known.
+- Without an `ended`: an import answered ok is failed/NotVerified (changed: true); one without a clear answer is
+  failed/OutcomeUnknown (changed: null); refused attempts only are failed/Interrupted (changed: false); no intent is
+  not_attempted. So nothing is ever well without its `ended`.
+- `resumed` takes back `stopping` and `run_ended`. A lane's counts add up over resumes.
+- Without `run_ended` the run was interrupted.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+FIELDS: Final[dict[str, frozenset[str]]] = {
+    "run_started": frozenset(
+        (
+            "run_id",
+            "started_at",
+            "tool",
+            "manifest",
+            "selection",
+            "partition",
+            "labels",
+            "shard",
+            "settings",
+            "report",
+        )
+    ),
+    "target": frozenset(("index", "id", "account", "region", "key_id", "valid_to")),
+    "caller": frozenset(("caller", "environment", "endpoints")),
+    "lane": frozenset(("account", "region", "quota")),
+    "pinned": frozenset(("index", "key_arn", "key_state", "key_spec")),
+    "intent": frozenset(("index", "operation", "attempt")),
+    "answered": frozenset(("index", "operation", "outcome", "request_id")),
+    "ended": frozenset(("index", "result")),
+    "lane_ended": frozenset(("account", "region", "duration_seconds", "calls", "throttled", "quota")),
+    "stopping": frozenset(("reason",)),
+    "run_ended": frozenset(("finished_at",)),
+    "resumed": frozenset(("from_seq",)),
+}
+"""The fields that an event cannot do without."""
+
+
+def check(event: str, fields: dict[str, object]) -> None:
+    """Raises ValueError for an event that is not in the table, or lacks a field: a mistake of the program."""
+    required = FIELDS.get(event)
+    if required is None:
+        raise ValueError(f"{event!r} is not an event of the journal")
+    if not required <= fields.keys():
+        raise ValueError(f"{event} lacks {', '.join(sorted(required - fields.keys()))}")

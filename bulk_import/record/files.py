@@ -1,0 +1,65 @@
+"""Files that are whole or not there: what fsync and rename promise, in one place."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+_NO_DIRECTORY_FSYNC = (errno.EINVAL, errno.ENOTSUP)  # some network and FUSE file systems have none
+
+
+def fsync_directory(folder: Path) -> None:
+    """Makes names created, renamed or removed in `folder` last. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_DIRECTORY_FSYNC:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """`os.write` may take less than it is given; this goes on until all is taken. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+class NewFile:
+    """A file beside `path` that takes its name only when it is whole and on disk.
+
+    Use: `with NewFile(path) as new: new.fill(chunks); new.commit()`. Left without `commit`, nothing remains.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        self._descriptor = -1
+
+    def __enter__(self) -> NewFile:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self._descriptor = os.open(self._temporary, flags, 0o666)  # the umask decides who reads it
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+        self._temporary.unlink(missing_ok=True)
+
+    def fill(self, chunks: Iterable[bytes]) -> str:
+        """Writes and fsyncs; returns the SHA-256, in hex. Raises OSError."""
+        digest = hashlib.sha256()
+        for chunk in chunks:
+            digest.update(chunk)
+            write_all(self._descriptor, chunk)
+        os.fsync(self._descriptor)
+        return digest.hexdigest()
+
+    def commit(self) -> None:
+        """Takes the name, in the place of what had it. The caller fsyncs the folder when all its names stand."""
+        self._temporary.replace(self._path)

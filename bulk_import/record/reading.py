@@ -1,0 +1,82 @@
+"""Reading a journal back: whole lines only, in order, each checked."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from bulk_import.errors import JournalError, Problem
+
+LONGEST_LINE: Final = 1 << 20  # bytes; an event has about 1,500 at most, so a longer line is no journal's
+
+_TAIL: Final = len(b',"crc":"00000000"}\n')
+
+
+class JournalReader:
+    """Iterates a journal's events as (offset of the line, event), from the start.
+
+    A last line whose CRC is wrong was torn by a kill or a full disk: the iteration ends before it. Anything else that
+    does not check (a line before it, the order) raises JournalError with the line. The attributes are right after the iteration.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.whole = 0  # bytes of whole lines
+        self.torn = 0  # bytes of a torn last line
+        self.last_seq = 0  # of the last whole line; 0: there is none
+        self.sha256 = ""  # of the whole file, torn line included
+
+    def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        digest = hashlib.sha256()
+        try:
+            with self.path.open("rb", buffering=1 << 20) as stream:
+                for line in iter(partial(stream.readline, LONGEST_LINE), b""):
+                    digest.update(line)
+                    event = parse(line)
+                    if event is None and not stream.read(1):
+                        self.torn = len(line)
+                        break
+                    if event is None or event.get("seq") != self.last_seq + 1:
+                        raise self._damaged(event)
+                    offset = self.whole
+                    self.whole += len(line)
+                    self.last_seq += 1
+                    yield offset, event
+        except OSError as error:
+            raise JournalError(
+                [Problem(str(self.path), 0, "", f"the journal cannot be read: {error.strerror}.")]
+            ) from None
+        self.sha256 = digest.hexdigest()
+
+    def problem(self, message: str) -> JournalError:
+        """About the line that was read last."""
+        return JournalError([Problem(str(self.path), self.last_seq, "", message)])
+
+    def _damaged(self, event: dict[str, Any] | None) -> JournalError:
+        line = self.last_seq + 1
+        if event is not None:
+            what = f"events are missing here: seq is {event.get('seq')}, not {line}."
+        elif line == 1:
+            what = "this is not a journal of bulk-import."
+        else:
+            what = "this line is damaged (its checksum is wrong), and others follow."
+        advice = "Run again without --resume: the run converges from KMS's own state." if line > 1 else ""
+        return JournalError([Problem(str(self.path), line, "", what, advice)])
+
+
+def parse(line: bytes) -> dict[str, Any] | None:
+    """One line, its newline included, as an event; None where it is not whole or its CRC is wrong."""
+    body = line[:-_TAIL]
+    if line[-_TAIL:] != b',"crc":"%08x"}\n' % zlib.crc32(body):
+        return None
+    try:
+        event = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return event if isinstance(event, dict) else None
