@@ -61,7 +61,6 @@ class Stats:
     throttles: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     parameters: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     last_call: dict[str, float] = field(default_factory=dict)
-    connections: int = 0
     peak_connections: int = 0
 
     def note(self, lane: str, operation: str, now: float) -> None:
@@ -79,7 +78,6 @@ class Stats:
             "parameters_arrivals": self.parameters,
             "last_call": self.last_call,
             "cpu_seconds": time.process_time(),
-            "connections": self.connections,
             "peak_connections": self.peak_connections,
         }
 
@@ -101,6 +99,7 @@ class Simulator:
     slow_sts: dict[str, float] = field(default_factory=dict)  # seconds that AssumeRole of an account takes
     clock: Callable[[], float] = time.monotonic
     stats: Stats = field(default_factory=Stats)
+    connections: set[asyncio.Transport] = field(default_factory=set)  # the open ones
     _serial: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _date: tuple[int, str] = (0, "")
 
@@ -168,8 +167,7 @@ class Simulator:
         return head.encode() + body
 
     def _reset(self) -> None:
-        connections = self.stats.connections
-        self.stats = Stats(connections=connections, peak_connections=connections)
+        self.stats = Stats(peak_connections=len(self.connections))
         self.kms.imported.clear()
         self.quotas.reset()
 
@@ -184,12 +182,13 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one without being its subclass
-        stats = self._simulator.stats
-        stats.connections += 1
-        stats.peak_connections = max(stats.peak_connections, stats.connections)
+        simulator = self._simulator
+        simulator.connections.add(self._transport)
+        simulator.stats.peak_connections = max(simulator.stats.peak_connections, len(simulator.connections))
 
     def connection_lost(self, _exc: Exception | None) -> None:
-        self._simulator.stats.connections -= 1
+        if self._transport is not None:
+            self._simulator.connections.discard(self._transport)
         self._transport = None
 
     def data_received(self, data: bytes) -> None:

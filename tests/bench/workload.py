@@ -1,4 +1,4 @@
-"""Manifests and key material of L lanes × K keys, as files that any client can read.
+"""Manifests and key material of L lanes by K keys, as files that any client can read.
 
     python -m tests.bench.workload FOLDER --lanes 100 --keys 20 [--mix SYMMETRIC_DEFAULT=3,HMAC_256=1]
 

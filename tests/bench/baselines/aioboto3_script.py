@@ -54,7 +54,7 @@ async def open_clients(lanes: set[Lane], stack: AsyncExitStack) -> dict[Lane, An
     }
 
 
-async def import_key(kms: Any, job: Job, places: asyncio.Semaphore) -> Job | None:  # noqa: ANN401 - made at run time
+async def import_key(kms: Any, job: Job, places: asyncio.Semaphore) -> Job | None:
     """The job itself where botocore gave up on it."""
     async with places:
         try:

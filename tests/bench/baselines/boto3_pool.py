@@ -41,7 +41,7 @@ class Clients:
         self._roles: dict[str, dict[str, str]] = {}
         self._kms: dict[tuple[str, str], Any] = {}
 
-    def kms(self, account: str, region: str) -> Any:  # noqa: ANN401 - boto3 makes its classes at run time
+    def kms(self, account: str, region: str) -> Any:
         with self._lock:
             if account not in self._roles:
                 answer = self._sts.assume_role(RoleArn=role_arn(account), RoleSessionName=ROLE_SESSION)

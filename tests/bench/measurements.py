@@ -1,0 +1,299 @@
+"""The measurements, each a function that returns plain rows for a table and for JSON.
+
+Runs that need a fraction of a core go side by side; what fills a core has the machine to itself.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tests.bench import harness
+from tests.bench.harness import LIFTED, PYTHON, Run, RunFailedError, Simulator
+from tests.bench.workload import REGIONS, Workload, lanes_of, make
+
+Row = dict[str, Any]
+KEYS = 20
+LATENCY = "20,60"  # milliseconds: median and 99th percentile
+FREE = dict.fromkeys(LIFTED, 100_000.0)
+
+
+@contextmanager
+def _workload(lanes: int, keys: int, *, suffix: str = ".jsonl", regions: int = len(REGIONS)) -> Iterator[Workload]:
+    with tempfile.TemporaryDirectory(prefix="bulk-import-bench-") as folder:
+        yield make(Path(folder) / "work", lanes=lanes, keys=keys, suffix=suffix, regions=regions)
+
+
+def _ours(
+    lanes: int, keys: int, *simulator: str, quotas: dict[str, float] | None = None, regions: int = len(REGIONS)
+) -> Run:
+    with _workload(lanes, keys, regions=regions) as work, Simulator(*simulator, workload=work) as server:
+        return harness.product(work, server, quotas=quotas)
+
+
+def _side_by_side(*jobs: Callable[[], Run]) -> list[Run]:
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        return [future.result() for future in [pool.submit(job) for job in jobs]]
+
+
+def wall(*, full: bool) -> list[Row]:
+    """Wall time over the quota floor, one to a hundred lanes, without and with latency."""
+    light = [(lanes, latency) for latency in ("", LATENCY) for lanes in (1, 10)]
+    heavy = [(100, latency) for latency in ("", LATENCY)]
+
+    def job(lanes: int, latency: str) -> Callable[[], Run]:
+        return lambda: _ours(lanes, KEYS, *(["--latency", latency] if latency else []))
+
+    runs = _side_by_side(*(job(*case) for case in light))
+    runs += [job(*case)() for case in heavy]
+    rows = [_wall_row(run, latency, 1) for (_, latency), run in zip([*light, *heavy], runs, strict=True)]
+    if full:
+        rows.append(_wall_row(_ours(100, 100), "", 1))
+    return rows
+
+
+def slow_quota(*, full: bool) -> list[Row]:
+    """A thousand lanes at a quota of 0.1 a second, which one core can feed."""
+    del full
+    quotas = {"GetParametersForImport": 0.1}
+    run = _ours(1000, 8, "--quota", "GetParametersForImport=0.1", quotas=quotas)
+    return [_wall_row(run, "", 0.1)]
+
+
+def _wall_row(run: Run, latency: str, rate: float) -> Row:
+    floor = run.floor(rate)
+    return {
+        "lanes": run.workload.lanes,
+        "keys per lane": run.workload.keys,
+        "quota per s": rate,
+        "latency ms": latency or "none",
+        "floor s": floor,
+        "wall s": run.wall,
+        "wall / floor": run.wall / floor,
+        "calls": run.calls,
+        "throttled %": 100 * run.throttled_share,
+        "CPU ms/key": 1000 * run.usage.cpu / run.workload.targets,
+        "core %": 100 * run.usage.cpu / run.usage.wall,
+        "connections": run.peak_connections,
+        "peak MB": run.usage.peak_mb,
+    }
+
+
+def full_core(*, full: bool) -> list[Row]:
+    """A thousand lanes at the real quota: 1,000 keys a second, more than a core can make."""
+    run = _ours(1000, 20 if full else 8)
+    finishes = sorted(run.report["lane_finish"].values())
+    return [
+        {
+            "lanes": 1000,
+            "keys": run.workload.targets,
+            "wall s": run.wall,
+            "keys/s": run.workload.targets / run.wall,
+            "core %": 100 * run.usage.cpu / run.usage.wall,
+            "simulator core %": 100 * run.server_cpu / run.usage.wall,
+            "throttled %": 100 * run.throttled_share,
+            "first lane s": finishes[0],
+            "last lane s": finishes[-1],
+            "spread %": 100 * (finishes[-1] - finishes[0]) / finishes[-1],
+            "MB at 1/3": run.usage.memory_at(1 / 3),
+            "MB at 2/3": run.usage.memory_at(2 / 3),
+            "peak MB": run.usage.peak_mb,
+        }
+    ]
+
+
+def cpu(*, full: bool) -> list[Row]:
+    """What a key costs with the quotas lifted, and how much of it is not the calls' own cost.
+
+    The start-up (interpreter, imports, session) is measured by a run of one target and taken off.
+    """
+    keys = 10_000 if full else 2_000
+    with Simulator("--no-quotas") as server:
+        warm = harness.run(
+            [PYTHON, "-m", "tests.bench.warm_client", server.url, "4000"], harness.environment(server.url)
+        )
+    per_call = float(orjson.loads(warm.stdout)["ms_per_call"])
+    first = _ours(1, 1, "--no-quotas", quotas=FREE)
+    start_up = 1000 * first.usage.cpu - first.calls * per_call
+    rows = []
+    for lanes in (1, 10, 100, 1000):
+        run = _ours(lanes, keys // lanes, "--no-quotas", quotas=FREE)
+        targets = run.workload.targets
+        total = 1000 * run.usage.cpu - start_up
+        rows.append(
+            {
+                "lanes": lanes,
+                "keys": targets,
+                "calls per key": run.calls / targets,
+                "warm client ms/call": per_call,
+                "ours ms/call": total / run.calls,
+                "ms/key": total / targets,
+                "own ms/key": (total - run.calls * per_call) / targets,
+                "keys/s": targets / run.wall,
+                "start-up s": start_up / 1000,
+                "peak MB": run.usage.peak_mb,
+            }
+        )
+    return rows
+
+
+def memory(*, full: bool) -> list[Row]:
+    """Peak memory as targets grow; beyond what was run, drawn out in a straight line."""
+    sizes = [(100, 10), (100, 100)] + ([(1000, 100)] if full else [])
+    runs = [_ours(lanes, keys, "--no-quotas", quotas=FREE) for lanes, keys in sizes]
+    peaks = {run.workload.targets: run.usage.peak_mb for run in runs}
+    (few, low), (many, high) = list(peaks.items())[:2]
+    per_thousand = (high - low) / (many - few) * 1000
+    rows: list[Row] = [{"targets": targets, "peak MB": peak, "how": "measured"} for targets, peak in peaks.items()]
+    if not full:
+        rows.append({"targets": 100_000, "peak MB": low + per_thousand * 99, "how": "extrapolated"})
+    return [{**row, "MB per 1,000": per_thousand} for row in rows]
+
+
+def baselines(*, full: bool) -> list[Row]:
+    """The same work by what people use now, each as a ratio to ours on the same workload."""
+    lanes, keys, cli_keys = (10, 20, 10) if full else (10, 10, 4)
+
+    def job(which: str, *, lanes: int, keys: int) -> Callable[[], Run]:
+        def go() -> Run:
+            with _workload(lanes, keys) as work, Simulator(workload=work) as server:
+                return harness.product(work, server) if which == "ours" else harness.baseline(work, server, which)
+
+        return go
+
+    ours, ours_small, script = _side_by_side(
+        job("ours", lanes=lanes, keys=keys),
+        job("ours", lanes=1, keys=cli_keys),
+        job("aioboto3_script", lanes=lanes, keys=keys),
+    )
+    pool, loop = _side_by_side(job("boto3_pool", lanes=lanes, keys=keys), job("cli_loop", lanes=1, keys=cli_keys))
+    named = [
+        ("bulk-import", ours, ours),
+        ("aioboto3 script", script, ours),
+        ("boto3 pool", pool, ours),
+        ("bulk-import", ours_small, ours_small),
+        ("AWS CLI loop", loop, ours_small),
+    ]
+    return [_baseline_row(name, run, against) for name, run, against in named]
+
+
+def _baseline_row(name: str, run: Run, against: Run) -> Row:
+    return {
+        "client": name,
+        "keys": f"{run.workload.lanes} x {run.workload.keys}",
+        "wall s": run.wall,
+        "x wall": run.wall / against.wall,
+        "CPU s": run.usage.cpu,
+        "x CPU": run.usage.cpu / against.usage.cpu,
+        "calls": run.calls,
+        "x calls": run.calls / against.calls,
+        "throttled": run.throttles,
+        "given up at first": run.report.get("failed_first_pass", 0),
+    }
+
+
+def fairness(*, full: bool) -> list[Row]:
+    """Whether one lane throttled by another principal and one slow role move the other lanes' finish."""
+    lanes, keys, regions = 20, (40 if full else 12), 2
+    throttled, slow = lanes_of(lanes, regions)[0], lanes_of(lanes, regions)[2][0]
+    trouble = [
+        f"--other={throttled[0]}/{throttled[1]}/GetParametersForImport=2",
+        f"--slow-sts={slow}=6",
+    ]
+    calm, troubled = _side_by_side(
+        lambda: _ours(lanes, keys, regions=regions), lambda: _ours(lanes, keys, *trouble, regions=regions)
+    )
+    before, after = calm.report["lane_finish"], troubled.report["lane_finish"]
+    hit = {"/".join(throttled)} | {lane for lane in before if lane.startswith(slow)}
+    moved = {lane: abs(after[lane] - before[lane]) / before[lane] for lane in before if lane not in hit}
+    lane = "/".join(throttled)
+    return [
+        {
+            "lanes": lanes,
+            "keys per lane": keys,
+            "others' finish moved, worst %": 100 * max(moved.values()),
+            "throttled lane s": after[lane],
+            "undisturbed s": before[lane],
+            "its throttled calls": troubled.throttles,
+            "slow role's lanes s": max(after[name] for name in hit if name != lane),
+        }
+    ]
+
+
+def manifest(*, full: bool) -> list[Row]:
+    """Rows a second that `validate` reads, checks and expands; its start-up is taken off."""
+    del full
+    env = harness.environment("http://127.0.0.1:9")
+    with _workload(1, 1) as work:
+        start_up = _validate(work, env)
+    rows = []
+    for suffix in (".jsonl", ".csv"):
+        for lanes, keys in ((100, 1000), (100, 10_000)):
+            with _workload(lanes, keys, suffix=suffix) as work:
+                usage = _validate(work, env)
+                rows.append(
+                    {
+                        "format": suffix[1:],
+                        "rows": work.targets,
+                        "MB": work.manifest.stat().st_size / 2**20,
+                        "wall s": usage.wall,
+                        "rows/s": work.targets / (usage.wall - start_up.wall),
+                        "peak MB": usage.peak_mb,
+                        "bytes per row": (usage.peak_mb - start_up.peak_mb) * 2**20 / work.targets,
+                    }
+                )
+    return rows
+
+
+def _validate(work: Workload, env: dict[str, str]) -> harness.Usage:
+    usage = harness.run([PYTHON, "-m", "bulk_import", "validate", str(work.manifest), "--quiet"], env)
+    if usage.exit_code:
+        raise RunFailedError(f"exit code {usage.exit_code}: {usage.command}\n{usage.stderr[-2000:]}")
+    return usage
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What the figures must keep: every row's `column` at most `most`, where the row's `only` match."""
+
+    measurement: str
+    column: str
+    most: float
+    only: tuple[tuple[str, Any], ...] = ()
+
+    def missed(self, rows: Sequence[Row]) -> Iterator[str]:
+        for row in rows:
+            if all(row[name] == value for name, value in self.only) and row[self.column] > self.most:
+                where = ", ".join(f"{name} {row[name]}" for name in list(row)[:2])
+                yield f"{self.measurement} ({where}): {self.column} is {row[self.column]:.3g}, at most {self.most:g}"
+
+
+MEASUREMENTS: dict[str, tuple[str, Callable[..., list[Row]]]] = {
+    "wall": ("Wall time over the quota floor", wall),
+    "fairness": ("Fairness: one lane throttled by others, one role slow", fairness),
+    "baselines": ("The same work by what people use now", baselines),
+    "slow_quota": ("A thousand lanes at 0.1 a second", slow_quota),
+    "full_core": ("A thousand lanes at a full core", full_core),
+    "cpu": ("Client CPU, quotas lifted", cpu),
+    "memory": ("Memory", memory),
+    "manifest": ("Reading a manifest", manifest),
+}
+BOUNDS = (
+    Bound("wall", "wall / floor", 1.05, (("latency ms", "none"),)),
+    Bound("wall", "throttled %", 0.5, (("latency ms", "none"),)),
+    Bound("slow_quota", "wall / floor", 1.08),
+    Bound("full_core", "throttled %", 0.5),
+    Bound("full_core", "spread %", 10),
+    Bound("cpu", "own ms/key", 1.0),
+    Bound("memory", "peak MB", 400, (("targets", 100_000),)),
+    Bound("fairness", "others' finish moved, worst %", 5),
+)
+CORES = os.cpu_count()
