@@ -51,6 +51,7 @@ class LaneKms:
         self._credentials = credentials  # AccountCredentials or OwnCredentials
         self._gate = gate
         self._retry = retry
+        self._ended: LaneError | None = None  # set once, by an answer from elsewhere
 
     async def describe_key(self, key_id: str, trace: Trace, *, patient: bool = True) -> KeyView:
         answer = await self._read("DescribeKey", trace, {"KeyId": key_id}, "KeyMetadata", patient=patient)
@@ -163,6 +164,8 @@ class LaneKms:
 
     async def _call(self, operation: str, trace: Trace, request: Mapping[str, Any]) -> dict[str, Any]:
         """One attempt; a second one at once where only the session's credentials were stale."""
+        if self._ended is not None:
+            raise self._ended
         credentials = await self._credentials.get()
         try:
             return await self._send(operation, trace, request, credentials)
@@ -206,8 +209,9 @@ class LaneKms:
             return
         _, partition, _, region, account, _ = parts
         if (partition, account, region) != (self.lane.partition, self.lane.account, self.lane.region):
-            raise LaneError(
+            self._ended = LaneError(
                 f"{operation} answered {arn}, which is not in {self.lane.partition}, {self.lane}.",
                 code="WrongAccount",
                 operation=operation,
             )
+            raise self._ended

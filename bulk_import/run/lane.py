@@ -108,7 +108,7 @@ class LaneRunner:
                 target = next(waiting, None)
                 if target is None:
                     break
-                run = TargetRun(self._wanted(target), self._sink, self._on_end)
+                run = self._new_run(target)
                 claimed = asyncio.Event()
                 window.append((run, self._start(group, run, partial(self._inspect, run, claimed_before, claimed))))
                 claimed_before = claimed
@@ -121,6 +121,9 @@ class LaneRunner:
                 await self._start_in(self._comparing, group, run, self._compare)
             elif run.life.state is State.PREPARING:
                 await self._start_in(self._importing, group, run, self._import)
+
+    def _new_run(self, target: Target) -> TargetRun:
+        return TargetRun(self._wanted(target), self._sink, self._on_end)
 
     async def _start_in(
         self,

@@ -1,0 +1,99 @@
+"""Everything of AWS that one run needs, opened together: clients, the caller, a KMS port for each lane."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from typing import Any, Self
+
+from bulk_import.aws.clients import Clients, is_aws
+from bulk_import.aws.kms import LaneKms
+from bulk_import.aws.limiter import LaneLimiter, merge_quotas
+from bulk_import.aws.retry import Retry
+from bulk_import.aws.sts import Caller, Sts
+from bulk_import.errors import CallerError
+from bulk_import.model import AccountAccess, Lane
+from bulk_import.settings import Settings
+
+SANDBOX_SERVER = "bulk-import-sandbox"  # the Server header of the local AWS
+
+
+class AwsSession:
+    """An asynchronous context manager. Entering it makes the run's first calls and may raise CallerError.
+
+    Before any call every endpoint is checked (SettingsError for plain http:// off loopback).
+    """
+
+    def __init__(self, settings: Settings, run_id: str, partition: str, lanes: Iterable[Lane]) -> None:
+        self._settings = settings
+        self._run_id = run_id
+        self._partition = partition
+        self._regions = sorted({lane.region for lane in lanes})
+        self.quotas = merge_quotas(settings.quota)
+        self.retry = Retry(settings.retry_timeout, settings.consistency_timeout)
+        self._gate = asyncio.Semaphore(settings.max_in_flight)
+        self._stack = AsyncExitStack()
+        self._clients = Clients(settings, run_id)
+        self._accounts: dict[str, Any] = {}
+        self.caller: Caller
+        self._sts: Sts
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._stack.enter_async_context(self._clients)
+            credentials = await self._clients.caller_credentials()
+            sts = await self._clients.sts(self._clients.sts_region(self._partition))
+            for region in self._regions:
+                await self._clients.kms(region)
+            self._sts = Sts(
+                sts,
+                credentials,
+                limiter=self._limiter(),
+                gate=self._gate,
+                run_id=self._run_id,
+                retry=self.retry,
+            )
+            self.caller = await self._sts.caller()
+            partition = self.caller.arn.split(":")[1]
+            if partition != self._partition:
+                raise CallerError(
+                    f"The caller {self.caller.arn} is of partition {partition}, the manifest of {self._partition}.",
+                    code="WrongPartition",
+                    advice="Credentials do not work across partitions: start the run with some of the manifest's.",
+                )
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
+
+    async def lane(self, lane: Lane, access: AccountAccess) -> LaneKms:
+        """The KMS port of one lane; lanes of one account share its credentials. Assumes no role yet."""
+        if access.account not in self._accounts:
+            self._accounts[access.account] = self._sts.account(access, self.caller)
+        return LaneKms(
+            lane,
+            clients=await self._clients.kms(lane.region),
+            credentials=self._accounts[access.account],
+            limiter=self._limiter(),
+            gate=self._gate,
+            retry=self.retry,
+        )
+
+    @property
+    def endpoints(self) -> dict[str, str]:
+        """Service → the URL in use (of the first Region, where they differ by Region)."""
+        return dict(self._clients.endpoints)
+
+    @property
+    def environment(self) -> str:
+        """aws, custom or sandbox: a run that did not talk to AWS must say so."""
+        if self.caller.server.startswith(SANDBOX_SERVER):
+            return "sandbox"
+        return "aws" if all(is_aws(url) for url in self._clients.endpoints.values()) else "custom"
+
+    def _limiter(self) -> LaneLimiter:
+        return LaneLimiter(self.quotas, margin=self._settings.pacing_margin, gate=self._gate)

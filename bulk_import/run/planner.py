@@ -1,0 +1,106 @@
+"""`plan`: the same reads as a run's, the same decisions, and nothing changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from bulk_import import material
+from bulk_import.model import Failure, Lane, Outcome, Target
+from bulk_import.plan import Action, Wanted
+from bulk_import.ports import KeyService
+from bulk_import.run.lane import LaneRunner
+from bulk_import.run.stop import Stop
+from bulk_import.run.target_run import Policy, TargetRun
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTarget:
+    """What a run would do with one target, and what it found. `error`: why it is blocked."""
+
+    index: int
+    id: str
+    account: str
+    region: str
+    key_id: str
+    key_arn: str | None
+    action: Action
+    key_state: str | None
+    key_spec: str | None
+    expiration_model: str | None
+    valid_to: datetime | None
+    wanted_valid_to: datetime | None
+    detail: str
+    error: Failure | None
+
+
+class NoSink:
+    """A plan is not a run: it keeps no journal."""
+
+    def write(self, event: str, /, **fields: Any) -> None:
+        """Forgets it."""
+
+    async def sync(self) -> None:
+        """Nothing to wait for."""
+
+
+class LanePlanner(LaneRunner):
+    """A lane runner whose imports stop before the first scarce permit."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        targets: Sequence[Target],
+        kms: KeyService,
+        policy: Policy,
+        *,
+        wanted: Callable[[Target], Wanted],
+    ) -> None:
+        super().__init__(
+            lane, targets, kms, policy, sink=NoSink(), stop=Stop(), import_rate=1.0, on_end=_ignore, wanted=wanted
+        )
+        self.planned: list[PlannedTarget] = []
+
+    def _new_run(self, target: Target) -> TargetRun:
+        run = TargetRun(self._wanted(target), self._sink, lambda outcome: self._keep(run, outcome))
+        return run
+
+    async def _import(self, run: TargetRun) -> None:
+        """Loads and checks the material, as the run would, and leaves it at that."""
+        decision = run.decision
+        if decision is None or decision.key_spec is None:
+            raise RuntimeError("a target is imported only after a decision")
+        secret, _ = await material.prepare(run.target, decision.key_spec, self._policy.material_root)
+        secret.wipe()
+        self._keep(run, None)
+
+    def _keep(self, run: TargetRun, outcome: Outcome | None) -> None:
+        error = outcome.error if outcome else None
+        decision, view, target = run.decision, run.view, run.target
+        detail = decision.detail if decision else ""
+        if outcome and outcome.verification and outcome.verification.detail:
+            detail = f"{detail}; {outcome.verification.detail}"
+        self.planned.append(
+            PlannedTarget(
+                index=target.index,
+                id=target.id,
+                account=target.lane.account,
+                region=target.lane.region,
+                key_id=target.key_id,
+                key_arn=view.arn if view else None,
+                action=Action.BLOCKED if error or decision is None else decision.action,
+                key_state=view.state if view else None,
+                key_spec=view.key_spec if view else None,
+                expiration_model=view.expiration_model if view else None,
+                valid_to=view.valid_to if view else None,
+                wanted_valid_to=run.wanted.valid_to,
+                detail=error.message if error else detail,
+                error=error,
+            )
+        )
+
+
+def _ignore(_: Outcome) -> None:
+    """A planner hears of ends by itself."""
