@@ -1,0 +1,137 @@
+"""pydantic's errors → what is wrong and what to do, in the manifest's own terms. Values are quoted only where they
+are no secret: accounts, Regions, dates, names of AWS's enums; never `material`, never what no field is known for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pydantic_core import ErrorDetails
+
+from bulk_import.manifest.models import (
+    FIELDS_OF_ACCESS,
+    FIELDS_OF_DEFAULTS,
+    FIELDS_OF_IDENTITY,
+)
+from bulk_import.manifest.problems import joined, nearest
+from bulk_import.model import Encoding, KeySpec, WrappingAlgorithm, WrappingKeySpec
+
+Said = tuple[str, str]  # message, advice
+
+_DURATION = "Write a number and h, d or w: 12h, 90d, 8w."
+_ENUMS: dict[str, Sequence[str]] = {
+    "key_spec": tuple(KeySpec),
+    "encoding": tuple(Encoding),
+    "wrapping_algorithm": tuple(WrappingAlgorithm),
+    "wrapping_key_spec": tuple(WrappingKeySpec),
+}
+_TYPES = {"string": "text", "list": "a list", "dict": "a mapping", "int": "a whole number"}
+
+
+def explain(error: ErrorDetails, known: Sequence[str]) -> Said:
+    """`known`: the fields that may stand where the error is. Returns (message, advice)."""
+    kind, loc, value = error["type"], error["loc"], error["input"]
+    name = next((str(part) for part in reversed(loc) if isinstance(part, str) and part != "[key]"), "")
+    if kind == "extra_forbidden":
+        return _unknown(name, known)
+    if kind == "missing":
+        return "is missing", "State it."
+    if value is None:
+        return "must not be null", "State a value, or leave the field out."
+    if kind.endswith("_type"):
+        return f"must be {_TYPES.get(kind.partition('_')[0], 'another type')}, not {_type_of(value)}", ""
+    if kind == "too_short":
+        return "is an empty list", "Name at least one, or leave the field out."
+    if kind == "enum":
+        return _not_of_enum(name, str(value))
+    if loc[-1] == "[key]":
+        return account(str(value))
+    return _by_field(name, value)
+
+
+def _type_of(value: Any) -> str:
+    return "a list" if isinstance(value, list) else "a mapping" if isinstance(value, dict) else "text"
+
+
+def _unknown(name: str, known: Sequence[str]) -> Said:
+    if name in FIELDS_OF_ACCESS:
+        return "belongs to an account, never to a key", f"Move it to `accounts` or `defaults`: {name}."
+    if name in FIELDS_OF_IDENTITY and set(known) == set(FIELDS_OF_DEFAULTS):
+        return "belongs to a key; it cannot be inherited", "State it in each entry of `keys`."
+    if name == "<<":
+        return "YAML merge keys are not supported", "Use `defaults` for what keys share."
+    return "unknown field", nearest(name, known) or f"Known here: {joined(known)}."
+
+
+def _not_of_enum(name: str, value: str) -> Said:
+    allowed = _ENUMS[name]
+    if value == "RSAES_PKCS1_V1_5":
+        return "AWS withdrew RSAES_PKCS1_V1_5 on 2023-10-10", "Leave it out, or use RSAES_OAEP_SHA_256."
+    if value in ("SM2", "SM2PKE"):
+        return "SM2 (China Regions) is not in this version", f"Allowed: {joined(allowed)}."
+    if value.startswith(("ML_DSA", "ML_KEM")):
+        return "KMS imports no key material of this spec", f"Importable: {joined(allowed)}."
+    shown = f"{value} is" if re.fullmatch(r"[A-Za-z0-9_-]{1,32}", value) else "is"
+    return f"{shown} not one of the allowed values", nearest(value, allowed) or f"Allowed: {joined(allowed)}."
+
+
+def account(text: str) -> Said:
+    """What is wrong with something that should be an account ID."""
+    if re.fullmatch(r"[0-9]+(?:[.,][0-9]+)?[eE]\+?[0-9]+|[0-9]{9,12}[.,]0*", text):
+        return (
+            f"{text[:40]} is a number as a spreadsheet writes it, not an account ID",
+            "Format the column as text and write the 12 digits again: the spreadsheet may have lost some.",
+        )
+    if re.fullmatch(r"[0-9]{9,11}", text):
+        return (
+            f"{text} has {len(text)} digits; an account ID has 12",
+            f"If a spreadsheet dropped leading zeros, it is {text.zfill(12)}: format the column as text.",
+        )
+    if re.fullmatch(r"[0-9]{4}[- ][0-9]{4}[- ][0-9]{4}", text):
+        return f"{text} is not 12 digits", f"Write it without separators: {re.sub('[- ]', '', text)}."
+    shown = f"{text} is" if re.fullmatch(r"[0-9A-Za-z.-]{1,24}", text) else "is"
+    return f"{shown} not an account ID", "An account ID has 12 digits."
+
+
+def _valid_to(value: str) -> Said:
+    if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+        return f"{value} has no time and no offset", f"Write {value}T00:00:00Z."
+    if re.search(r"[0-9]\.[0-9]+([Zz]|[+-][0-9:]+)?$", value):
+        return "has fractions of a second; KMS keeps whole seconds", "Write it without the fraction."
+    if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2})?", value):
+        return f"{value} has no offset", "Add the offset: Z for UTC, or one such as +02:00."
+    return "is not a date", "Write RFC 3339 with an offset, such as 2027-06-30T00:00:00Z, or never."
+
+
+_FIELDS: dict[str, Callable[[str], Said]] = {
+    "id": lambda _: (
+        "is not an id",
+        "Use 1 to 128 letters, digits, `.`, `_`, `-`, beginning with a letter or digit.",
+    ),
+    "account": account,
+    "accounts": account,
+    "external_id": lambda _: (
+        "is not an external ID",
+        "STS takes 2 to 1224 letters, digits and _+=,.@:/- characters.",
+    ),
+    "valid_to": _valid_to,
+    "valid_for": lambda _: ("is not a duration", _DURATION),
+    "renew_before": lambda _: ("is not a duration", _DURATION),
+    "kcv": lambda _: ("is not a check value", "It is 3 bytes: 6 hex digits, leading zeros included."),
+    "spki_sha256": lambda _: ("is not a SHA-256", "It is 64 hex digits, without colons."),
+    "key_material_id": lambda _: ("is not a key material ID", "It is 64 hex digits, as DescribeKey shows it."),
+    "session_duration": lambda _: (
+        "is not between 900 and 3600 seconds",
+        "Role chaining allows no session longer than an hour; STS none shorter than 15 minutes.",
+    ),
+    "version": lambda _: ("is not 1", "This program reads manifests of version 1."),
+}
+
+
+def _by_field(name: str, value: Any) -> Said:
+    if name in _FIELDS:
+        return _FIELDS[name](str(value))
+    if isinstance(value, str) and len(value) > 1024:
+        return f"is too long ({len(value):,} characters)", ""
+    return "is empty", "State a value, or leave the field out."

@@ -1,0 +1,165 @@
+"""One level of the manifest that states fields: `defaults`, an account, a key or a row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from bulk_import.manifest import fields as check
+from bulk_import.manifest.explain import explain
+from bulk_import.manifest.models import FIELDS_OF_DEFAULTS, FIELDS_OF_KEYS, FIELDS_OF_ROWS, HEAD, KEY, ROW
+from bulk_import.manifest.problems import Findings, Loc, path
+from bulk_import.manifest.yaml_nodes import line_at
+
+_EXPIRY = ("valid_to", "valid_for", "renew_before")
+
+
+class Level:
+    """Fields as stated: typed, those with a mistake left out and named in `broken`, so that nobody follows it up."""
+
+    __slots__ = ("broken", "fields", "line", "prefix", "raw", "said")
+
+    def __init__(self, raw: Any, line: int, prefix: Loc) -> None:
+        self.raw = raw
+        self.line = line
+        self.prefix = prefix
+        self.fields: dict[str, Any] = {}
+        self.broken: frozenset[str] = frozenset()
+        self.said: frozenset[str] = frozenset()  # what was already reported of this level; see Expander
+
+    def line_of(self, *loc: str | int) -> int:
+        return line_at(self.raw, loc, self.line)
+
+    def report(self, findings: Findings, loc: Loc, message: str, advice: str) -> None:
+        findings.add(self.line_of(*loc), path((*self.prefix, *loc)), message, advice)
+
+
+class LevelReader:
+    """Checks levels by shape (pydantic), then by meaning (fields.py)."""
+
+    def __init__(self, findings: Findings, *, schemes: frozenset[str], now: datetime | None) -> None:
+        self._findings = findings
+        self._schemes = schemes
+        self._now = now
+        self._well: set[tuple[str, str]] = set()  # (field, value) pairs found in order: manifests repeat themselves
+
+    def head(self, document: Mapping[str, Any], line: int) -> tuple[Level, dict[str, Level]]:
+        """`defaults` and `accounts` of a document; its version is checked on the way."""
+        whole = Level(document, line, ())
+        head = {name: value for name, value in document.items() if name != "keys"}
+        bad: set[Loc] = set()
+        try:
+            HEAD.validate_python(head)
+        except ValidationError as error:
+            for one in error.errors(include_url=False, include_context=False):
+                loc = tuple(part for part in one["loc"] if part != "[key]")
+                known = (
+                    FIELDS_OF_DEFAULTS
+                    if loc[0] in ("defaults", "accounts")
+                    else ("version", "defaults", "accounts", "keys")
+                )
+                if loc[-2:-1] == ("expect",):
+                    known = ("kcv", "spki_sha256")
+                whole.report(self._findings, loc, *explain(one, known))
+                bad.add(loc)
+        stated = document.get("accounts")
+        accounts = {
+            name: self._head_level(whole, ("accounts", name), bad)
+            for name in (stated if isinstance(stated, dict) else ())
+        }
+        return self._head_level(whole, ("defaults",), bad), accounts
+
+    def _head_level(self, whole: Level, loc: Loc, bad: set[Loc]) -> Level:
+        raw = whole.raw
+        for part in loc:
+            raw = raw.get(part) if isinstance(raw, dict) else None
+        level = Level(raw, whole.line_of(*loc), loc)
+        if loc in bad or ("accounts",) in bad:  # nothing of it can be told, so nothing is said to be missing
+            level.broken = frozenset(FIELDS_OF_DEFAULTS)
+        elif isinstance(raw, dict):
+            level.broken = frozenset(str(b[len(loc)]) for b in bad if b[: len(loc)] == loc)
+            rest = {name: value for name, value in raw.items() if name not in level.broken}
+            level.fields = ROW.validate_python(rest)
+            self._meaning(level)
+        return level
+
+    def entry(self, raw: Any, line: int, prefix: Loc) -> Level:
+        """A key (with a prefix) or a row (without)."""
+        level = Level(raw, line, prefix)
+        adapter: TypeAdapter[Any] = KEY if prefix else ROW
+        try:
+            level.fields = adapter.validate_python(raw)
+        except ValidationError as error:
+            bad = set()
+            for one in error.errors(include_url=False, include_context=False):
+                loc = one["loc"]
+                known: Sequence[str] = FIELDS_OF_KEYS if prefix else FIELDS_OF_ROWS
+                if loc[-2:-1] == ("expect",):
+                    known = ("kcv", "spki_sha256")
+                level.report(self._findings, loc, *explain(one, known))
+                bad.add(str(loc[0]) if loc else "")
+            level.broken = frozenset(bad)
+            if "" not in bad:
+                level.fields = adapter.validate_python({n: v for n, v in raw.items() if n not in bad})
+        self._meaning(level)
+        return level
+
+    def _meaning(self, level: Level) -> None:
+        fields, well = level.fields, self._well
+        for name in _MEANINGFUL & fields.keys():
+            value = fields[name]
+            if value is None:
+                continue
+            if type(value) is str:
+                if (name, value) in well:
+                    continue
+                said = self._of_text(name, value)
+                if said is None:
+                    if name not in _DIVERSE:
+                        well.add((name, value))
+                    continue
+                self._break(level, (name,), *said)
+            elif name in ("accounts", "regions"):
+                self._of_list(level, name, value)
+            elif len([1 for one in value.values() if one is not None]) != 1:  # expect
+                self._break(level, (name,), "needs exactly one of kcv and spki_sha256", "Keep one of them.")
+        for one, other in (("account", "accounts"), ("region", "regions"), ("valid_to", "valid_for")):
+            if fields.get(one) is not None and fields.get(other) is not None:
+                self._break(level, (other,), f"stands beside {one}", "They are one setting: keep one of them.")
+                self._drop(level, one)
+
+    def _of_text(self, name: str, value: str) -> check.Said:
+        if name == "region":
+            return check.region(value)
+        if name == "role":
+            return check.role(value)
+        if name == "material":
+            return check.material(value, self._schemes) or check.template(value)
+        if name == "key_id":
+            return check.template(value) if "{" in value or "}" in value else check.key_id(value, None)
+        if name == "valid_to":
+            return check.valid_to(value, self._now)
+        return check.validity(value)
+
+    def _of_list(self, level: Level, name: str, values: list[str]) -> None:
+        for index, value in enumerate(values):
+            said = check.region(value) if name == "regions" else None
+            if said is None and value in values[:index]:
+                said = f"{value} is named twice", "Keep one of them."
+            if said is not None:
+                self._break(level, (name, index), *said)
+
+    def _break(self, level: Level, loc: Loc, message: str, advice: str) -> None:
+        level.report(self._findings, loc, message, advice)
+        self._drop(level, str(loc[0]))
+
+    def _drop(self, level: Level, name: str) -> None:
+        level.broken |= {name}
+        level.fields.pop(name, None)
+
+
+_MEANINGFUL = frozenset(("accounts", "region", "regions", "role", "material", "key_id", "expect", *_EXPIRY))
+_DIVERSE = frozenset(("material", "key_id"))  # too many different ones to remember

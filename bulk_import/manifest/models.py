@@ -1,0 +1,321 @@
+"""The shape of a manifest, as pydantic v2 models; `json_schema` prints it.
+
+The models are typed dicts, because of one rule: a field that is absent inherits, one that is null overrides. In a
+typed dict the first is no key and the second is None, and the nearest-wins merge is `{**defaults, **account, **key}`.
+Patterns tell the shape only; what a value means (a day that exists, a Region, an ARN that fits) is told in fields.py.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, with_config
+from pydantic_core import PydanticCustomError
+from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
+
+from bulk_import.model import Encoding, KeySpec, WrappingAlgorithm, WrappingKeySpec
+
+_STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True)
+# What must be there is asked after inheritance, in expand.py; an editor can at least ask for these.
+_KEY = ConfigDict(extra="forbid", hide_input_in_errors=True, json_schema_extra={"required": ["id", "key_id"]})
+
+
+def _whole(value: Any) -> Any:
+    """Text of plain digits → int: pydantic alone would take 3_600 and 3600.0 too."""
+    if isinstance(value, str):
+        if not re.fullmatch(r"[0-9]{1,9}", value):
+            raise PydanticCustomError("whole_number", "must be a whole number")
+        return int(value)
+    return value
+
+
+def _number_too(**extra: Any) -> Any:
+    """For the schema: text that, unquoted, an editor takes for a number. It is read as the text it was."""
+
+    def widen(schema: dict[str, Any]) -> None:
+        schema["type"] = ["string", "number"]
+        schema.update(extra)
+
+    return widen
+
+
+Account = Annotated[
+    str,
+    Field(
+        pattern=r"^[0-9]{12}$",
+        description="AWS account ID, 12 digits. May stand unquoted: it is read as it is written.",
+        examples=["111122223333"],
+        json_schema_extra=_number_too(minimum=0, maximum=999_999_999_999),
+    ),
+]
+Region = Annotated[str, Field(min_length=1, description="Region code.", examples=["eu-central-1", "us-gov-west-1"])]
+Role = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=1024,
+        description="The role to assume in the account: its name, with a path if it has one, or an ARN template "
+        "with the placeholders {partition} and {account}. null: the caller's own credentials. There is no default.",
+        examples=["KmsMaterialImporter", "byok/Importer", "arn:{partition}:iam::{account}:role/byok/Importer"],
+    ),
+]
+ExternalId = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9_+=,.@:/-]{2,1224}$",
+        description="External ID for AssumeRole, 2 to 1224 characters.",
+        examples=["org-7f3a"],
+        json_schema_extra=_number_too(),
+    ),
+]
+SessionDuration = Annotated[
+    int,
+    Field(
+        ge=900,
+        le=3600,
+        description="Seconds that a session of the assumed role lasts; role chaining allows one hour.",
+        examples=[3600],
+    ),
+    BeforeValidator(_whole),
+]
+
+
+@with_config(_STRICT)
+class ExpectFields(TypedDict):
+    """A check value of the material. Exactly one of the two."""
+
+    kcv: NotRequired[
+        Annotated[
+            str,
+            Field(
+                pattern=r"^[0-9A-Fa-f]{6}$",
+                description="Check value of an AES key: the first 3 bytes of AES-ECB of a zero block, as 6 hex digits.",
+                examples=["08d7b4"],
+                json_schema_extra=_number_too(),
+            ),
+        ]
+        | None
+    ]
+    spki_sha256: NotRequired[
+        Annotated[
+            str,
+            Field(
+                pattern=r"^[0-9A-Fa-f]{64}$",
+                description="SHA-256 of an asymmetric key's public key (DER SubjectPublicKeyInfo), as 64 hex digits.",
+                examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
+            ),
+        ]
+        | None
+    ]
+
+
+@with_config(_STRICT)
+class SharedFields(TypedDict):
+    """What a key may state itself or inherit."""
+
+    region: NotRequired[Annotated[Region | None, Field(description="One Region; or `regions`.")]]
+    regions: NotRequired[
+        Annotated[
+            list[Region] | None,
+            Field(min_length=1, description="Several Regions: one target in each, in this order."),
+        ]
+    ]
+    key_spec: NotRequired[
+        Annotated[
+            KeySpec | None,
+            Field(description="Key spec; must equal KMS's. Stated, it lets `validate` check more before any call."),
+        ]
+    ]
+    key_material_id: NotRequired[
+        Annotated[
+            str,
+            Field(
+                pattern=r"^[0-9A-Fa-f]{64}$",
+                description="What KMS must call the material (KeyMaterialId, 64 hex digits). SYMMETRIC_DEFAULT only.",
+            ),
+        ]
+        | None
+    ]
+    material: NotRequired[
+        Annotated[
+            str,
+            Field(
+                min_length=1,
+                max_length=2048,
+                description="URI of the key material. `file:` paths are relative to the manifest's folder and stay "
+                "inside it; `env:` names an environment variable. Placeholders: {partition} {account} {region} {id}; "
+                "{{ and }} are literal braces.",
+                examples=["file:payments.key", "file:{account}/{id}.key", "env:PAYMENTS_KEY"],
+            ),
+        ]
+        | None
+    ]
+    encoding: NotRequired[
+        Annotated[
+            Encoding | None,
+            Field(
+                description="How the source's bytes become material. Default for `file:`: raw, or pem where it begins "
+                "`-----BEGIN`; for `env:`: base64."
+            ),
+        ]
+    ]
+    expect: NotRequired[Annotated[ExpectFields | None, Field(description="A check value that the material must have.")]]
+    wrapping_algorithm: NotRequired[
+        Annotated[WrappingAlgorithm | None, Field(description="Default: the strongest that the key spec allows.")]
+    ]
+    wrapping_key_spec: NotRequired[
+        Annotated[WrappingKeySpec | None, Field(description="Size of KMS's wrapping key. Default: RSA_4096.")]
+    ]
+    valid_to: NotRequired[
+        Annotated[
+            str,
+            Field(
+                pattern=r"^(never|[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}([Zz]|[+-][0-9]{2}:[0-9]{2}))$",
+                description="When the material expires: RFC 3339 with an offset, whole seconds, at most 365 days "
+                "ahead; or `never`. Excludes valid_for.",
+                examples=["2027-06-30T00:00:00Z", "never"],
+            ),
+        ]
+        | None
+    ]
+    valid_for: NotRequired[
+        Annotated[
+            str,
+            Field(
+                pattern=r"^[1-9][0-9]{0,4}[hdw]$",
+                description="How long after the run's start the material expires: hours, days or weeks, at most 365d. "
+                "Excludes valid_to.",
+                examples=["90d", "12h", "8w"],
+            ),
+        ]
+        | None
+    ]
+    renew_before: NotRequired[
+        Annotated[
+            str,
+            Field(
+                pattern=r"^[1-9][0-9]{0,4}[hdw]$",
+                description="With valid_for: import again once less life than this remains. Default: a third of it.",
+                examples=["30d"],
+            ),
+        ]
+        | None
+    ]
+
+
+@with_config(_STRICT)
+class AccessFields(TypedDict):
+    """How an account is entered; belongs to the account, never to a key."""
+
+    role: NotRequired[Role | None]
+    external_id: NotRequired[ExternalId | None]
+    session_duration: NotRequired[SessionDuration | None]
+
+
+@with_config(_STRICT)
+class DefaultFields(SharedFields, AccessFields):
+    """`defaults`, and each of `accounts`: every field of a key but its identity, and the account's fields."""
+
+
+@with_config(_KEY)
+class KeyFields(SharedFields):
+    """One entry of `keys`; without fan-out it is one target."""
+
+    id: NotRequired[
+        Annotated[
+            str,
+            Field(
+                pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",
+                description="Your name for the key, unique per account and Region; the report uses it.",
+                examples=["payments"],
+                json_schema_extra=_number_too(),
+            ),
+        ]
+    ]
+    account: NotRequired[Account | None]
+    accounts: NotRequired[
+        Annotated[
+            list[Account] | None,
+            Field(min_length=1, description="Several accounts: a target in each, in each Region; accounts outer."),
+        ]
+    ]
+    key_id: NotRequired[
+        Annotated[
+            str,
+            Field(
+                min_length=1,
+                max_length=2048,
+                description="The KMS key: key ID, mrk-…, key ARN, alias or alias ARN (not alias/aws/…). "
+                "Placeholders as in `material`.",
+                examples=[
+                    "alias/payments",
+                    "1234abcd-12ab-34cd-56ef-1234567890ab",
+                    "mrk-1234abcd12ab34cd56ef1234567890ab",
+                ],
+            ),
+        ]
+    ]
+
+
+@with_config(_STRICT)
+class RowFields(KeyFields, AccessFields):
+    """A line of JSON Lines or CSV: a key's fields and its account's, which must agree on all lines of an account."""
+
+
+@with_config(_STRICT)
+class Head(TypedDict):
+    """A document without its keys."""
+
+    version: Annotated[Literal[1], Field(description="Always 1."), BeforeValidator(_whole)]
+    defaults: NotRequired[
+        Annotated[
+            DefaultFields | None, Field(description="What every key and account has that does not say otherwise.")
+        ]
+    ]
+    accounts: NotRequired[
+        Annotated[
+            dict[Account, DefaultFields | None] | None,
+            Field(description="What differs by account: nearer than `defaults`, farther than the key."),
+        ]
+    ]
+
+
+@with_config(_STRICT)
+class Document(Head):
+    """A manifest of bulk-import: which key material belongs into which KMS keys."""
+
+    keys: Annotated[list[KeyFields], Field(min_length=1, description="The keys, in the order of the report.")]
+
+
+HEAD: TypeAdapter[Any] = TypeAdapter(Head)
+KEY: TypeAdapter[Any] = TypeAdapter(KeyFields)
+ROW: TypeAdapter[Any] = TypeAdapter(RowFields)
+
+FIELDS_OF_DEFAULTS = tuple(DefaultFields.__annotations__)
+FIELDS_OF_KEYS = tuple(KeyFields.__annotations__)
+FIELDS_OF_ROWS = tuple(RowFields.__annotations__)
+FIELDS_OF_ACCESS = tuple(AccessFields.__annotations__)
+FIELDS_OF_IDENTITY = ("id", "account", "accounts", "key_id")  # of a key alone: `defaults` cannot hold them
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of a manifest in YAML or JSON, with descriptions and examples for editors."""
+    schema = TypeAdapter(Document).json_schema(mode="validation")
+    for model in (schema, *schema["$defs"].values()):
+        for field in model.get("properties", {}).values():
+            _lift(field)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "bulk-import manifest, version 1",
+    }
+
+
+def _lift(field: dict[str, Any]) -> None:
+    """Moves what an editor shows from inside `X or null` to the field itself."""
+    for option in field.get("anyOf", ()):
+        for name in ("description", "examples"):
+            if name in option:
+                field.setdefault(name, option.pop(name))
+    field.pop("title", None)
