@@ -51,6 +51,9 @@ ADVICE: dict[str, str] = {
     "ExpiryTooClose": "The wanted ValidTo is less than an hour ahead. Set a later valid_to, or a valid_for.",
     "ImportTokenExpired": "Run again: a new import token will be fetched.",
     "InternalError": "This is a defect of bulk-import. Keep the log and the journal, and report it.",
+    "Interrupted": "The run was stopped while it worked on this target; no import took effect. Run again, or with "
+    "--resume.",
+    "JournalError": "Check that the path names the journal of this run, and that its disk is writable and not full.",
     "KeySpecMismatch": "Correct key_spec in the manifest, or point key_id to the key that was meant.",
     "KeyStateNotImportable": "Bring the key to PendingImport, Enabled or Disabled first (cancel its deletion, "
     "reconnect its store), then run again.",
@@ -59,10 +62,13 @@ ADVICE: dict[str, str] = {
     "MaterialMismatch": "KMS holds OTHER key material than the source. Do not use the key until you know which "
     "is right. Asymmetric and HMAC keys can never be given other material: create a new key.",
     "NotImportableOrigin": "Only keys with Origin EXTERNAL take imported material. Create one, and name it here.",
+    "NotVerified": "KMS accepted the import, but the run was stopped before it was verified. Run again, or with "
+    "--resume: it looks, and imports only if needed.",
     "OutcomeUnknown": "It could not be found out whether the import took effect. Run again with --resume: it "
     "looks first, and repeats only what is needed.",
     "ProofMissing": "--require-proof was given and no proof was possible. Grant the proof's operation to the "
     "role (kms:GenerateMac, kms:GetPublicKey), or state key_material_id.",
+    "ReportNotWritten": "Take the report from where the message says, and make the asked place writable.",
     "RotatedKey": "The key has several key materials. This version imports into keys with one material only.",
     "Stopped": "The run was stopped before this target was started. Run again, or with --resume.",
     "MaxFailures": "The run stopped because --max-failures was reached. Mend the failures, then run again.",
