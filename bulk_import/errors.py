@@ -150,13 +150,20 @@ class Problem:
 
 
 class InputError(BulkImportError):
-    """A manifest, settings or journal that cannot be used. Holds every problem found, in file order."""
+    """A manifest, settings or journal that cannot be used. Holds every problem found, in file order.
+
+    `problems` has them all; the message, for people, shows the first SHOWN and counts the rest.
+    """
 
     exit_code = ExitCode.INPUT
+    SHOWN = 100
 
     def __init__(self, problems: Sequence[Problem], *, code: str | None = None, advice: str | None = None) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(map(str, self.problems)), code=code, advice=advice)
+        shown = [str(problem) for problem in self.problems[: self.SHOWN]]
+        if len(self.problems) > self.SHOWN:
+            shown.append(f"… and {len(self.problems) - self.SHOWN:,} more problems.")
+        super().__init__("\n".join(shown), code=code, advice=advice)
 
 
 class ManifestError(InputError):
