@@ -8,6 +8,7 @@ a hostile document costs little. JSON has a tokenizer of its own (json_nodes.py)
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import yaml
@@ -182,8 +183,8 @@ class _Composer:
         self._aliased = 0
 
     def compose(self, parser: CParser) -> Any:
-        get, scalar = parser.get_event, self._builder.scalar
-        event: Any  # its class tells its attributes
+        get: Callable[[], Any] = parser.get_event  # Any: its class tells its attributes
+        scalar = self._builder.scalar
         while (event := get()) is not None:
             kind = type(event)
             if kind is ScalarEvent:
