@@ -48,8 +48,10 @@ class NewFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
-        self._temporary.unlink(missing_ok=True)
+        try:
+            os.close(self._descriptor)
+        finally:
+            self._temporary.unlink(missing_ok=True)
 
     def fill(self, chunks: Iterable[bytes]) -> str:
         """Writes and fsyncs; returns the SHA-256, in hex. Raises OSError."""

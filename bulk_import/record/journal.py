@@ -18,7 +18,7 @@ import orjson
 from bulk_import.errors import JournalError, Problem
 from bulk_import.model import Outcome
 from bulk_import.record import events
-from bulk_import.record.entry import instant, result_entry
+from bulk_import.record.entry import instant, kms_instant, result_entry
 from bulk_import.record.files import fsync_directory, write_all
 from bulk_import.record.reading import JournalReader
 
@@ -213,7 +213,7 @@ def _plain(value: object) -> object:
     if isinstance(value, Outcome):
         return result_entry(value)
     if isinstance(value, datetime):
-        return instant(value)
+        return instant(value) if value.microsecond else kms_instant(value)
     raise TypeError(f"the journal does not take {type(value).__name__}")
 
 

@@ -22,7 +22,8 @@ class JournalReader:
     """Iterates a journal's events as (offset of the line, event), from the start.
 
     A last line whose CRC is wrong was torn by a kill or a full disk: the iteration ends before it. Anything else that
-    does not check (a line before it, the order) raises JournalError with the line. The attributes are right after the iteration.
+    does not check (a line before it, the order) raises JournalError with the line.
+    The attributes are right after the iteration.
     """
 
     def __init__(self, path: Path) -> None:

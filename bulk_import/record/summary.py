@@ -1,0 +1,75 @@
+"""The counts of a report, and what they mean: the run's outcome and the process's exit code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from bulk_import.errors import ExitCode
+
+# Error codes of targets that the end of the run cut short. With one of them there was work left when it stopped.
+CUT_SHORT: Final = frozenset({"Stopped", "Interrupted", "NotVerified", "OutcomeUnknown"})
+
+_SIGNALS: Final = {"SIGINT": ExitCode.SIGINT, "SIGTERM": ExitCode.SIGTERM}
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The report's `summary`. The five counts after `total` add up to it."""
+
+    total: int
+    imported: int
+    reimported: int
+    unchanged: int
+    failed: int
+    not_attempted: int
+    unproved: int  # of the well ones: those without a proof of which bytes KMS holds
+
+    @property
+    def well(self) -> int:
+        return self.imported + self.reimported + self.unchanged
+
+    @property
+    def all_well(self) -> bool:
+        """An empty run is not: it did nothing that anyone wanted."""
+        return self.well == self.total > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run came to its end, the targets' results apart."""
+
+    finished: bool  # False: it was killed, or its journal failed; nobody wrote its end
+    stopped_by: tuple[str, ...] = ()  # of SIGINT, SIGTERM, deadline, max_failures, in order of time
+    work_left: bool = False  # targets were cut short
+    internal_error: bool = False  # of the program itself, in one target or in all
+    caller_error: bool = False  # the caller's credentials or clock do not work
+
+    @property
+    def signal(self) -> str | None:
+        return next((reason for reason in self.stopped_by if reason in _SIGNALS), None)
+
+
+def outcome_of(summary: Summary, ending: Ending) -> str:
+    """succeeded | partial | failed | interrupted"""
+    stopped = ending.signal or "deadline" in ending.stopped_by
+    if not ending.finished or (stopped and ending.work_left):
+        return "interrupted"
+    if summary.all_well and not (ending.internal_error or ending.caller_error):
+        return "succeeded"
+    return "partial" if summary.well else "failed"
+
+
+def exit_code_of(summary: Summary, ending: Ending, *, report_elsewhere: bool = False) -> ExitCode:
+    """The first that applies of: signal, 1, 6, 7, 5, 4. A stop that left no work is none."""
+    if ending.signal and ending.work_left:
+        return _SIGNALS[ending.signal]
+    if ending.internal_error:
+        return ExitCode.INTERNAL
+    if report_elsewhere:
+        return ExitCode.REPORT_ELSEWHERE
+    if "deadline" in ending.stopped_by and ending.work_left:
+        return ExitCode.DEADLINE
+    if ending.caller_error or not summary.well:
+        return ExitCode.NONE_WELL
+    return ExitCode.OK if summary.all_well else ExitCode.PARTIAL
