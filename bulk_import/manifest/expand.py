@@ -203,11 +203,11 @@ class Expander:
 def _regions(levels: Iterable[Level]) -> tuple[str, ...] | None:
     """Of the nearest level that states Regions; None where none does. A stated null is none: ()."""
     for level in levels:
-        if not _REGIONS.isdisjoint(level.broken):
-            return ()
         if not _REGIONS.isdisjoint(level.fields):
             one = level.fields.get("region")
             return (one,) if one is not None else tuple(level.fields.get("regions") or ())
+        if not _REGIONS.isdisjoint(level.broken):
+            return ()
     return None
 
 

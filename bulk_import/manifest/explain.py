@@ -37,6 +37,8 @@ def explain(error: ErrorDetails, known: Sequence[str]) -> Said:
         return _unknown(name, known)
     if kind == "missing":
         return "is missing", "State it."
+    if not loc:
+        return f"must be a mapping, not {_type_of(value)}", "Write the fields of one key there."
     if value is None:
         return "must not be null", "State a value, or leave the field out."
     if kind.endswith("_type"):
@@ -51,7 +53,8 @@ def explain(error: ErrorDetails, known: Sequence[str]) -> Said:
 
 
 def _type_of(value: Any) -> str:
-    return "a list" if isinstance(value, list) else "a mapping" if isinstance(value, dict) else "text"
+    kinds = ((list, "a list"), (dict, "a mapping"), (str, "text"))
+    return next((name for kind, name in kinds if isinstance(value, kind)), "empty")
 
 
 def _unknown(name: str, known: Sequence[str]) -> Said:

@@ -25,6 +25,8 @@ _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 def template(text: str) -> Said:
     """Whether the placeholders of `text` are known and its braces paired."""
+    if "{" not in text and "}" not in text:
+        return None
     for match in _BRACES.finditer(text):
         name = match[1]
         if name is None and match[0] in ("{", "}"):
@@ -176,7 +178,7 @@ def _key_id_form(text: str) -> tuple[str, str]:
         if len(parts) > 2 and parts[2] != "kms":
             return "is the ARN of another service than kms", _FORMS
         return "is not the ARN of a KMS key or alias", "arn:aws:kms:eu-central-1:111122223333:key/… or :alias/…"
-    if re.fullmatch(r"[A-Za-z0-9/_-]{1,250}", text) and not re.fullmatch(r"[0-9a-fA-F]{24,}", text):
+    if re.fullmatch(r"[A-Za-z0-9/_-]{1,40}", text) and not re.fullmatch(r"[0-9a-fA-F]{24,}", text):
         return f"{text} is no form of key ID", f"If it is an alias: alias/{text}." if "/" not in text else _FORMS
     return "is no form of key ID", _FORMS
 

@@ -93,7 +93,8 @@ class LevelReader:
         try:
             level.fields = adapter.validate_python(raw)
         except ValidationError as error:
-            bad = set()
+            bad: set[str] = set()
+            items: set[Loc] = set()  # the lists' bad items: the others are read on
             for one in error.errors(include_url=False, include_context=False):
                 loc = one["loc"]
                 known: Sequence[str] = FIELDS_OF_KEYS if prefix else FIELDS_OF_ROWS
@@ -101,9 +102,14 @@ class LevelReader:
                     known = ("kcv", "spki_sha256")
                 level.report(self._findings, loc, *explain(one, known))
                 bad.add(str(loc[0]) if loc else "")
+                items.add(loc)
             level.broken = frozenset(bad)
             if "" not in bad:
-                level.fields = adapter.validate_python({n: v for n, v in raw.items() if n not in bad})
+                rest = {name: value for name, value in raw.items() if name not in bad}
+                for name in _LISTS & bad:
+                    if (name,) not in items:
+                        rest[name] = [one for i, one in enumerate(raw[name]) if (name, i) not in items]
+                level.fields = adapter.validate_python({n: v for n, v in rest.items() if v != []})
         self._meaning(level)
         return level
 
@@ -122,7 +128,7 @@ class LevelReader:
                         well.add((name, value))
                     continue
                 self._break(level, (name,), *said)
-            elif name in ("accounts", "regions"):
+            elif name in _LISTS:
                 self._of_list(level, name, value)
             elif len([1 for one in value.values() if one is not None]) != 1:  # expect
                 self._break(level, (name,), "needs exactly one of kcv and spki_sha256", "Keep one of them.")
@@ -145,12 +151,17 @@ class LevelReader:
         return check.validity(value)
 
     def _of_list(self, level: Level, name: str, values: list[str]) -> None:
+        well: list[str] = []
         for index, value in enumerate(values):
             said = check.region(value) if name == "regions" else None
-            if said is None and value in values[:index]:
+            if said is None and value in well:
                 said = f"{value} is named twice", "Keep one of them."
-            if said is not None:
+            if said is None:
+                well.append(value)
+            else:
                 self._break(level, (name, index), *said)
+        if well:
+            level.fields[name] = well  # the others are checked on
 
     def _break(self, level: Level, loc: Loc, message: str, advice: str) -> None:
         level.report(self._findings, loc, message, advice)
@@ -161,5 +172,6 @@ class LevelReader:
         level.fields.pop(name, None)
 
 
+_LISTS = frozenset(("accounts", "regions"))
 _MEANINGFUL = frozenset(("accounts", "region", "regions", "role", "material", "key_id", "expect", *_EXPIRY))
 _DIVERSE = frozenset(("material", "key_id"))  # too many different ones to remember

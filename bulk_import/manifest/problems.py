@@ -29,7 +29,7 @@ class Findings:
         """Raises ManifestError with every problem, sorted by line, each once."""
         if self.problems:
             unique = dict.fromkeys(self.problems)
-            raise ManifestError(sorted(unique, key=lambda p: (p.line, p.file != self.file)))
+            raise ManifestError(sorted(unique, key=lambda p: (p.line, p.file != self.file, p.field, p.message)))
 
 
 def fail(file: str, line: int, message: str, advice: str = "", *, field: str = "") -> ManifestError:

@@ -96,12 +96,12 @@ def _row(names: Sequence[str], cells: Sequence[str]) -> dict[str, Any]:
     for name, cell in zip(names, cells, strict=True):
         if not cell:
             continue
-        if name in _LISTS:
-            row[name] = [item for part in cell.split(";") if (item := part.strip())]
+        if name.startswith("expect."):
+            row.setdefault("expect", {})[name[7:]] = cell
         elif cell == "null":
             row[name] = None
-        elif name.startswith("expect."):
-            row.setdefault("expect", {})[name[7:]] = cell
+        elif name in _LISTS:
+            row[name] = [item for part in cell.split(";") if (item := part.strip())]
         else:
             row[name] = cell
     return row

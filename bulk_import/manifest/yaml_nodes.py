@@ -33,17 +33,17 @@ _NULLS = frozenset(("", "~", "null", "Null", "NULL"))
 
 
 class Map(dict[str, Any]):
-    """A mapping; `lines` are those of its keys, in their order."""
+    """A mapping; `lines` are those of its keys."""
 
     __slots__ = ("line", "lines")
 
     def __init__(self, line: int) -> None:
         super().__init__()
         self.line = line
-        self.lines: list[int] = []
+        self.lines: dict[str, int] = {}
 
-    def line_of(self, key: object) -> int:
-        return next((line for name, line in zip(self, self.lines, strict=True) if name == key), self.line)
+    def line_of(self, key: str) -> int:
+        return self.lines.get(key, self.line)
 
 
 class Seq(list[Any]):
@@ -60,8 +60,8 @@ class Seq(list[Any]):
 def line_at(node: Any, loc: tuple[str | int, ...], line: int) -> int:
     """The line of the value at `loc` below `node`, or of its nearest parent that is there."""
     for part in loc:
-        if isinstance(node, Map) and part in node:
-            line, node = node.line_of(part), node[str(part)]
+        if isinstance(node, Map) and isinstance(part, str) and part in node:
+            line, node = node.line_of(part), node[part]
         elif isinstance(node, Seq) and isinstance(part, int) and part < len(node):
             line, node = node.lines[part], node[part]
         else:
@@ -123,7 +123,7 @@ class Builder:
             self._findings.add(key_line, path(self._loc()), message, "Keep one of them.")
         else:
             parent[key] = value
-            parent.lines.append(key_line)
+            parent.lines[key] = key_line
         self._keys[-1] = None
 
     def _loc(self) -> list[str | int]:
