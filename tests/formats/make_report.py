@@ -22,7 +22,13 @@ SPECS = ("SYMMETRIC_DEFAULT", "SYMMETRIC_DEFAULT", "HMAC_256", "RSA_3072", "ECC_
 
 # (code, operation, message, retryable, whether an import took effect)
 ERRORS: tuple[tuple[str, str | None, str, bool, bool | None], ...] = (
-    ("AccessDeniedException", "GetParametersForImport", "{role} may not call GetParametersForImport on {arn}.", False, False),
+    (
+        "AccessDeniedException",
+        "GetParametersForImport",
+        "{role} may not call GetParametersForImport on {arn}.",
+        False,
+        False,
+    ),
     ("MaterialNotFound", None, "file:keys/{id}.key does not exist.", False, False),
     ("MaterialMismatch", "GenerateMac", "KMS's MAC differs from the one of file:keys/{id}.key.", False, True),
     ("OutcomeUnknown", "ImportKeyMaterial", "The connection broke before KMS answered ImportKeyMaterial.", True, None),
@@ -42,12 +48,13 @@ def make_report(
     interrupted: bool = False,
     labels: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """A report of `n` targets as the program writes it, parsed from JSON. `lanes`: accounts × Regions, default by size."""
+    """A report of `n` targets as the program writes it. `lanes`: accounts times Regions, by size if None."""
     rng = random.Random(n)  # noqa: S311 - the same report each time is the point
     lane_names = _lanes(lanes or max(2, min(40, n // 25)))
     next_start = {lane: STARTED + timedelta(seconds=rng.uniform(0.4, 1.2)) for lane in lane_names}
     results = [
-        _result(i, lane_names[i % len(lane_names)], next_start, _status(i, n, all_failed=all_failed), rng) for i in range(n)
+        _result(i, lane_names[i % len(lane_names)], next_start, _status(i, n, all_failed=all_failed), rng)
+        for i in range(n)
     ]
     counts = Counter(r["status"] for r in results)
     finished = max([r["finished_at"] for r in results if r["finished_at"]], default=_text(STARTED))
@@ -70,7 +77,9 @@ def make_report(
             "caller": {"account": "111122223333", "arn": "arn:aws:sts::111122223333:assumed-role/pipeline/byok-42"},
             "partition": "aws",
             "environment": environment,
-            "endpoints": {} if environment == "aws" else {"kms": "http://127.0.0.1:4566", "sts": "http://127.0.0.1:4566"},
+            "endpoints": {}
+            if environment == "aws"
+            else {"kms": "http://127.0.0.1:4566", "sts": "http://127.0.0.1:4566"},
             "labels": dict(labels or {"pipeline": "byok-rotation", "build": "4711"}),
             "journal_sha256": _hex(rng, 64),
             "shard": None,
@@ -79,11 +88,9 @@ def make_report(
         "summary": {
             "total": n,
             **{s: counts[s] for s in ("imported", "reimported", "unchanged", "failed", "not_attempted")},
-            "unproved": sum(
-                1 for r in results if r["status"] in _WELL and r["verification"]["proof"] == "none"
-            ),
+            "unproved": sum(1 for r in results if r["status"] in _WELL and r["verification"]["proof"] == "none"),
         },
-        "lanes": [_lane(lane, results, rng) for lane in lane_names],
+        "lanes": [_lane(lane, results[i :: len(lane_names)], rng) for i, lane in enumerate(lane_names)],
         "results": results,
     }
 
@@ -100,10 +107,27 @@ def _status(i: int, n: int, *, all_failed: bool) -> str:
     if all_failed:
         return "failed"
     if n < 100:
-        return ("imported", "imported", "reimported", "failed", "imported", "unchanged", "imported", "not_attempted", "failed", "imported")[i % 10]
-    return {11: "failed", 37: "failed", 23: "reimported", 24: "reimported", 40: "unchanged", 41: "unchanged", 49: "not_attempted"}.get(
-        i % 51, "imported"
-    )
+        return (
+            "imported",
+            "imported",
+            "reimported",
+            "failed",
+            "imported",
+            "unchanged",
+            "imported",
+            "not_attempted",
+            "failed",
+            "imported",
+        )[i % 10]
+    return {
+        11: "failed",
+        37: "failed",
+        23: "reimported",
+        24: "reimported",
+        40: "unchanged",
+        41: "unchanged",
+        49: "not_attempted",
+    }.get(i % 51, "imported")
 
 
 def _result(
@@ -117,7 +141,7 @@ def _result(
     if status != "unchanged":  # an unchanged target takes no permit of GetParametersForImport
         next_start[lane] = started + timedelta(seconds=1.02 + rng.expovariate(40))
     finished = started + timedelta(seconds=0.3 if status == "unchanged" else 4.4 + rng.expovariate(1.2))
-    error, changed = _error(i, status, id_, account, region, arn)
+    error, changed = _error(i, status, arn, {"id": id_, "account": account, "region": region})
     expires = _valid_to(i) if status in _WELL or changed else None
     attempted = status != "not_attempted"
     imported = bool(changed) or changed is None
@@ -137,7 +161,9 @@ def _result(
         "changed": changed,
         "key_spec": spec if known else None,
         "key_state": _key_state(status, error) if known else None,
-        "expiration_model": ("KEY_MATERIAL_EXPIRES" if expires else "KEY_MATERIAL_DOES_NOT_EXPIRE") if status in _WELL else None,
+        "expiration_model": ("KEY_MATERIAL_EXPIRES" if expires else "KEY_MATERIAL_DOES_NOT_EXPIRE")
+        if status in _WELL
+        else None,
         "valid_to": expires,
         "key_material_id": _hex(rng, 64) if spec == "SYMMETRIC_DEFAULT" and status in _WELL else None,
         "wrapping_algorithm": "RSA_AES_KEY_WRAP_SHA_256" if spec.startswith("RSA") else "RSAES_OAEP_SHA_256",
@@ -151,15 +177,21 @@ def _result(
     }
 
 
-def _error(i: int, status: str, id_: str, account: str, region: str, arn: str) -> tuple[dict[str, Any] | None, bool | None]:
+def _error(i: int, status: str, arn: str, names: Mapping[str, str]) -> tuple[dict[str, Any] | None, bool | None]:
     """(error, changed)"""
     if status == "not_attempted":
-        code, operation, message, retryable, changed = ("Stopped", None, "SIGTERM came before this target was started.", True, False)
+        code, operation, message, retryable, changed = (
+            "Stopped",
+            None,
+            "SIGTERM came before this target was started.",
+            True,
+            False,
+        )
     elif status == "failed":
         code, operation, message, retryable, changed = ERRORS[i // 5 % len(ERRORS)]
     else:
         return None, status != "unchanged"
-    message = message.format(id=id_, account=account, region=region, arn=arn, role="KmsMaterialImporter")
+    message = message.format(**names, arn=arn, role="KmsMaterialImporter")
     error = {"code": code, "operation": operation, "message": message, "retryable": retryable, "advice": ADVICE[code]}
     return error, changed
 
@@ -196,11 +228,10 @@ def _valid_to(i: int) -> str | None:
     if i % 4:
         return None
     days = (119, 210, 302, 4, 119, 302, 363, 210)[i // 4 % 8] + (i // 4 % 3)
-    return _text((STARTED + timedelta(days=days)).replace(hour=0, minute=0))
+    return (STARTED + timedelta(days=days)).strftime("%Y-%m-%dT00:00:00Z")
 
 
-def _lane(lane: tuple[str, str], results: list[dict[str, Any]], rng: random.Random) -> dict[str, Any]:
-    mine = [r for r in results if (r["account"], r["region"]) == lane]
+def _lane(lane: tuple[str, str], mine: list[dict[str, Any]], rng: random.Random) -> dict[str, Any]:
     calls = Counter(q["operation"] for r in mine for q in r["request_ids"])
     starts = [r["started_at"] for r in mine if r["started_at"]]
     ends = [r["finished_at"] for r in mine if r["finished_at"]]
@@ -216,7 +247,7 @@ def _lane(lane: tuple[str, str], results: list[dict[str, Any]], rng: random.Rand
 
 
 def _text(instant: datetime) -> str:
-    return instant.isoformat(timespec="milliseconds" if instant.microsecond else "seconds").replace("+00:00", "Z")
+    return instant.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _seconds(start: str, end: str) -> float:

@@ -1,4 +1,3 @@
-# ruff: noqa: A005 - named after its format like its siblings; imports here are absolute, so it shadows nothing
 """CSV (RFC 4180): a row per target in manifest order, for people with a spreadsheet. Programs read the JSON report.
 
 It begins with a byte order mark: without one, Excel reads UTF-8 as the machine's code page.
@@ -14,10 +13,11 @@ from typing import Any, TextIO
 from bulk_import.record.formats import view
 
 COLUMNS = (
-    "run_id", "environment", "id", "account", "region", "status", "changed", "key_id", "key_arn", "key_spec", "key_state",
-    "expiration_model", "valid_to", "key_material_id", "wrapping_algorithm", "wrapping_key_spec", "verified", "reads",
-    "consecutive", "proof", "round_trip", "verification_detail", "attempts", "started_at", "finished_at",
-    "duration_seconds", "error_code", "error_operation", "error_message", "retryable", "advice", "request_ids",
+    "run_id", "environment", "id", "account", "region", "status", "changed", "key_id", "key_arn", "key_spec",
+    "key_state", "expiration_model", "valid_to", "key_material_id", "wrapping_algorithm", "wrapping_key_spec",
+    "verified", "reads", "consecutive", "proof", "round_trip", "verification_detail", "attempts", "started_at",
+    "finished_at", "duration_seconds", "error_code", "error_operation", "error_message", "retryable", "advice",
+    "request_ids",
 )  # fmt: skip
 _VERIFICATION = {"verified": "verified", "reads": "reads", "consecutive": "consecutive", "proof": "proof",
                  "round_trip": "round_trip", "verification_detail": "detail"}  # fmt: skip
@@ -49,5 +49,5 @@ def _cell(value: object) -> str | int | float:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return value
-    text = " ".join(str(value).replace("\0", "").split()) if not str(value).isprintable() else str(value)
+    text = " ".join(str(value).splitlines())
     return f"'{text}" if _FORMULA.match(text) else text

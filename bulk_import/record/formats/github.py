@@ -22,14 +22,19 @@ def write(report: Mapping[str, Any], out: TextIO) -> None:
     lines = [_command("warning", "bulk-import", text) for text in _bounded_warnings(report)]
     lines += _errors(view.failures(report))
     environment = " (not AWS)" if view.environment_warning(report) else ""
-    lines.append(_command("notice", "bulk-import", f"{view.headline(report)}{environment}, run {report['run']['run_id']}"))
+    lines.append(
+        _command("notice", "bulk-import", f"{view.headline(report)}{environment}, run {report['run']['run_id']}")
+    )
     out.write("\n".join(lines) + "\n")
 
 
 def _bounded_warnings(report: Mapping[str, Any]) -> list[str]:
     texts = view.warnings(report)
     waiting = view.by_code(r for r in report["results"] if r["status"] == "not_attempted")
-    texts += [f"{view.plural(len(group), 'target')} not attempted: {code}. {group[0]['error']['advice']}" for code, group in waiting.items()]
+    texts += [
+        f"{view.plural(len(group), 'target')} not attempted: {code}. {group[0]['error']['advice']}"
+        for code, group in waiting.items()
+    ]
     if len(texts) <= PER_LEVEL:
         return texts
     return [*texts[: PER_LEVEL - 1], f"And {len(texts) - PER_LEVEL + 1} more warnings: see the report."]

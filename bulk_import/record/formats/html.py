@@ -1,4 +1,3 @@
-# ruff: noqa: A005 - named after its format like its siblings; imports here are absolute, so it shadows nothing
 """One self-contained HTML page: template, style and script stand in page/, the report goes in as data.
 
 Nothing of the report is ever markup. Jinja escapes what the template shows; the rest is JSON that the script puts
@@ -45,6 +44,7 @@ def write(report: Mapping[str, Any], out: TextIO) -> None:
             summary=report["summary"],
             well=sum(report["summary"][status] for status in view.WELL),
             counts=view.COUNTS,
+            exit_code=view.exit_code(report),
             headline=view.headline(report),
             environment_warning=view.environment_warning(report),
             warnings=[text for text in view.warnings(report) if text != view.environment_warning(report)],

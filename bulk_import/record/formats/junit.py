@@ -80,7 +80,13 @@ def _case(result: view.Result) -> Element:
         classname=_text(f"{result['account']}.{result['region']}"),
         time=_time(view.seconds(result)),
     )
-    error = result["error"] or {"code": result["status"], "message": "", "advice": "", "operation": None, "retryable": False}
+    error = result["error"] or {
+        "code": result["status"],
+        "message": "",
+        "advice": "",
+        "operation": None,
+        "retryable": False,
+    }
     if result["status"] == "not_attempted":
         SubElement(case, "skipped", message=_text(f"{error['code']}: {error['message']} {error['advice']}".strip()))
     elif result["status"] == "failed":

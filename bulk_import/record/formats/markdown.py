@@ -120,12 +120,13 @@ def _lanes(report: Mapping[str, Any], limit: int) -> list[str]:
 
 def _foot(report: Mapping[str, Any]) -> list[str]:
     run, tool = report["run"], report["tool"]
-    return [
-        f"Run {_cell(run['run_id'])}, {_cell(view.duration(run['duration_seconds']))} from "
-        f"{_cell(run['started_at'])}, exit code {run['exit_code']}. "
-        f"Manifest {_cell(run['manifest']['uri'])}, SHA-256 {_cell(run['manifest']['sha256'])}. "
-        f"{_cell(tool['name'])} {_cell(tool['version'])}."
+    took = f"{view.duration(run['duration_seconds'])} from {run['started_at']}"
+    facts = [
+        f"Run {_cell(run['run_id'])}, {_cell(took)}, {view.exit_code(report)}.",
+        f"Manifest {_cell(run['manifest']['uri'])}, SHA-256 {_cell(run['manifest']['sha256'])}.",
+        f"{_cell(tool['name'])} {_cell(tool['version'])}.",
     ]
+    return [" ".join(facts)]
 
 
 def _table(

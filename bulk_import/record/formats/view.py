@@ -15,6 +15,8 @@ Result = Mapping[str, Any]
 def headline(report: Mapping[str, Any]) -> str:
     """One line: `partial: 2 of 10 targets failed, 1 not attempted, 7 well`."""
     summary = report["summary"]
+    if not summary["total"]:
+        return f"{report['run']['outcome']}: no target"
     well = sum(summary[status] for status in WELL)
     parts = [f"{summary['failed']} of {plural(summary['total'], 'target')} failed"] if summary["failed"] else []
     if summary["not_attempted"]:
@@ -42,9 +44,10 @@ def warnings(report: Mapping[str, Any]) -> list[str]:
     summary, run = report["summary"], report["run"]
     found = [environment_warning(report)]
     if run["outcome"] == "interrupted":
+        left = f"; {summary['not_attempted']:,} of {plural(summary['total'], 'target')} not attempted"
         found.append(
-            f"Interrupted: the run was stopped before its end; {plural(summary['not_attempted'], 'target')} of "
-            f"{summary['total']:,} not attempted. Run again with --resume."
+            "Interrupted: the run was stopped before its end"
+            f"{left if summary['not_attempted'] else ''}. Run again with --resume."
         )
     if summary.get("unproved"):
         found.append(
@@ -52,6 +55,12 @@ def warnings(report: Mapping[str, Any]) -> list[str]:
             "each entry's verification says why."
         )
     return [text for text in found if text]
+
+
+def exit_code(report: Mapping[str, Any]) -> str:
+    """`exit code 4`; a run that was killed has none."""
+    code = report["run"]["exit_code"]
+    return "no exit code: it was killed" if code is None else f"exit code {code}"
 
 
 def failures(report: Mapping[str, Any]) -> list[Result]:

@@ -52,6 +52,7 @@
     .toLocaleDateString("en-GB", { timeZone: "UTC", day: "numeric", month: "long", year: "numeric" });
   function duration(seconds) {
     if (!(seconds >= 0)) return "";
+    if (seconds === 0) return "0 s";
     if (seconds < 9.95) return seconds.toFixed(1) + " s";
     const whole = Math.round(seconds);
     if (whole < 60) return whole + " s";
@@ -178,8 +179,9 @@
     const line = el("tr", {},
       el("th", { scope: "row" }, control, el("span", { class: "sub" }, result.key_id),
         el("span", { class: "sub narrow" }, result.account + " " + result.region)),
-      el("td", { class: "status " + result.status }, icon(result.status), words(result.status)),
-      el("td", { class: "roomy" }, result.account),
+      el("td", { class: "status " + result.status }, icon(result.status), words(result.status),
+        result.code ? el("span", { class: "sub tight" }, result.code) : null),
+      el("td", { class: "roomy nowrap" }, result.account),
       el("td", { class: "roomy nowrap" }, result.region),
       el("td", { class: "spacious" }, result.key_spec || ""),
       el("td", { class: "what" }, ...story(result)),
@@ -288,7 +290,7 @@
   function rateText(lane) {
     if (!lane.calls) return "no call";
     const rate = lane.duration_seconds ? (lane.calls / lane.duration_seconds).toFixed(2) : "?";
-    return plural(lane.calls, "call") + ", " + rate + (lane.quota ? " of " + lane.quota : "") + " a second";
+    return plural(lane.calls, "call") + ", " + rate + "/s" + (lane.quota ? " (quota " + lane.quota + "/s)" : "");
   }
 
   const turnLanes = pager($("lane-pages"), [12, 50, 200], "Lanes", (from, to) => {
