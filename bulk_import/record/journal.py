@@ -48,6 +48,7 @@ class Journal:
         # A thread of its own: the default pool may be full of sealing, and an intent waits for this.
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         self._failure: str | None = None
+        self._failure_told = False
 
     @classmethod
     def create(cls, path: Path) -> Self:
@@ -128,7 +129,10 @@ class Journal:
             self._raise_if_failed()
 
     def close(self) -> None:
-        """Writes out, fsyncs, closes, and lets another run have the file. Raises JournalError if it failed, ever."""
+        """Writes out, fsyncs, closes, and lets another run have the file.
+
+        Raises JournalError where it failed and no `write` or `sync` has said so yet.
+        """
         if self._descriptor < 0:
             return
         if self._timer:
@@ -138,7 +142,7 @@ class Journal:
         os.close(self._descriptor)
         self._descriptor = -1
         failure, self._failure = self._failure, self._failure or "it is closed"
-        if failure:
+        if failure and not self._failure_told:
             raise _error(self.path, f"could not be written: {failure}")
 
     def __enter__(self) -> Self:
@@ -197,6 +201,7 @@ class Journal:
 
     def _raise_if_failed(self) -> None:
         if self._failure is not None:
+            self._failure_told = True
             raise _error(self.path, f"cannot be written any more: {self._failure}")
 
 
