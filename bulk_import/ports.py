@@ -8,7 +8,6 @@ from typing import Any, Protocol, TypeVar
 
 from bulk_import.model import ImportParameters, KeyRotation, KeyView, Lane
 
-
 T = TypeVar("T")
 
 
@@ -52,9 +51,7 @@ class KeyService(Protocol):
         """One attempt, never repeated inside. Returns KeyMaterialId (symmetric keys), else None."""
         ...
 
-    async def generate_mac(
-        self, key_id: str, trace: Trace, *, message: bytes, mac_algorithm: str
-    ) -> bytes: ...
+    async def generate_mac(self, key_id: str, trace: Trace, *, message: bytes, mac_algorithm: str) -> bytes: ...
 
     async def get_public_key(self, key_id: str, trace: Trace) -> bytes:
         """DER SubjectPublicKeyInfo."""

@@ -56,6 +56,9 @@ class Clients:
             ) from None
         except BotoCoreError as error:
             raise SettingsError([Problem("AWS configuration", 0, "", f"cannot be read: {error}")]) from None
+        self._callers = create_credential_resolver(self._core)
+        # Every client signs as the lane that calls: see credentials.py.
+        self._core.register_component("credential_provider", CurrentCredentialsProvider())
         self._session = aioboto3.Session(botocore_session=self._core)
 
     async def __aenter__(self) -> Self:
@@ -65,16 +68,15 @@ class Clients:
         await self._stack.aclose()
 
     async def caller_credentials(self) -> Any:
-        """The caller's own, by botocore's chain. Every client made afterwards signs as the current lane."""
+        """The caller's own, by botocore's chain. Raises CallerError where there are none."""
         try:
-            credentials = await create_credential_resolver(self._core).load_credentials()
+            credentials = await self._callers.load_credentials()
         except BotoCoreError as error:
             raise CallerError(
                 f"The caller's credentials cannot be loaded: {error}", code="CallerCredentialsMissing"
             ) from None
         if credentials is None:
             raise CallerError("No AWS credentials were found.", code="CallerCredentialsMissing")
-        self._core.register_component("credential_provider", CurrentCredentialsProvider())
         return credentials
 
     def sts_region(self, partition: str) -> str:

@@ -20,10 +20,7 @@ SANDBOX_SERVER = "bulk-import-sandbox"  # the Server header of the local AWS
 
 
 class AwsSession:
-    """An asynchronous context manager. Entering it makes the run's first calls and may raise CallerError.
-
-    Before any call every endpoint is checked (SettingsError for plain http:// off loopback).
-    """
+    """An asynchronous context manager. Enter it, `connect` once, then ask for lanes."""
 
     def __init__(self, settings: Settings, run_id: str, partition: str, lanes: Iterable[Lane]) -> None:
         self._settings = settings
@@ -36,36 +33,40 @@ class AwsSession:
         self._stack = AsyncExitStack()
         self._clients = Clients(settings, run_id)
         self._accounts: dict[str, Any] = {}
-        self.caller: Caller
+        self.caller: Caller  # after `connect`
         self._sts: Sts
+        self._sts_client: Any = None
 
     async def __aenter__(self) -> Self:
+        """Makes every client. Raises SettingsError for an endpoint that is not to be trusted; calls nobody."""
+        await self._stack.enter_async_context(self._clients)
         try:
-            await self._stack.enter_async_context(self._clients)
-            credentials = await self._clients.caller_credentials()
-            sts = await self._clients.sts(self._clients.sts_region(self._partition))
+            self._sts_client = await self._clients.sts(self._clients.sts_region(self._partition))
             for region in self._regions:
                 await self._clients.kms(region)
-            self._sts = Sts(
-                sts,
-                credentials,
-                limiter=self._limiter(),
-                gate=self._gate,
-                run_id=self._run_id,
-                retry=self.retry,
-            )
-            self.caller = await self._sts.caller()
-            partition = self.caller.arn.split(":")[1]
-            if partition != self._partition:
-                raise CallerError(
-                    f"The caller {self.caller.arn} is of partition {partition}, the manifest of {self._partition}.",
-                    code="WrongPartition",
-                    advice="Credentials do not work across partitions: start the run with some of the manifest's.",
-                )
         except BaseException:
             await self._stack.aclose()
             raise
         return self
+
+    async def connect(self) -> None:
+        """Finds out who the caller is: the run's first call. Raises CallerError."""
+        self._sts = Sts(
+            self._sts_client,
+            await self._clients.caller_credentials(),
+            limiter=self._limiter(),
+            gate=self._gate,
+            run_id=self._run_id,
+            retry=self.retry,
+        )
+        self.caller = await self._sts.caller()
+        partition = self.caller.arn.split(":")[1]
+        if partition != self._partition:
+            raise CallerError(
+                f"The caller {self.caller.arn} is of partition {partition}, the manifest of {self._partition}.",
+                code="WrongPartition",
+                advice="Credentials do not work across partitions: start the run with some of the manifest's.",
+            )
 
     async def __aexit__(self, *exc: object) -> None:
         await self._stack.aclose()

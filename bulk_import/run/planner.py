@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from bulk_import import material
-from bulk_import.model import Failure, Lane, Outcome, Target
-from bulk_import.plan import Action, Wanted
+from bulk_import.model import Failure, Lane, Manifest, Outcome, Target
+from bulk_import.plan import Action, Wanted, floor_seconds
 from bulk_import.ports import KeyService
 from bulk_import.run.lane import LaneRunner
 from bulk_import.run.stop import Stop
@@ -34,6 +35,32 @@ class PlannedTarget:
     wanted_valid_to: datetime | None
     detail: str
     error: Failure | None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedLane:
+    """`floor_seconds`: the least time that the quota of GetParametersForImport and the verification allow."""
+
+    account: str
+    region: str
+    targets: int
+    imports: int
+    floor_seconds: float
+    quota: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run of the manifest would do; `targets` in manifest order."""
+
+    manifest: Manifest
+    caller: Mapping[str, str]
+    selection: Mapping[str, list[str]]
+    lanes: tuple[PlannedLane, ...]
+    targets: tuple[PlannedTarget, ...]
+
+    def counts(self) -> Counter[Action]:
+        return Counter(target.action for target in self.targets)
 
 
 class NoSink:
@@ -104,3 +131,33 @@ class LanePlanner(LaneRunner):
 
 def _ignore(_: Outcome) -> None:
     """A planner hears of ends by itself."""
+
+
+def summarise(
+    planners: Sequence[LanePlanner],
+    manifest: Manifest,
+    *,
+    caller: Mapping[str, str],
+    selection: Mapping[str, list[str]],
+    quotas: Mapping[str, float],
+    reads: int,
+    interval: float,
+) -> Plan:
+    """Joins the lanes' plans."""
+    lanes = []
+    for planner in planners:
+        imports = sum(target.action in (Action.IMPORT, Action.REIMPORT) for target in planner.planned)
+        rate = quotas["GetParametersForImport"]
+        floor = floor_seconds(imports, rate, reads=reads, interval=interval)
+        lanes.append(
+            PlannedLane(
+                planner.lane.account,
+                planner.lane.region,
+                len(planner.targets),
+                imports,
+                round(floor, 3),
+                {"GetParametersForImport": rate},
+            )
+        )
+    targets = sorted((target for planner in planners for target in planner.planned), key=lambda target: target.index)
+    return Plan(manifest, caller, selection, tuple(lanes), tuple(targets))

@@ -1,0 +1,341 @@
+"""The library: what the command line itself uses.
+
+    from bulk_import import api
+
+    settings = api.load_settings({"report": "out.json"})
+    manifest = api.load_manifest("keys.yaml", settings)
+    result = asyncio.run(api.run(manifest, settings))
+    print(result.exit_code, result.summary)
+
+Every function raises the exceptions of bulk_import.errors, and no others on purpose.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+import structlog
+
+from bulk_import import manifest as manifest_room
+from bulk_import import material, pipeline
+from bulk_import.aws.limiter import LaneLimiter
+from bulk_import.aws.session import AwsSession
+from bulk_import.errors import (
+    BulkImportError,
+    ExitCode,
+    JournalError,
+    ManifestError,
+    MaterialError,
+    Problem,
+    ReportNotWritten,
+)
+from bulk_import.material import sources
+from bulk_import.material.checks import manifest_checks
+from bulk_import.model import Lane, Manifest, Outcome, Status, Target
+from bulk_import.plan import Wanted
+from bulk_import.record import narrate, report
+from bulk_import.record.fold import fold
+from bulk_import.record.journal import Journal
+from bulk_import.record.older import set_aside
+from bulk_import.record.summary import Summary
+from bulk_import.run.lane import LaneRunner
+from bulk_import.run.planner import LanePlanner, Plan, summarise
+from bulk_import.run.runner import run_lanes
+from bulk_import.run.stop import Stop
+from bulk_import.run.target_run import Policy
+from bulk_import.settings import Settings
+from bulk_import.settings import load as load_settings
+
+__all__ = ["RunResult", "check_material", "load_manifest", "load_settings", "plan", "run"]
+
+PERMIT = "GetParametersForImport"  # the scarce one
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run ended. `report` None: it went to stdout. `error`: what ended the whole run, if anything did."""
+
+    run_id: str
+    exit_code: ExitCode
+    summary: Summary
+    report: Path | None
+    journal: Path
+    environment: str | None  # aws | custom | sandbox; None: no caller was ever known
+    error: BulkImportError | None = None
+
+
+def load_manifest(uri: str, settings: Settings, *, stdin: BinaryIO | None = None, check_dates: bool = True) -> Manifest:
+    """Reads, checks and expands a manifest, and selects from it as the settings say.
+
+    `uri`: a path, or `-` for `stdin` (the process's own by default). Raises ManifestError with every problem found.
+    """
+    loaded = manifest_room.load(
+        uri,
+        manifest_format=settings.manifest_format,
+        material_root=settings.material_root,
+        stdin=stdin or sys.stdin.buffer,
+        role=settings.role,
+        external_id=settings.external_id,
+        only_accounts=settings.only_account,
+        only_regions=settings.only_region,
+        only_ids=settings.only_id,
+        allow_accounts=settings.allow_account,
+        max_targets=settings.max_targets,
+        checks=manifest_checks(),
+        check_dates=check_dates,
+        now=datetime.now(UTC),
+    )
+    return _shard(loaded, settings.shard)
+
+
+async def check_material(manifest: Manifest) -> None:
+    """Reads the material of every target and checks its shape. Raises ManifestError with every problem found."""
+    problems = []
+    for target in manifest.targets:
+        try:
+            await _check_one(target, _root(manifest))
+        except MaterialError as error:
+            problems.append(Problem(manifest.uri, target.line, f"material of {target.id}", error.message, error.advice))
+    if problems:
+        raise ManifestError(list(dict.fromkeys(problems)))
+
+
+async def plan(manifest: Manifest, settings: Settings) -> Plan:
+    """What `run` would do, per target. Makes the same reads, and changes nothing."""
+    run_id = new_run_id()
+    started = datetime.now(UTC)
+    lanes = _by_lane(manifest)
+    async with AwsSession(settings, run_id, manifest.partition, lanes) as session:
+        await session.connect()
+        policy = _policy(manifest, settings, session, started)
+        planners = [
+            LanePlanner(
+                lane,
+                targets,
+                await session.lane(lane, manifest.accounts[lane.account]),
+                policy,
+                wanted=lambda target: Wanted(target, target.expiry.instant(started)),
+            )
+            for lane, targets in lanes.items()
+        ]
+        await run_lanes(planners, Stop(), grace=0, deadline=None)
+        return summarise(
+            planners,
+            manifest,
+            caller={"account": session.caller.account, "arn": session.caller.arn},
+            selection=narrate.selection(settings),
+            quotas=session.quotas,
+            reads=settings.reads,
+            interval=settings.read_interval,
+        )
+
+
+async def run(
+    manifest: Manifest,
+    settings: Settings,
+    *,
+    stop: Stop | None = None,
+    on_end: Callable[[Outcome], None] = lambda _: None,
+) -> RunResult:
+    """Imports, verifies, proves, and writes journal and report.
+
+    `stop`: request it to end the run in good order; `on_end` hears of each target's end. A target's failure is in
+    the report and the exit code, not an exception. Raises SettingsError before any call, and JournalError where
+    the journal cannot be begun.
+    """
+    stop = stop or Stop()
+    run_id = new_run_id()
+    started = datetime.now(UTC)
+    lanes = _by_lane(manifest)
+    async with AwsSession(settings, run_id, manifest.partition, lanes) as session:
+        journal = Journal.create(_journal_path(settings))
+        with journal, structlog.contextvars.bound_contextvars(run=run_id):
+            labels = pipeline.labels(os.environ) | settings.label
+            narrate.begin(journal, manifest, settings, run_id=run_id, started=started, labels=labels)
+            failure = await _Job(manifest, settings, session, journal, started, stop, on_end).work(lanes)
+            try:
+                await narrate.end(journal, stopped=stop.reason, failure=failure)
+            except JournalError as error:
+                failure = failure or error  # the report then says by itself that the run has no end
+    return _report(journal.path, settings, run_id, failure)
+
+
+def new_run_id() -> str:
+    """Sorts by time, is unique, and fits into a role session's name."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One run at work: between the journal's first lines and its last."""
+
+    manifest: Manifest
+    settings: Settings
+    session: AwsSession
+    journal: Journal
+    started: datetime
+    stop: Stop
+    on_end: Callable[[Outcome], None]
+
+    async def work(self, lanes: Mapping[Lane, Sequence[Target]]) -> BulkImportError | None:
+        """Returns what ended the whole run before its time, if anything did."""
+        try:
+            await self.journal.sync()
+            await self._connect()
+            ports = [await self.session.lane(lane, self.manifest.accounts[lane.account]) for lane in lanes]
+            on_end = self._counting()
+            policy = _policy(self.manifest, self.settings, self.session, self.started)
+            runners = [
+                LaneRunner(
+                    kms.lane,
+                    lanes[kms.lane],
+                    kms,
+                    policy,
+                    sink=self.journal,
+                    stop=self.stop,
+                    import_rate=self.session.quotas[PERMIT],
+                    on_end=on_end,
+                    wanted=lambda target: Wanted(target, target.expiry.instant(self.started)),
+                )
+                for kms in ports
+            ]
+            await run_lanes(runners, self.stop, grace=self.settings.grace, deadline=self.settings.deadline)
+            for runner, kms in zip(runners, ports, strict=True):
+                self._note_lane(runner, kms.limiter)
+        except BulkImportError as error:
+            return error
+        return None
+
+    async def _connect(self) -> None:
+        await self.session.connect()
+        caller = self.session.caller
+        self.journal.write(
+            "caller",
+            caller={"account": caller.account, "arn": caller.arn},
+            environment=self.session.environment,
+            endpoints=self.session.endpoints,
+        )
+
+    def _counting(self) -> Callable[[Outcome], None]:
+        """Passes each end on, and stops the run at --max-failures."""
+        failures = 0
+
+        def on_end(outcome: Outcome) -> None:
+            nonlocal failures
+            failures += outcome.status is Status.FAILED
+            if self.settings.max_failures is not None and failures >= self.settings.max_failures:
+                self.stop.request("max_failures")
+            self.on_end(outcome)
+
+        return on_end
+
+    def _note_lane(self, runner: LaneRunner, limiter: LaneLimiter) -> None:
+        narrate.lane_ended(
+            self.journal,
+            runner.lane,
+            duration=runner.duration,
+            calls=limiter.calls,
+            throttled=limiter.throttles,
+            quota=limiter.quotas_used(),
+            effective_rate=limiter.effective_rates(),
+        )
+
+
+def _report(journal: Path, settings: Settings, run_id: str, failure: BulkImportError | None) -> RunResult:
+    folded = fold(journal)
+    path: Path | None = None
+    elsewhere = False
+    try:
+        path = report.write_report(folded, settings.report).path
+    except ReportNotWritten as error:
+        failure = failure or error
+        elsewhere = True
+    code = folded.exit_code(report_elsewhere=elsewhere)
+    return RunResult(
+        run_id=run_id,
+        exit_code=ExitCode.INTERNAL if code is None else code,
+        summary=folded.summary,
+        report=path,
+        journal=journal,
+        environment=folded.caller.get("environment"),
+        error=failure,
+    )
+
+
+def _policy(manifest: Manifest, settings: Settings, session: AwsSession, started: datetime) -> Policy:
+    return Policy(
+        started_at=started,
+        material_root=_root(manifest),
+        reads=settings.reads,
+        read_interval=settings.read_interval,
+        verify_timeout=settings.verify_timeout,
+        retry=session.retry,
+        prove=settings.prove,
+        require_proof=settings.require_proof,
+        prove_use=settings.prove_use,
+    )
+
+
+def _journal_path(settings: Settings) -> Path:
+    """Beside the report. An older journal there makes room, under its run's id."""
+    if settings.journal:
+        path = Path(settings.journal)
+    elif settings.report == report.STDOUT:
+        path = Path("bulk-import.journal.jsonl")
+    else:
+        path = Path(settings.report).with_suffix(".journal.jsonl")
+    older = set_aside(path)
+    if older is not None and not older.finished:
+        log.warning(
+            "an unfinished journal was set aside; this run converges from KMS's own state", kept=str(older.path)
+        )
+    return path
+
+
+def _root(manifest: Manifest) -> Path | None:
+    return Path(manifest.folder) if manifest.folder is not None else None
+
+
+async def _check_one(target: Target, root: Path | None) -> None:
+    """Without a stated key_spec only KMS could tell the right shape: then being readable is all that is checked."""
+    if target.key_spec is None:
+        secret = await sources.load(target.material, root=root, encoding=target.encoding, key_spec=None)
+    else:
+        secret, _ = await material.prepare(target, target.key_spec, root)
+    secret.wipe()
+
+
+def _by_lane(manifest: Manifest) -> dict[Lane, list[Target]]:
+    lanes: dict[Lane, list[Target]] = {}
+    for target in manifest.targets:
+        lanes.setdefault(target.lane, []).append(target)
+    return lanes
+
+
+def _shard(manifest: Manifest, shard: str | None) -> Manifest:
+    """Every N-th lane: a lane is never split, so that shards do not compete for one quota."""
+    if shard is None:
+        return manifest
+    number, of = (int(part) for part in shard.split("/"))
+    lanes = list(_by_lane(manifest))[number - 1 :: of]
+    chosen = [target for target in manifest.targets if target.lane in set(lanes)]
+    if not chosen:
+        raise ManifestError(
+            [Problem(manifest.uri, 0, "--shard", f"{shard} holds no target.", "Use fewer shards than lanes.")]
+        )
+    targets = tuple(replace(target, index=index) for index, target in enumerate(chosen))
+    accounts = {target.lane.account for target in targets}
+    return replace(
+        manifest,
+        targets=targets,
+        accounts={account: access for account, access in manifest.accounts.items() if account in accounts},
+    )

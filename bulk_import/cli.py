@@ -1,0 +1,165 @@
+"""argv → exit code. Thin: the command's module does the work, and is loaded only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Annotated, Any, get_args, get_origin
+
+import typer
+
+from bulk_import import __version__
+from bulk_import.errors import BulkImportError, ExitCode, InputError, UsageError
+
+# Command → what it does. Its module is bulk_import.commands.<name>.
+COMMANDS: dict[str, str] = {
+    "validate": "Read, check and expand a manifest. Touches no AWS service.",
+    "plan": "What `run` would do per target, and the time that the quotas make it take. Reads only.",
+    "run": "Import the key material, verify it, and write the report.",
+    "schema": "JSON Schema of the manifest, the report or the plan.",
+    "sandbox": "A local AWS on 127.0.0.1 until stopped. Needs the extra `sandbox`.",
+}
+NOT_YET = ("status", "delete", "prepare", "seal", "submit", "report", "iam", "template")
+EPILOG = (
+    "Every option is also a variable, BULK_IMPORT_ and its name in capitals (lists with commas), "
+    "and a key of the TOML file that --config names. A flag wins over a variable, a variable over the file."
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code. Never lets a traceback out: it could quote a secret."""
+    argv = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        _refuse(argv)
+        result = _app(argv)(args=argv, prog_name="bulk-import", standalone_mode=True)
+        return int(result or 0)
+    except SystemExit as exit_:
+        return exit_.code if isinstance(exit_.code, int) else ExitCode.USAGE
+    except KeyboardInterrupt:
+        _say("Stopped by SIGINT before anything was changed.")
+        return ExitCode.SIGINT
+    except BulkImportError as error:
+        _say(_told(error))
+        return error.exit_code
+    except BrokenPipeError:
+        # Whoever read stdout has gone. Python's own flush at exit must not complain about it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.INTERNAL
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a message, not a traceback
+        frames = inspect.getinnerframes(error.__traceback__) if error.__traceback__ else []
+        where = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""  # noqa: PTH119
+        _say(f"Internal error: {type(error).__name__}{where}. This is a defect of bulk-import; please report it.")
+        return ExitCode.INTERNAL
+
+
+def _told(error: BulkImportError) -> str:
+    if isinstance(error, InputError | UsageError):
+        return str(error)  # every problem says itself what to do
+    return f"{error.code}: {error.message}\n{error.advice}"
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text.rstrip() + "\n")
+
+
+def _refuse(argv: Sequence[str]) -> None:
+    if argv and argv[0] in NOT_YET:
+        raise UsageError(f"`{argv[0]}` is not in this version.")
+    if any(argument == "--region" or argument.startswith("--region=") for argument in argv):
+        raise UsageError(
+            "There is no --region: the manifest says where its keys are. --sts-region is where roles are assumed; "
+            "--only-region selects targets."
+        )
+
+
+def _app(argv: Sequence[str]) -> typer.Typer:
+    """All commands by name and help; only the one that is called by its module and options."""
+    app = typer.Typer(
+        name="bulk-import",
+        help="Import key material (BYOK) into AWS KMS for many keys at once, across accounts and Regions.",
+        epilog=EPILOG,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    )
+    app.callback()(_version_option)
+    for name, help_text in COMMANDS.items():
+        callback = _callback(importlib.import_module(f"bulk_import.commands.{name}")) if name in argv[:1] else _stub
+        app.command(name, help=help_text, epilog=EPILOG)(callback)
+    return app
+
+
+def _stub() -> None:
+    """Stands for a command that was not called, so that --help can list it without loading it."""
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer's signature of a callback
+    if wanted:
+        typer.echo(f"bulk-import {__version__}")
+        raise typer.Exit
+
+
+def _version_option(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+def _callback(module: ModuleType) -> Callable[..., None]:
+    """A function whose signature typer reads: the command's arguments, and an option for each of its settings."""
+    from bulk_import import settings  # noqa: PLC0415 - pydantic is loaded only by a command that needs it
+
+    chosen = settings.fields(*module.GROUPS)
+    parameters = [
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=annotation)
+        for name, annotation in module.ARGUMENTS.items()
+    ]
+    parameters += [_option(settings.flag_of(name), name, info) for name, info in chosen.items()]
+    config = Annotated[str | None, typer.Option("--config", metavar="FILE", help="TOML file of settings.")]
+    parameters.append(inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, annotation=config, default=None))
+
+    def command(**given: Any) -> None:
+        arguments = {name: given[name] for name in module.ARGUMENTS}
+        flags = {name: given[name] for name in chosen if given[name] not in (None, [])}
+        code = module.execute(settings.load(flags, given["config"]), **arguments)
+        raise typer.Exit(int(code))
+
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer looks at
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+def _option(flag: str, name: str, info: Any) -> inspect.Parameter:
+    kind: Any
+    metavar: str | None = None
+    default = None if info.default in (None, False, (), {}) else str(info.default)
+    if info.annotation is bool:
+        kind = bool | None
+    elif get_origin(info.annotation) in (tuple, dict):
+        kind = list[str] | None
+        metavar = {"quota": "OPERATION=RATE", "label": "KEY=VALUE"}.get(name, name.removeprefix("only_").upper())
+    else:
+        kind = str | None
+        choices = _choices(info.annotation)
+        metavar = f"[{'|'.join(choices)}]" if choices else name.upper()
+    option = typer.Option(flag, help=str(info.description), metavar=metavar, show_default=default or False)
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, option], default=None)
+
+
+def _choices(annotation: Any) -> list[str]:
+    """The texts of a Literal, also inside `Literal[…] | None`."""
+    arguments = get_args(annotation)
+    texts = [argument for argument in arguments if isinstance(argument, str)]
+    return texts or [text for argument in arguments for text in _choices(argument)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""`run MANIFEST`: makes it so, verifies, writes the report."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import Annotated, Any
+
+import typer
+
+from bulk_import import api
+from bulk_import.commands import output, plan, summary
+from bulk_import.errors import ExitCode, UsageError
+from bulk_import.model import Manifest
+from bulk_import.run.stop import Stop
+from bulk_import.settings import Settings
+
+ARGUMENTS: dict[str, Any] = {"manifest": Annotated[str, typer.Argument(help="Path, or - for stdin.")]}
+GROUPS = ("common", "aws", "manifest", "decide", "run", "plan")
+
+
+def execute(settings: Settings, manifest: str) -> ExitCode:
+    if settings.require_proof and settings.prove == "none":
+        raise UsageError("--require-proof and --prove none contradict each other.")
+    if settings.dry_run:
+        return plan.execute(settings, manifest)
+    output.configure(settings)
+    loaded = api.load_manifest(manifest, settings)
+    result = asyncio.run(_run(loaded, settings))
+    summary.tell(result, quiet=settings.quiet)
+    return result.exit_code
+
+
+async def _run(manifest: Manifest, settings: Settings) -> api.RunResult:
+    """The first SIGINT or SIGTERM drains; a second ends at once."""
+    stop = Stop()
+    loop = asyncio.get_running_loop()
+
+    def on_signal(name: str) -> None:
+        if stop.reason:
+            stop.urgent.set()
+            return
+        output.say(f"{name}: no new target starts; calls in flight may take {settings.grace:g} s. Again: at once.")
+        stop.request(name)
+
+    for name in ("SIGINT", "SIGTERM"):
+        loop.add_signal_handler(getattr(signal, name), on_signal, name)
+    progress = summary.Progress(manifest, quiet=settings.quiet)
+    async with progress:
+        return await api.run(manifest, settings, stop=stop, on_end=progress.ended)

@@ -1,0 +1,33 @@
+"""`sandbox`: a local AWS on 127.0.0.1 until stopped; prints its endpoint URL on stdout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bulk_import.commands import output
+from bulk_import.errors import ExitCode, MissingExtra
+from bulk_import.settings import Settings
+
+ARGUMENTS: dict[str, Any] = {}
+GROUPS = ("common", "sandbox")
+
+
+def execute(settings: Settings) -> ExitCode:
+    output.configure(settings)
+    try:
+        from bulk_import.sandbox import SandboxOptions, serve  # noqa: PLC0415 - the extra may be missing
+    except ModuleNotFoundError as error:
+        raise MissingExtra(
+            f"`sandbox` needs the extra `sandbox` ({error.name} is not installed).",
+            advice="Install it: pip install 'bulk-import[sandbox]'",
+        ) from None
+    serve(
+        SandboxOptions(
+            port=settings.port,
+            seed=Path(settings.seed) if settings.seed else None,
+            enforce_quotas=settings.enforce_quotas,
+            lag_seconds=settings.lag,
+        )
+    )
+    return ExitCode.OK

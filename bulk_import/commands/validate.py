@@ -1,0 +1,30 @@
+"""`validate MANIFEST`: reads, checks, expands. Opens no material unless --material is given."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+import typer
+
+from bulk_import import api
+from bulk_import.commands import output
+from bulk_import.errors import ExitCode
+from bulk_import.settings import Settings
+
+ARGUMENTS: dict[str, Any] = {"manifest": Annotated[str, typer.Argument(help="Path, or - for stdin.")]}
+GROUPS = ("common", "manifest", "validate")
+
+
+def execute(settings: Settings, manifest: str) -> ExitCode:
+    output.configure(settings)
+    loaded = api.load_manifest(manifest, settings)
+    if settings.material:
+        asyncio.run(api.check_material(loaded))
+    if not settings.quiet:
+        lanes = {target.lane for target in loaded.targets}
+        output.say(
+            f"{loaded.uri}: valid. {len(loaded.targets)} of {loaded.total} targets selected, "
+            f"{len(loaded.accounts)} accounts, {len(lanes)} lanes."
+        )
+    return ExitCode.OK

@@ -1,0 +1,88 @@
+"""What a run tells its journal at the beginning, at each lane's end, and at its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from bulk_import import __version__
+from bulk_import.errors import BulkImportError
+from bulk_import.model import Lane, Manifest
+from bulk_import.ports import Sink
+from bulk_import.settings import Settings
+
+# Settings without which a result cannot be judged; a resume must not change them.
+MATTERS = frozenset({"prove", "reads", "read_interval", "verify_timeout", "require_proof", "prove_use", "quota"})
+
+
+def begin(
+    sink: Sink, manifest: Manifest, settings: Settings, *, run_id: str, started: datetime, labels: Mapping[str, str]
+) -> None:
+    """The run and its targets; each target's ValidTo is frozen here."""
+    sink.write(
+        "run_started",
+        run_id=run_id,
+        started_at=started,
+        tool={"name": "bulk-import", "version": __version__},
+        manifest={"uri": manifest.uri, "sha256": manifest.sha256, "targets": manifest.total},
+        selection=selection(settings),
+        partition=manifest.partition,
+        labels=dict(labels),
+        shard=settings.shard,
+        settings=settings.model_dump(mode="json", include=set(MATTERS)),
+        report=settings.report,
+    )
+    for target in manifest.targets:
+        sink.write(
+            "target",
+            index=target.index,
+            id=target.id,
+            account=target.lane.account,
+            region=target.lane.region,
+            key_id=target.key_id,
+            valid_to=target.expiry.instant(started),
+        )
+
+
+def lane_ended(
+    sink: Sink,
+    lane: Lane,
+    *,
+    duration: float,
+    calls: Mapping[str, int],
+    throttled: Mapping[str, int],
+    quota: Mapping[str, float],
+    effective_rate: Mapping[str, float],
+) -> None:
+    """`duration` in seconds; rates in calls a second."""
+    sink.write(
+        "lane_ended",
+        account=lane.account,
+        region=lane.region,
+        duration_seconds=round(duration, 3),
+        calls=dict(sorted(calls.items())),
+        throttled=dict(sorted(throttled.items())),
+        quota=dict(quota),
+        effective_rate=dict(effective_rate),
+    )
+
+
+async def end(sink: Sink, *, stopped: str, failure: BulkImportError | None) -> None:
+    """`stopped`: why, empty where nothing did; `failure`: what ended the whole run. Raises JournalError."""
+    if stopped:
+        sink.write("stopping", reason=stopped)
+    extra: dict[str, Any] = {}
+    if failure is not None:
+        extra["failure"] = {"code": failure.code, "message": failure.message, "exit_code": int(failure.exit_code)}
+    sink.write("run_ended", finished_at=datetime.now(UTC), **extra)
+    await sink.sync()
+
+
+def selection(settings: Settings) -> dict[str, list[str]]:
+    """What of the manifest was selected; empty lists: all."""
+    return {
+        "accounts": list(settings.only_account),
+        "regions": list(settings.only_region),
+        "ids": list(settings.only_id),
+    }
