@@ -22,7 +22,7 @@ _TO_PKCS8: Final = "Convert it first: openssl pkcs8 -topk8 -nocrypt -in KEY -out
 # Hex is within base64's alphabet, base64url ("-", "_") is looked for too; white space, as text files have it.
 _TEXT_LIKE: Final = re.compile(rb"[A-Za-z0-9+/=_\-\s]+")
 _LABEL: Final = re.compile(rb"-----BEGIN ([A-Z0-9][A-Z0-9 ]{0,40})-----")
-_BLOCK: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----[ \t]*\r?\n(.+)\r?\n-----END \1-----[ \t]*\s*", re.DOTALL)
+_BLOCK: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----[ \t]*\r?\n(.+?)\r?\n-----END \1-----[ \t]*\s*", re.DOTALL)
 _TRADITIONAL: Final = {b"RSA PRIVATE KEY", b"EC PRIVATE KEY"}
 _OTHER_LABELS: Final = {
     b"ENCRYPTED PRIVATE KEY": "an encrypted private key",
@@ -92,7 +92,7 @@ def _pem(data: bytearray) -> bytearray:
     if label != b"PRIVATE KEY":
         other = "an encrypted private key" if label in _TRADITIONAL else _OTHER_LABELS.get(label)
         _refuse(f"this PEM block is {other or 'of another kind than PRIVATE KEY'}", advice=_TO_PKCS8)
-    text = bytearray(re.sub(rb"\r?\n", b"", body))
+    text = re.sub(rb"\r?\n", b"", body)
     decoded = _strict(lambda: binascii.a2b_base64(text, strict_mode=True))
     if decoded is None:
         _refuse("the body of this PEM block is not base64")

@@ -30,13 +30,14 @@ class Evidence:
 
     HMAC keys: `message` and `mac_algorithm` are GenerateMac's parameters, `mac` is the answer of the right key.
     RSA and ECC keys: `public_key`, DER SubjectPublicKeyInfo. SYMMETRIC_DEFAULT: nothing; KeyMaterialId proves it.
+    What does not belong to the key spec is empty, and matches nothing.
     """
 
     key_spec: KeySpec
-    message: bytes | None = None
-    mac_algorithm: str | None = None
-    mac: bytes | None = field(default=None, repr=False)
-    public_key: bytes | None = field(default=None, repr=False)
+    message: bytes = b""
+    mac_algorithm: str = ""
+    mac: bytes = field(default=b"", repr=False)
+    public_key: bytes = field(default=b"", repr=False)
 
     @classmethod
     def prepare(cls, secret: Secret, key_spec: KeySpec) -> Self:
@@ -54,13 +55,13 @@ class Evidence:
 
     def mac_matches(self, mac: bytes) -> bool:
         """Whether GenerateMac's answer to `message` is the right key's. In constant time. False without a MAC here."""
-        return self.mac is not None and hmac.compare_digest(self.mac, mac)
+        return bool(self.mac) and hmac.compare_digest(self.mac, mac)
 
     def public_key_matches(self, der: bytes) -> bool:
         """Whether GetPublicKey's answer is the same key. Keys are compared, not encodings of them: one key has
         several (compressed points, absent parameters). False for what is no public key, and without one here.
         """
-        return self.public_key is not None and self.public_key == _canonical(der)
+        return bool(self.public_key) and self.public_key == _canonical(der)
 
 
 def _canonical(der: bytes) -> bytes | None:

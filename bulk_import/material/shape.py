@@ -79,6 +79,9 @@ def _check_bytes(view: memoryview, key_spec: KeySpec) -> None:
         )
     if view == bytes(view[:1]) * wanted:
         _refuse("the material is one byte repeated: that is no key", advice="Give material from a random source.")
+    # An Ed25519 key as PKCS#8 has 48 bytes like HMAC_384, which would take it, and keep it for ever.
+    if view[:5] == bytes([_SEQUENCE, wanted - 2, _INTEGER, 1, 0]):
+        _refuse(f"the material is a private key in PKCS#8; {key_spec} takes plain bytes")
 
 
 def _guess(length: int, wanted: int) -> str:
@@ -148,7 +151,7 @@ def _elements(view: memoryview) -> list[tuple[int, memoryview, memoryview]] | No
 def _rsa_holds_together(key: rsa.RSAPrivateKey) -> bool:
     """Whether n = p·q, all exponents fit, and p and q are prime as far as one signature shows.
 
-    `cryptography`'s own check repeats the primality test of p and q 64 times: 250 ms for RSA_4096, with the
+    `cryptography`'s own check repeats the primality test of p and q many times: 250 ms for RSA_4096, with the
     interpreter locked. Its many rounds are there for keys of adversaries. Here the owner hands in a key and damage
     is what must be found: signing a random message raises a random number to e·d modulo p and q, which is Fermat's
     test of both, and damaged primes do not survive it. It takes 3 ms.
@@ -158,7 +161,8 @@ def _rsa_holds_together(key: rsa.RSAPrivateKey) -> bool:
     fits = (
         p * q == n
         and p != q
-        and min(p, q).bit_length() * 4 > n.bit_length()  # and p·q is no trivial split
+        and p & q & 1
+        and min(p, q).bit_length() * 4 > n.bit_length()  # no factor is trivially small
         and all(e * d % (prime - 1) == 1 for prime in (p, q))
         and (private.dmp1, private.dmq1) == (d % (p - 1), d % (q - 1))
         and private.iqmp * q % p == 1

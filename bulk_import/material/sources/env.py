@@ -10,7 +10,7 @@ from typing import Final
 from bulk_import.errors import MaterialError
 from bulk_import.model import Encoding
 
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAME: Final = re.compile(r"[A-Za-z0-9_.-]+")  # shells know fewer names than Kubernetes can set
 
 
 class EnvSource:
@@ -26,8 +26,13 @@ class EnvSource:
         value = os.environb.get(rest.encode("ascii"))
         if not value:
             state = "is not set" if value is None else "is set, but empty"
-            raise MaterialError(f"the environment variable {rest} {state}", code="MaterialNotFound")
+            raise MaterialError(f"the environment variable{_shown(rest)} {state}", code="MaterialNotFound")
         return bytearray(value)
 
     def default_encoding(self, data: bytearray) -> Encoding:  # noqa: ARG002 - whatever the value looks like
         return Encoding.BASE64
+
+
+def _shown(name: str) -> str:
+    """The name, unless it is long and has no part of a name in it: it could be a key in hex or base64."""
+    return f" {name}" if len(name) < 32 or "_" in name else ""

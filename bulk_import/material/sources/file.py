@@ -24,30 +24,27 @@ _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_
 class FileSource:
     """Reads a small regular file, inline: at 64 KiB at most, a thread would cost more than the read.
 
-    What follows `file:` is the path as it stands, blanks and `%` included: nothing is percent-decoded, so that
-    the manifest shows the very name that is opened. `file:keys/a.key` is relative to the root,
-    `file:/srv/keys/a.key` and `file:///srv/keys/a.key` (RFC 8089) are absolute and must lie inside it too.
+    What follows `file:` is the path as it stands, relative to the root, blanks and `%` included. Nothing is
+    percent-decoded, so that the manifest shows the very name that is opened. Links are followed, and what they
+    lead to must lie inside the root.
     """
 
     def refusal(self, rest: str) -> str | None:
         if not rest.strip():
             return "file: needs a path, like file:payments.key"
-        if "\0" in rest:
-            return "a path cannot hold a NUL character"
-        if rest.startswith("//") and not rest.startswith("///"):
-            return "file: URIs with a host are not supported; write file:PATH or file:///PATH"
-        return None
+        return "a path cannot hold a NUL character" if "\0" in rest else None
 
     async def read(self, rest: str, root: Path | None) -> bytearray:
-        path = rest[2:] if rest.startswith("///") else rest
+        if rest.startswith("/"):
+            raise MaterialError(f"{_shown(rest)} is an absolute path", code="MaterialOutsideRoot")
         if root is None:
             raise MaterialError(
                 "the manifest has no folder that material paths could start from",
                 code="MaterialOutsideRoot",
                 advice="State --material-root.",
             )
-        with _told(path):
-            return _read(path, root)
+        with _told(rest):
+            return _read(rest, root)
 
     def default_encoding(self, data: bytearray) -> Encoding:
         return Encoding.PEM if data.startswith(b"-----BEGIN") else Encoding.RAW
@@ -55,7 +52,7 @@ class FileSource:
 
 def _read(path: str, root: Path) -> bytearray:
     real_root = root.resolve(strict=True)
-    real = (real_root / path).resolve(strict=True)
+    real = (real_root / path).resolve()  # what is missing, _open says
     if not real.is_relative_to(real_root):
         raise MaterialError(f"{_shown(path)} lies outside the folder {real_root}", code="MaterialOutsideRoot")
     if real == real_root:
@@ -108,7 +105,7 @@ def _told(path: str) -> Iterator[None]:
     """Translates the system's errors. None of them holds anything but the path and a number."""
     try:
         yield
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, UnicodeEncodeError):  # the last: no file can have such a name
         raise MaterialError(f"there is no file {_shown(path)}", code="MaterialNotFound") from None
     except RuntimeError:  # how Python before 3.13 tells of links that go in a circle
         raise MaterialError(f"{_shown(path)}: links go in a circle", code="MaterialUnreadable") from None
