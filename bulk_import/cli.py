@@ -24,6 +24,19 @@ COMMANDS: dict[str, str] = {
     "sandbox": "A local AWS on 127.0.0.1 until stopped. Needs the extra `sandbox`.",
 }
 NOT_YET = ("status", "delete", "prepare", "seal", "submit", "report", "iam", "template")
+_METAVARS = {
+    "quota": "OPERATION=RATE",
+    "label": "KEY=VALUE",
+    "report": "PATH",
+    "journal": "PATH",
+    "seed": "PATH",
+    "material_root": "FOLDER",
+    "endpoint_url": "URL",
+    "sts_region": "REGION",
+    "external_id": "ID",
+    "shard": "I/N",
+    "pacing_margin": "SHARE",
+}
 EPILOG = (
     "Every option is also a variable, BULK_IMPORT_ and its name in capitals (lists with commas), "
     "and a key of the TOML file that --config names. A flag wins over a variable, a variable over the file."
@@ -138,20 +151,31 @@ def _callback(module: ModuleType) -> Callable[..., None]:
 
 
 def _option(flag: str, name: str, info: Any) -> inspect.Parameter:
-    kind: Any
-    metavar: str | None = None
-    default = None if info.default in (None, False, (), {}) else str(info.default)
+    kind: Any = str | None
+    metavar: str | None = _metavar(name, info)
     if info.annotation is bool:
-        kind = bool | None
+        kind, metavar = bool | None, None
     elif get_origin(info.annotation) in (tuple, dict):
         kind = list[str] | None
-        metavar = {"quota": "OPERATION=RATE", "label": "KEY=VALUE"}.get(name, name.removeprefix("only_").upper())
-    else:
-        kind = str | None
-        choices = _choices(info.annotation)
-        metavar = f"[{'|'.join(choices)}]" if choices else name.upper()
-    option = typer.Option(flag, help=str(info.description), metavar=metavar, show_default=default or False)
+    default = "" if info.default in (None, False, (), {}) else f" [default: {_plain(info)}]"
+    option = typer.Option(flag, help=f"{info.description}{default}", metavar=metavar, show_default=False)
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, option], default=None)
+
+
+def _metavar(name: str, info: Any) -> str:
+    """What stands for the value in --help."""
+    choices = _choices(info.annotation)
+    if choices:
+        return f"[{'|'.join(choices)}]"
+    if name in _METAVARS:
+        return _METAVARS[name]
+    numbers = {int: "N", float: "TIME"}
+    kinds = [number for number in numbers if number is info.annotation or number in get_args(info.annotation)]
+    return numbers[kinds[0]] if kinds else name.removeprefix("only_").removeprefix("allow_").upper()
+
+
+def _plain(info: Any) -> str:
+    return f"{info.default:g}" if isinstance(info.default, float) else str(info.default)
 
 
 def _choices(annotation: Any) -> list[str]:

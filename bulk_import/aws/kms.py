@@ -180,7 +180,7 @@ class LaneKms:
         client = self._clients.writes if is_write else self._clients.reads
         method: Callable[..., Awaitable[dict[str, Any]]] = getattr(client, name)
         throttler = self.limiter.throttler(operation)
-        await throttler.acquire()
+        permitted = await throttler.acquire()
         self.limiter.calls[operation] += 1
         trace.sent(operation)
         try:
@@ -198,6 +198,7 @@ class LaneKms:
             raise ours from None
         finally:
             self._gate.release()
+            throttler.settle(permitted)
         throttler.succeeded()
         trace.note(operation, answer["ResponseMetadata"].get("RequestId", ""))
         return answer

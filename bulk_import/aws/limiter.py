@@ -37,6 +37,8 @@ SLOWEST = 1 / 16  # a throttled lane never goes below this share of its quota
 DECREASE = 0.7  # on a throttled call: others use the quota too
 INCREASE = 0.05  # of the quota, on each call that was not throttled
 
+MOST_SETTLED = 32  # permits in a window: beyond, what one call's way takes is lost in the bucket's capacity
+
 Clock = Callable[[], float]
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -59,9 +61,12 @@ class PacedThrottler(Throttler):
         self._sleep = sleep
         self._gate = gate
         self._turn = asyncio.Lock()
+        self._least_latency: float | None = None
 
-    async def acquire(self) -> None:
+    async def acquire(self) -> float:
         """Waits for a permit and then for a place among the calls in flight; the caller releases that place.
+
+        Returns the permit's time, for `settle`.
 
         The permit counts from when the place was had, so that no call waits between its permit and the wire;
         and no place is held while waiting for the permit. Cancelled at any point it takes neither.
@@ -75,7 +80,29 @@ class PacedThrottler(Throttler):
                 else:
                     log.popleft()
             await self._gate.acquire()
-            log.append(self._clock())
+            permitted = self._clock()
+            log.append(permitted)
+            return permitted
+
+    def settle(self, permitted: float) -> None:
+        """The call of this permit was answered now: its permit counts from when it may have reached KMS.
+
+        KMS judges a call on arrival. One that was long on its way (a new connection, a busy machine) arrives late,
+        and the next, sent on time, too early: pacing by the time of sending alone gets calls throttled. Whatever a
+        call took longer than the quickest one so far may have been its way there. Of the first call of a lane,
+        which makes the connection, all of it.
+        """
+        latency = self._clock() - permitted
+        late = latency if self._least_latency is None else max(0.0, latency - self._least_latency)
+        self._least_latency = latency if self._least_latency is None else min(latency, self._least_latency)
+        log = self._task_logs
+        if self.rate_limit > MOST_SETTLED:
+            return
+        for index in range(len(log) - 1, -1, -1):
+            if log[index] == permitted:
+                newer = log[index + 1] if index + 1 < len(log) else math.inf
+                log[index] = min(permitted + late, newer)  # the log stays in order
+                return
 
     @property
     def effective_rate(self) -> float:

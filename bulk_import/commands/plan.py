@@ -16,7 +16,9 @@ from bulk_import.record.entry import kms_instant
 from bulk_import.run.planner import Plan, PlannedTarget
 from bulk_import.settings import Settings
 
-ARGUMENTS: dict[str, Any] = {"manifest": Annotated[str, typer.Argument(help="Path, or - for stdin.")]}
+ARGUMENTS: dict[str, Any] = {
+    "manifest": Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, or - for stdin.")]
+}
 GROUPS = ("common", "aws", "manifest", "decide", "plan", "plan_only")
 
 

@@ -15,7 +15,9 @@ from bulk_import.model import Manifest
 from bulk_import.run.stop import Stop
 from bulk_import.settings import Settings
 
-ARGUMENTS: dict[str, Any] = {"manifest": Annotated[str, typer.Argument(help="Path, or - for stdin.")]}
+ARGUMENTS: dict[str, Any] = {
+    "manifest": Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, or - for stdin.")]
+}
 GROUPS = ("common", "aws", "manifest", "decide", "run", "plan")
 
 

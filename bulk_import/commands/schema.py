@@ -21,7 +21,9 @@ class Document(StrEnum):
     PLAN = "plan"
 
 
-ARGUMENTS: dict[str, Any] = {"document": Annotated[Document, typer.Argument(help="Which document's schema.")]}
+ARGUMENTS: dict[str, Any] = {
+    "document": Annotated[Document, typer.Argument(metavar="manifest|report|plan", help="Which document's schema.")]
+}
 GROUPS = ("common",)
 
 

@@ -12,7 +12,9 @@ from bulk_import.commands import output
 from bulk_import.errors import ExitCode
 from bulk_import.settings import Settings
 
-ARGUMENTS: dict[str, Any] = {"manifest": Annotated[str, typer.Argument(help="Path, or - for stdin.")]}
+ARGUMENTS: dict[str, Any] = {
+    "manifest": Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, or - for stdin.")]
+}
 GROUPS = ("common", "manifest", "validate")
 
 
