@@ -1,5 +1,24 @@
-"""What all tests share."""
+"""A hermetic AWS environment, and one sandbox a worker, emptied before each test that uses it."""
 
 from __future__ import annotations
 
-pytest_plugins = ["tests.formats.chromium"]
+from collections.abc import Iterator
+
+import pytest
+
+from tests.sandbox_client import Sandbox, clean_environment
+
+clean_environment()
+
+
+@pytest.fixture(scope="session")
+def sandbox_process() -> Iterator[Sandbox]:
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(sandbox_process: Sandbox) -> Sandbox:
+    """An empty local AWS: no keys, every role may be assumed, no quotas, no lag, no faults."""
+    sandbox_process.reset()
+    return sandbox_process

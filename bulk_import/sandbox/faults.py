@@ -1,0 +1,101 @@
+"""Faults on order: countable rules that spoil chosen calls.
+
+A rule matches by operation, account, Region and key; it skips its first `after` matches, then fires `times` times
+(None: for ever). The effects:
+
+    error           answers `status`, `code`, `message` instead of acting
+    deny            AccessDeniedException as KMS words it (AccessDenied of STS), instead of acting
+    http500         KMSInternalException, HTTP 500, instead of acting
+    act_then_http500  acts, then answers HTTP 500
+    delay           waits `seconds`, then acts
+    act_then_delay  acts, then waits `seconds` before it answers
+    drop            resets the connection instead of acting
+    act_then_drop   acts, then resets the connection: the import is done, and no answer tells
+    truncate        acts, announces the whole body, sends half of it and resets
+    malformed       acts, then answers 200 with broken JSON
+    hang            does not act and does not answer; resets after `seconds` (60), or when the sandbox is reset
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+EFFECTS = frozenset(
+    ["error", "deny", "http500", "act_then_http500", "delay", "act_then_delay", "drop", "act_then_drop", "truncate", "malformed", "hang"]
+)
+
+
+@dataclass(slots=True)
+class Fault:
+    """One rule and its counters: `matched` calls, of which `fired` were spoilt."""
+
+    effect: str
+    operation: str | None = None
+    account: str | None = None
+    region: str | None = None
+    key: str | None = None  # as the request names it, or the key's ID or ARN
+    after: int = 0
+    times: int | None = 1
+    status: int = 400
+    code: str = "KMSInternalException"
+    message: str = ""
+    seconds: float = 60.0
+    id: int = 0
+    matched: int = 0
+    fired: int = 0
+
+    def __post_init__(self) -> None:
+        if self.effect not in EFFECTS:
+            raise ValueError(f"unknown effect {self.effect!r}: one of {', '.join(sorted(EFFECTS))}")
+
+    def matches(self, operation: str, account: str, region: str, names: frozenset[str]) -> bool:
+        return (
+            self.operation in (None, operation)
+            and self.account in (None, account)
+            and self.region in (None, region)
+            and (self.key is None or self.key in names)
+        )
+
+
+@dataclass(slots=True)
+class Faults:
+    """All rules, in the order they were given; the first that fires decides."""
+
+    rules: list[Fault] = field(default_factory=list)
+    released: threading.Event = field(default_factory=threading.Event)  # lets hanging calls go
+    _ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, **fields: Any) -> Fault:
+        """Raises ValueError or TypeError for a rule that makes no sense."""
+        fault = Fault(**fields)
+        with self._lock:
+            fault.id = next(self._ids)
+            self.rules.append(fault)
+        return fault
+
+    def choose(self, operation: str, account: str, region: str, names: frozenset[str]) -> Fault | None:
+        """The rule that spoils this call, if any; counts it."""
+        if not self.rules:
+            return None
+        with self._lock:
+            for fault in self.rules:
+                if not fault.matches(operation, account, region, names):
+                    continue
+                fault.matched += 1
+                if fault.matched > fault.after and (fault.times is None or fault.fired < fault.times):
+                    fault.fired += 1
+                    return fault
+        return None
+
+    def clear(self) -> None:
+        with self._lock:
+            self.rules.clear()
+        self.released.set()
+        self.released = threading.Event()
+
+    def listed(self) -> list[dict[str, Any]]:
+        return [asdict(fault) for fault in self.rules]

@@ -1,0 +1,215 @@
+"""The way of a request: who calls, the clock, the quota, a fault, then the service.
+
+Order of refusal: no or bad credentials, a skewed clock, throttling, the fault, the request's form, the service.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from urllib.parse import parse_qsl
+
+from bulk_import.sandbox import service_quotas
+from bulk_import.sandbox.answers import Answer, AwsError, error_answer, json_answer, xml_answer
+from bulk_import.sandbox.calls import Call
+from bulk_import.sandbox.faults import Fault
+from bulk_import.sandbox.identity import Principal, caller_identity
+from bulk_import.sandbox.keys import SandboxKey
+from bulk_import.sandbox.kms_backend import backend
+from bulk_import.sandbox.quotas import quota_of
+from bulk_import.sandbox.validation import check, operations
+from bulk_import.sandbox.world import World
+
+MotoApp = Callable[[Call, bytes, Mapping[str, str]], Answer]
+SKEW = 300  # seconds that AWS allows a signature to be old or early
+
+
+class Dropped(Exception):
+    """The connection ends here. `answer`: of it, the first half is sent before."""
+
+    def __init__(self, answer: Answer | None = None) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+class Front:
+    """Answers requests. `moto`: hands a request, with its body and account, to moto's own server application."""
+
+    def __init__(self, world: World, moto: MotoApp) -> None:
+        self.world = world
+        self.moto = moto
+
+    def answer(self, call: Call) -> Answer:
+        """Raises Dropped where a fault ends the connection."""
+        try:
+            answer = self._answer(call)
+        except AwsError as error:
+            answer = error_answer(error, call.service, call.request_id)
+        except Dropped:
+            self.world.log.note(call)
+            raise
+        except NotImplementedError as error:
+            answer = error_answer(AwsError("UnknownOperationException", str(error)), call.service, call.request_id)
+        except Exception:  # noqa: BLE001 - a defect of the sandbox is shown, and answered as AWS answers its own
+            traceback.print_exc(file=sys.stderr)
+            answer = error_answer(AwsError("InternalFailure", "sandbox", 500), call.service, call.request_id)
+        call.status, call.code = answer.status, answer.code
+        self.world.log.note(call)
+        return answer
+
+    def _answer(self, call: Call) -> Answer:
+        if not call.read_authorization():
+            raise AwsError("MissingAuthenticationToken", "Missing Authentication Token", 403)
+        self._read_operation(call)
+        self._check_clock(call)
+        token = call.headers.get("X-Amz-Security-Token")
+        who = self.world.identity.who(call.access_key, token, call.region, call.service)
+        call.account, call.principal = who.account, who.arn
+        key = self._named_key(call, who)
+        if call.service == "sts":
+            self.world.quotas.spend(who.account, call.region, "sts")
+        elif call.service == "kms":
+            self.world.quotas.spend(who.account, call.region, quota_of(call.operation, _kind(key)))
+            if call.operation == "ReplicateKey":
+                self.world.quotas.spend(who.account, str(call.params.get("ReplicaRegion")), "CreateKey", 2)
+        names = frozenset({call.key, key.id, key.arn, *key.aliases} if key else {call.key})
+        fault = self.world.faults.choose(call.operation, who.account, call.region, names)
+        if fault is None:
+            return self._serve(call, who)
+        call.fault = fault.effect
+        return self._spoil(call, who, fault)
+
+    def _read_operation(self, call: Call) -> None:
+        target = call.headers.get("X-Amz-Target", "")
+        if call.service in ("kms", "servicequotas"):
+            call.operation = target.rsplit(".", 1)[-1]
+            try:
+                call.params = json.loads(call.body or b"{}")
+                if not isinstance(call.params, dict):
+                    raise TypeError
+            except (ValueError, TypeError):
+                raise AwsError("SerializationException", "could not parse the request body") from None
+            call.key = str(call.params.get("KeyId", ""))
+        elif call.service == "sts":
+            call.params = dict(parse_qsl(call.body.decode()))
+            call.operation = call.params.get("Action", "")
+            call.key = call.params.get("RoleArn", "")
+        else:
+            call.operation = target.rsplit(".", 1)[-1] or call.method
+
+    def _check_clock(self, call: Call) -> None:
+        sent = call.headers.get("X-Amz-Date")
+        if not sent:
+            return
+        signed = datetime.strptime(sent, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
+        now = time.time() + self.world.skew
+        if abs(now - signed) <= SKEW:
+            return
+        stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
+        if signed < now:
+            edge = datetime.fromtimestamp(now - SKEW, UTC).strftime("%Y%m%dT%H%M%SZ")
+            message = f"Signature expired: {sent} is now earlier than {edge} ({stamp} - 5 min.)"
+        else:
+            edge = datetime.fromtimestamp(now + SKEW, UTC).strftime("%Y%m%dT%H%M%SZ")
+            message = f"Signature not yet current: {sent} is still later than {edge} ({stamp} + 5 min.)"
+        if call.service in ("sts", "iam"):
+            raise AwsError("SignatureDoesNotMatch", message, 403)
+        if call.service == "s3":
+            raise AwsError("RequestTimeTooSkewed", message, 403)
+        raise AwsError("InvalidSignatureException", message)
+
+    def _named_key(self, call: Call, who: Principal) -> SandboxKey | None:
+        if call.service != "kms" or not call.key:
+            return None
+        return backend(who.account, call.region).find(call.key)
+
+    def _spoil(self, call: Call, who: Principal, fault: Fault) -> Answer:
+        if fault.effect == "error":
+            raise AwsError(fault.code, fault.message, fault.status)
+        if fault.effect == "deny":
+            raise _denied(call, who)
+        if fault.effect == "http500":
+            raise AwsError("KMSInternalException", "An internal error occurred.", 500)
+        if fault.effect == "drop":
+            raise Dropped
+        if fault.effect == "hang":
+            self.world.faults.released.wait(fault.seconds)
+            raise Dropped
+        if fault.effect == "delay":
+            self.world.faults.released.wait(fault.seconds)
+        try:
+            answer = self._serve(call, who)
+        except AwsError as error:
+            answer = error_answer(error, call.service, call.request_id)
+        if fault.effect == "act_then_http500":
+            raise AwsError("KMSInternalException", "An internal error occurred.", 500)
+        if fault.effect == "act_then_delay":
+            self.world.faults.released.wait(fault.seconds)
+        if fault.effect == "act_then_drop":
+            raise Dropped
+        if fault.effect == "truncate":
+            raise Dropped(answer)
+        if fault.effect == "malformed":
+            return Answer(200, answer.body[: len(answer.body) // 2], answer.content_type)
+        return answer
+
+    def _serve(self, call: Call, who: Principal) -> Answer:
+        if call.service == "sts":
+            return self._sts(call, who)
+        if call.service == "servicequotas":
+            return json_answer(
+                service_quotas.answer(call.operation, call.params, who.account, call.region, self.world.quotas)
+            )
+        if call.service == "kms":
+            return self._kms(call, who)
+        return self.moto(call, call.body, {"x-moto-account-id": who.account})
+
+    def _sts(self, call: Call, who: Principal) -> Answer:
+        if call.operation == "GetCallerIdentity":
+            return xml_answer(call.operation, caller_identity(who), call.request_id)
+        if call.operation == "AssumeRole":
+            params = check("sts", "AssumeRole", call.params, code="ValidationError")
+            return xml_answer(
+                call.operation, self.world.identity.assume_role(who, params, call.region), call.request_id
+            )
+        return self.moto(call, call.body, {"x-moto-account-id": who.account})
+
+    def _kms(self, call: Call, who: Principal) -> Answer:
+        if call.operation not in operations("kms"):
+            raise AwsError("UnknownOperationException")
+        kms = self.world.kms
+        params = check("kms", call.operation, call.params)
+        store = backend(who.account, call.region)
+        key_id = params.get("KeyId")
+        if key_id and call.operation != "ListAliases":
+            key = params["Key"] = kms.resolve(who, call.region, call.operation, key_id)
+            call.key = key.arn
+        handler = kms.handler(call.operation)
+        if handler is not None:
+            with nullcontext() if call.operation in kms.LOCK_THEMSELVES else kms.lock:
+                result = handler(store, params)
+            return json_answer(result) if result is not None else Answer(200, b"")
+        body = call.body
+        if "Key" in params:
+            # moto finds a key by its ARN in every operation, by a multi-Region ID in few.
+            body = json.dumps(call.params | {"KeyId": params["Key"].arn}).encode()
+        return self.moto(call, body, {"x-moto-account-id": who.account})
+
+
+def _kind(key: SandboxKey | None) -> str:
+    return key.spec.quota if key else "symmetric"
+
+
+def _denied(call: Call, who: Principal) -> AwsError:
+    action = f"{call.service}:{call.operation}"
+    message = f"User: {who.arn} is not authorized to perform: {action} on resource: {call.key or '*'}"
+    if call.service == "kms":
+        return AwsError(
+            "AccessDeniedException", f"{message} because no identity-based policy allows the {action} action"
+        )
+    return AwsError("AccessDenied", message, 403)

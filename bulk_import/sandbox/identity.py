@@ -1,0 +1,188 @@
+"""Who calls: the caller's keys, roles that can be assumed, sessions that expire; STS's operations on them.
+
+https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from xml.sax.saxutils import escape
+
+from moto.utilities.utils import get_partition
+
+from bulk_import.sandbox.answers import AwsError
+from bulk_import.sandbox.clock import Clock
+
+ROLE_ARN = re.compile(r"arn:([a-z-]+):iam::(\d{12}):role/([\w+=,.@/-]+)")
+INVALID_TOKEN = "The security token included in the request is invalid."  # noqa: S105 - a message
+EXPIRED_TOKEN = "The security token included in the request is expired"  # noqa: S105 - a message
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A role of the seed file. `name` may hold a path. `deny`: nobody may assume it."""
+
+    name: str
+    external_id: str | None = None
+    deny: bool = False
+    max_session_duration: int = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Whose call it is. `policy` is the inline session policy, as text."""
+
+    account: str
+    arn: str
+    user_id: str
+    assumed: bool = False
+    policy: str | None = None
+
+
+@dataclass(slots=True)
+class Session:
+    """What AssumeRole handed out."""
+
+    principal: Principal
+    access_key: str
+    token: str
+    expires: float
+    revoked: bool = False
+
+
+@dataclass(slots=True)
+class Identity:
+    """All principals that the sandbox knows."""
+
+    clock: Clock
+    strict_roles: bool = False  # only roles of the seed can be assumed
+    caller_account: str = "000000000000"
+    caller_access_key: str | None = None  # None: every access key that no session has is the caller's
+    caller_arn: str | None = None
+    roles: dict[str, dict[str, Role]] = field(default_factory=dict)  # account → name → Role
+    sessions: dict[str, Session] = field(default_factory=dict)  # access key → Session
+
+    def who(self, access_key: str, token: str | None, region: str, service: str) -> Principal:
+        """The principal of a request. Raises AwsError for unknown, wrong and expired credentials."""
+        session = self.sessions.get(access_key)
+        if session is None:
+            if access_key.startswith("ASIA") or (self.caller_access_key or access_key) != access_key:
+                raise _bad_token(service)
+            arn = self.caller_arn or f"arn:{get_partition(region)}:iam::{self.caller_account}:user/pipeline"
+            return Principal(self.caller_account, arn, access_key)
+        if session.token != token or session.revoked:
+            raise _bad_token(service)
+        if session.expires <= self.clock.now():
+            raise _expired_token(service)
+        return session.principal
+
+    def assume_role(self, by: Principal, params: dict[str, Any], region: str) -> str:
+        """AssumeRole's result as XML."""
+        partition = get_partition(region)
+        arn = params["RoleArn"]
+        match = ROLE_ARN.fullmatch(arn)
+        if not match:
+            raise AwsError("ValidationError", f"{arn} is invalid")
+        denied = AwsError(
+            "AccessDenied",
+            f"User: {by.arn} is not authorized to perform: sts:AssumeRole on resource: {arn}",
+            403,
+        )
+        account, name = match[2], match[3]
+        role = self._role(account, name)
+        if match[1] != partition or role is None or role.deny:
+            raise denied
+        if role.external_id is not None and params.get("ExternalId") != role.external_id:
+            raise denied
+        duration = params.get("DurationSeconds", 3600)
+        if by.assumed and duration > 3600:
+            raise AwsError(
+                "ValidationError",
+                "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining",
+            )
+        if duration > role.max_session_duration:
+            raise AwsError(
+                "ValidationError",
+                "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
+            )
+        policy = _policy(params.get("Policy"))
+        session = self._open(account, partition, name, params["RoleSessionName"], duration, policy)
+        return _assumed(session)
+
+    def _role(self, account: str, name: str) -> Role | None:
+        seeded = self.roles.get(account)
+        if seeded:
+            return seeded.get(name)
+        return None if self.strict_roles else Role(name, max_session_duration=43200)
+
+    def _open(self, account: str, partition: str, role: str, name: str, duration: int, policy: str | None) -> Session:
+        short = role.rsplit("/", 1)[-1]
+        arn = f"arn:{partition}:sts::{account}:assumed-role/{short}/{name}"
+        session = Session(
+            Principal(account, arn, f"AROA{secrets.token_hex(8).upper()}:{name}", assumed=True, policy=policy),
+            f"ASIA{secrets.token_hex(8).upper()}",
+            "FwoGZXIvYXdzE" + secrets.token_urlsafe(150),
+            self.clock.now() + duration,
+        )
+        self.sessions[session.access_key] = session
+        return session
+
+    def revoke(self, account: str | None) -> int:
+        """Makes the sessions of `account` (None: all) unknown. Returns how many."""
+        found = [s for s in self.sessions.values() if account in (None, s.principal.account)]
+        for session in found:
+            session.revoked = True
+        return len(found)
+
+    def expire(self, account: str | None) -> int:
+        """Makes the sessions of `account` (None: all) expired. Returns how many."""
+        found = [s for s in self.sessions.values() if account in (None, s.principal.account)]
+        for session in found:
+            session.expires = self.clock.now()
+        return len(found)
+
+
+def caller_identity(who: Principal) -> str:
+    """GetCallerIdentity's result as XML."""
+    return f"<Arn>{escape(who.arn)}</Arn><UserId>{escape(who.user_id)}</UserId><Account>{who.account}</Account>"
+
+
+def _assumed(session: Session) -> str:
+    expires = datetime.fromtimestamp(int(session.expires), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    who = session.principal
+    return (
+        f"<AssumedRoleUser><AssumedRoleId>{escape(who.user_id)}</AssumedRoleId><Arn>{escape(who.arn)}</Arn>"
+        f"</AssumedRoleUser><Credentials><AccessKeyId>{session.access_key}</AccessKeyId>"
+        f"<SecretAccessKey>{secrets.token_urlsafe(30)}</SecretAccessKey>"
+        f"<SessionToken>{session.token}</SessionToken><Expiration>{expires}</Expiration></Credentials>"
+    )
+
+
+def _policy(text: str | None) -> str | None:
+    if text is None:
+        return None
+    try:
+        if not isinstance(json.loads(text), dict):
+            raise TypeError
+    except (ValueError, TypeError):
+        raise AwsError("MalformedPolicyDocument", "This policy contains invalid Json") from None
+    return text
+
+
+def _bad_token(service: str) -> AwsError:
+    if service in ("sts", "iam", "s3"):
+        return AwsError("InvalidClientTokenId", INVALID_TOKEN, 403)
+    return AwsError("UnrecognizedClientException", INVALID_TOKEN)
+
+
+def _expired_token(service: str) -> AwsError:
+    if service in ("sts", "iam"):
+        return AwsError("ExpiredToken", EXPIRED_TOKEN, 403)
+    if service == "s3":
+        return AwsError("ExpiredToken", "The provided token has expired.")
+    return AwsError("ExpiredTokenException", EXPIRED_TOKEN)

@@ -1,0 +1,325 @@
+"""The import operations: parameters, import, deletion, rotation.
+
+https://docs.aws.amazon.com/kms/latest/APIReference/API_GetParametersForImport.html
+https://docs.aws.amazon.com/kms/latest/APIReference/API_ImportKeyMaterial.html
+https://docs.aws.amazon.com/kms/latest/developerguide/rotating-keys-on-demand.html
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from base64 import b64encode
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bulk_import.sandbox.answers import AwsError
+from bulk_import.sandbox.clock import Clock
+from bulk_import.sandbox.keys import (
+    CURRENT,
+    EXPIRES,
+    NEVER_EXPIRES,
+    NON_CURRENT,
+    PENDING,
+    PENDING_EVERYWHERE,
+    Material,
+    SandboxKey,
+    Snapshot,
+)
+from bulk_import.sandbox.kms_backend import invalid_state
+from bulk_import.sandbox.specs import material_fits
+from bulk_import.sandbox.unwrap import Unopenable, unwrap
+from bulk_import.sandbox.wrapping_keys import WrappingKey, WrappingKeys
+
+TOKEN_LIFE = 24 * 3600
+LONGEST_EXPIRY = 365 * 24 * 3600
+MOST_ROTATIONS = 25
+NEW, EXISTING = "NEW_KEY_MATERIAL", "EXISTING_KEY_MATERIAL"
+WRAPPING_ALGORITHMS = ["RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256", "RSA_AES_KEY_WRAP_SHA_1", "RSA_AES_KEY_WRAP_SHA_256"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What an import token stands for."""
+
+    key_arn: str
+    wrapping_key: WrappingKey
+    algorithm: str
+    expires: float
+
+
+class Imports:
+    """GetParametersForImport and its tokens, ImportKeyMaterial, and what follows them."""
+
+    def __init__(self, clock: Clock, wrapping_keys: WrappingKeys) -> None:
+        self.clock = clock
+        self.wrapping_keys = wrapping_keys
+        self.tickets: dict[bytes, Ticket] = {}  # SHA-256 of the token →
+
+    def get_parameters(self, key: SandboxKey, params: dict[str, Any]) -> dict[str, Any]:
+        _importable(key)
+        algorithm, wrapping_spec = params["WrappingAlgorithm"], params["WrappingKeySpec"]
+        _allowed(key, algorithm, wrapping_spec)
+        wrapping_key = self.wrapping_keys.take(wrapping_spec)
+        token = secrets.token_bytes(1536)
+        expires = float(int(self.clock.now()) + TOKEN_LIFE)
+        self.tickets[hashlib.sha256(token).digest()] = Ticket(key.arn, wrapping_key, algorithm, expires)
+        return {
+            "KeyId": key.arn,
+            "ImportToken": b64encode(token).decode(),
+            "PublicKey": b64encode(wrapping_key.public_der()).decode(),
+            "ParametersValidTo": expires,
+        }
+
+    def open(self, key: SandboxKey, params: dict[str, Any]) -> bytes:
+        """The key material of an ImportKeyMaterial, unwrapped and of the key's form. Changes nothing."""
+        _importable(key)
+        _parameters_agree(key, params, self.clock.now())
+        ticket = self.tickets.get(hashlib.sha256(params["ImportToken"]).digest())
+        if ticket is None or ticket.key_arn != key.arn:
+            raise AwsError("InvalidImportTokenException")
+        if ticket.expires <= self.clock.now():
+            raise AwsError("ExpiredImportTokenException")
+        try:
+            material = unwrap(ticket.wrapping_key.private_key(), ticket.algorithm, params["EncryptedKeyMaterial"])
+        except Unopenable:
+            raise AwsError("InvalidCiphertextException") from None
+        if not material_fits(key.spec, material):
+            raise AwsError("IncorrectKeyMaterialException")
+        return material
+
+    def put(self, key: SandboxKey, material: bytes, params: dict[str, Any]) -> dict[str, Any]:
+        """Imports opened material: all rules that depend on what the key holds."""
+        _importable(key)
+        seen = key.now()
+        material_id = key.material_id(material)
+        kind = params.get("ImportType") or (EXISTING if _ever(key, seen) else NEW)
+        known = next((m for m in seen.materials if m.id == material_id), None)
+        if params.get("KeyMaterialId", material_id) != material_id:
+            raise AwsError("IncorrectKeyMaterialException")
+        if kind == NEW:
+            state = _state_of_new(key, seen, material_id, known)
+        else:
+            known = known or _from_family(key, material_id)
+            if known is None:
+                raise AwsError("IncorrectKeyMaterialException")
+            state = known.state
+        never = params.get("ExpirationModel") == NEVER_EXPIRES
+        description = params.get("KeyMaterialDescription", known.description if known else None)
+        entry = Material(
+            material_id,
+            state,
+            material,
+            NEVER_EXPIRES if never else EXPIRES,
+            None if never else float(int(params["ValidTo"])),
+            description,
+            known.rotated_at if known else None,
+        )
+        _store(key, seen, entry)
+        _settle_pending(key)
+        answer = {"KeyId": key.arn}
+        return answer | ({"KeyMaterialId": material_id} if key.spec.symmetric else {})
+
+    def delete(self, key: SandboxKey, params: dict[str, Any]) -> dict[str, Any]:
+        if not key.external:
+            raise _wrong_origin(key)
+        wanted = params.get("KeyMaterialId")
+        if wanted and not key.spec.symmetric:
+            raise _symmetric_only(key, "KeyMaterialId")
+        seen = key.now()
+        if seen.state == "Creating":
+            raise invalid_state(key.arn, seen.state)
+        found = next((m for m in seen.materials if m.id == wanted), None) if wanted else seen.current
+        if wanted and not found:
+            raise AwsError("NotFoundException", f"Key material '{wanted}' does not exist")
+        answer = {"KeyId": key.arn}
+        if not found:
+            return answer
+        # Pending material was never in use: it goes for good. Any other stays known by its ID.
+        rest = [m for m in seen.materials if m is not found]
+        kept = rest if found.pending else [replace(found, secret=None), *rest]
+        after = replace(seen, materials=tuple(kept))
+        key.change(replace(after, state=after.state_for_materials()))
+        return answer | ({"KeyMaterialId": found.id} if key.spec.symmetric else {})
+
+    def rotate(self, key: SandboxKey) -> dict[str, Any]:
+        if not key.spec.symmetric:
+            raise AwsError("UnsupportedOperationException", f"{key.arn} is not a symmetric encryption KMS key.")
+        if key.primary is not key:
+            raise AwsError("UnsupportedOperationException", f"{key.arn} is not a multi-region primary key.")
+        seen = key.now()
+        if seen.state == "Disabled":
+            raise AwsError("DisabledException", f"{key.arn} is disabled.")
+        if seen.state != "Enabled":
+            raise invalid_state(key.arn, seen.state)
+        if key.rotation_count >= MOST_ROTATIONS:
+            raise AwsError(
+                "LimitExceededException",
+                "The on-demand rotations limit has been reached for the given keyId. "
+                f"No more on-demand rotations can be performed for this key: {key.arn}",
+            )
+        pending = seen.pending
+        if not key.external:
+            fresh = secrets.token_bytes(32)
+            pending = Material(key.material_id(fresh), PENDING, fresh)
+        if pending is None or pending.state != PENDING or pending.secret is None:
+            raise AwsError("KMSInvalidStateException", f"{key.arn} has no key material pending rotation.")
+        for member in key.family:
+            _promote(member, pending, self.clock.now())
+        key.rotation_count += 1
+        return {"KeyId": key.arn}
+
+
+def list_rotations(key: SandboxKey, seen: Snapshot, params: dict[str, Any]) -> dict[str, Any]:
+    """ListKeyRotations of what a host sees. The first material and a pending one only with ALL_KEY_MATERIAL."""
+    if not key.spec.symmetric:
+        raise AwsError("UnsupportedOperationException", f"{key.arn} is not a symmetric encryption KMS key.")
+    everything = params.get("IncludeKeyMaterial") == "ALL_KEY_MATERIAL"
+    entries = [_entry(key, m) for m in seen.materials if everything or m.rotated_at is not None]
+    limit = params.get("Limit", 100)
+    marker = params.get("Marker", "0")
+    if not marker.isdigit() or int(marker) > len(entries):
+        raise AwsError("InvalidMarkerException", "Could not deserialize the marker.")
+    start = int(marker)
+    page = entries[start : start + limit]
+    answer: dict[str, Any] = {"Rotations": page, "Truncated": start + limit < len(entries)}
+    return answer | ({"NextMarker": str(start + limit)} if answer["Truncated"] else {})
+
+
+def _entry(key: SandboxKey, material: Material) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "KeyId": key.id,
+        "KeyMaterialId": material.id,
+        "KeyMaterialState": material.state,
+    }
+    if key.external:
+        held = material.secret is not None
+        entry["ImportState"] = "IMPORTED" if held else "PENDING_IMPORT"
+        if held:
+            entry["ExpirationModel"] = material.expiration_model
+        if held and material.valid_to is not None:
+            entry["ValidTo"] = material.valid_to
+        if material.description is not None:
+            entry["KeyMaterialDescription"] = material.description
+    if material.rotated_at is not None:
+        entry |= {"RotationDate": material.rotated_at, "RotationType": "ON_DEMAND"}
+    return entry
+
+
+def _importable(key: SandboxKey) -> None:
+    if not key.external:
+        raise _wrong_origin(key)
+    state = key.now().state
+    if state not in ("PendingImport", "Enabled", "Disabled"):
+        raise invalid_state(key.arn, state)
+
+
+def _wrong_origin(key: SandboxKey) -> AwsError:
+    return AwsError(
+        "UnsupportedOperationException", f"{key.arn} origin is {key.origin} which is not valid for this operation."
+    )
+
+
+def _symmetric_only(key: SandboxKey, field: str) -> AwsError:
+    return AwsError("UnsupportedOperationException", f"{field} is not supported for {key.arn}: {key.key_spec}.")
+
+
+def _allowed(key: SandboxKey, algorithm: str, wrapping_spec: str) -> None:
+    """Which algorithm and wrapping key may carry which material."""
+    refused = AwsError(
+        "UnsupportedOperationException",
+        f"Wrapping algorithm {algorithm} with wrapping key spec {wrapping_spec} is not supported for {key.key_spec}.",
+    )
+    if algorithm not in WRAPPING_ALGORITHMS or algorithm not in key.spec.wrapping:
+        raise refused
+    if not wrapping_spec.startswith("RSA_"):
+        raise refused
+    if key.key_spec == "ECC_NIST_P521" and wrapping_spec == "RSA_2048" and algorithm.startswith("RSAES"):
+        raise refused
+
+
+def _parameters_agree(key: SandboxKey, params: dict[str, Any], now: float) -> None:
+    if not key.spec.symmetric:
+        for field in ("ImportType", "KeyMaterialId", "KeyMaterialDescription"):
+            if field in params:
+                raise _symmetric_only(key, field)
+    if params.get("ImportType") == NEW and "KeyMaterialId" in params:
+        raise AwsError("ValidationException", "KeyMaterialId can not be specified with ImportType NEW_KEY_MATERIAL")
+    valid_to = params.get("ValidTo")
+    if params.get("ExpirationModel", EXPIRES) == NEVER_EXPIRES:
+        if valid_to is not None:
+            raise AwsError(
+                "ValidationException",
+                "A validTo date must not be set if the ExpirationModel is KEY_MATERIAL_DOES_NOT_EXPIRE",
+            )
+        return
+    if valid_to is None:
+        raise AwsError(
+            "ValidationException", "A validTo date must be set if the ExpirationModel is KEY_MATERIAL_EXPIRES"
+        )
+    if int(valid_to) <= now:
+        raise AwsError("ValidationException", "The validTo date must be in the future")
+    if valid_to > now + LONGEST_EXPIRY:
+        raise AwsError("ValidationException", "The validTo date must be within 365 days of the current date")
+
+
+def _ever(key: SandboxKey, seen: Snapshot) -> bool:
+    """Whether material was ever imported; a replica's is its primary's, so it takes existing material only."""
+    return bool(seen.materials) or key.primary is not key
+
+
+def _state_of_new(key: SandboxKey, seen: Snapshot, material_id: str, known: Material | None) -> str:
+    if known or key.primary is not key:
+        raise AwsError("IncorrectKeyMaterialException")
+    if seen.pending:
+        raise AwsError(
+            "KMSInvalidStateException",
+            f"New key material (id: {material_id}) cannot be imported into KMS key {key.arn}, "
+            f"because another key material (id: {seen.pending.id}) is pending rotation.",
+        )
+    if not seen.materials:
+        return CURRENT
+    return PENDING_EVERYWHERE if key.replicas else PENDING
+
+
+def _from_family(key: SandboxKey, material_id: str) -> Material | None:
+    """For a replica: the primary's material of that ID."""
+    if key.primary is key:
+        return None
+    return next((m for m in key.primary.now().materials if m.id == material_id), None)
+
+
+def _store(key: SandboxKey, seen: Snapshot, entry: Material) -> None:
+    """Puts `entry` in its place; a key all of whose materials are back leaves PendingImport."""
+    others = [m for m in seen.materials if m.id != entry.id]
+    at = next((n for n, m in enumerate(seen.materials) if m.id == entry.id), len(others))
+    after = replace(seen, materials=(*others[:at], entry, *others[at:]))
+    state = "Enabled" if after.state == "PendingImport" else after.state
+    key.change(replace(after, state=replace(after, state=state).state_for_materials()))
+
+
+def _settle_pending(key: SandboxKey) -> None:
+    """A multi-Region rotation is ready once every replica has the new material too."""
+    primary = key.primary
+    seen = primary.now()
+    pending = seen.pending
+    if not pending or pending.state != PENDING_EVERYWHERE:
+        return
+    has = (any(m.id == pending.id and m.secret for m in replica.now().materials) for replica in primary.replicas)
+    if not all(has):
+        return
+    for member in primary.family:
+        now = member.now()
+        materials = tuple(replace(m, state=PENDING) if m.id == pending.id else m for m in now.materials)
+        member.change(replace(now, materials=materials))
+
+
+def _promote(key: SandboxKey, pending: Material, now: float) -> None:
+    """Makes `pending` current and the current one non-current."""
+    seen = key.now()
+    materials = [
+        replace(m, state=NON_CURRENT) if m.state == CURRENT else m for m in seen.materials if m.id != pending.id
+    ]
+    mine = next((m for m in seen.materials if m.id == pending.id), pending)
+    materials.append(replace(mine, state=CURRENT, rotated_at=now))
+    key.change(replace(seen, materials=tuple(materials)))

@@ -1,0 +1,331 @@
+"""KMS: one method an operation. What is not here goes to moto, with the key named by its ARN.
+
+https://docs.aws.amazon.com/kms/latest/APIReference/
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import threading
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from bulk_import.sandbox.answers import AwsError
+from bulk_import.sandbox.clock import Clock
+from bulk_import.sandbox.identity import Principal
+from bulk_import.sandbox.imports import Imports, list_rotations
+from bulk_import.sandbox.keys import SandboxKey, Snapshot
+from bulk_import.sandbox.kms_backend import SandboxKmsBackend, backend, born, invalid_state, missing, ready
+from bulk_import.sandbox.lag import Lag
+from bulk_import.sandbox.specs import SPECS, new_material
+
+# Operations whose KeyId may be an alias; all others take a key ID or key ARN.
+ALIAS_ALLOWED = frozenset(
+    ["DescribeKey", "GetPublicKey", "Encrypt", "Decrypt", "ReEncrypt", "GenerateMac", "VerifyMac", "Sign", "Verify", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext", "DeriveSharedSecret", "ListAliases"]
+)
+REPLICA_DELAY = 0.5  # seconds that a new replica is Creating
+
+
+class Kms:
+    """All accounts' KMS. The caller holds `lock` for every operation but those that LOCK_THEMSELVES.
+
+    Those make or use an RSA private key, and must not keep the others waiting for it.
+    """
+
+    LOCK_THEMSELVES = frozenset({"GetParametersForImport", "ImportKeyMaterial"})
+
+    def __init__(self, clock: Clock, imports: Imports, lag: Lag) -> None:
+        self.clock = clock
+        self.imports = imports
+        self.lag = lag
+        self.lock = threading.RLock()
+        self.replica_delay = REPLICA_DELAY
+
+    def handler(self, operation: str) -> Callable[[SandboxKmsBackend, dict[str, Any]], dict[str, Any] | None] | None:
+        """The method of `operation`; None: moto's."""
+        name = "".join(f"_{c.lower()}" if c.isupper() else c for c in operation)
+        found: Callable[..., dict[str, Any] | None] | None = getattr(self, f"do{name}", None)
+        return found
+
+    def resolve(self, who: Principal, region: str, operation: str, key_id: str) -> SandboxKey:
+        """The key that `key_id` names in this account and Region. Raises AwsError as KMS does."""
+        if key_id.startswith("arn:"):
+            parts = key_id.split(":", 5)
+            if len(parts) < 6 or parts[2] != "kms" or not parts[5].startswith(("key/", "alias/")):
+                raise AwsError("InvalidArnException", f"Invalid arn {key_id}")
+            if parts[3] != region:
+                raise AwsError("NotFoundException", f"Invalid arn {parts[3]}")
+            if parts[4] != who.account:
+                raise AwsError(
+                    "AccessDeniedException",
+                    f"User: {who.arn} is not authorized to perform: kms:{operation} on resource: {key_id} because "
+                    f"no resource-based policy allows the kms:{operation} action",
+                )
+        store = backend(who.account, region)
+        name = key_id.rsplit(":", 1)[-1]
+        if name.startswith("alias/"):
+            if operation not in ALIAS_ALLOWED:
+                raise AwsError("NotFoundException", f"Invalid keyId {key_id}")
+            found = store.find(name)
+            if found is None:
+                arn = key_id if key_id.startswith("arn:") else f"{_prefix(who, region)}:{name}"
+                raise AwsError("NotFoundException", f"Alias {arn} is not found.")
+            return found
+        found = store.find(key_id)
+        if found is None:
+            raise missing(key_id if key_id.startswith("arn:") else f"{_prefix(who, region)}:key/{key_id}")
+        return found
+
+    def view(self, key: SandboxKey, operation: str) -> Snapshot:
+        """What a host shows of `key`; raises NotFoundException where it does not know it yet."""
+        seen = self.lag.view(key, operation)
+        if seen is None:
+            raise missing(key.arn)
+        return seen
+
+    # --- keys
+    def do_create_key(self, store: SandboxKmsBackend, params: dict[str, Any]) -> dict[str, Any]:
+        name = params.get("KeySpec") or params.get("CustomerMasterKeySpec") or "SYMMETRIC_DEFAULT"
+        usage = params.get("KeyUsage", "ENCRYPT_DECRYPT")
+        origin = params.get("Origin", "AWS_KMS")
+        spec = SPECS.get(name)
+        if spec is None:
+            raise AwsError("UnsupportedOperationException", f"KeySpec {name} is not supported in the sandbox")
+        if usage not in spec.usages:
+            raise AwsError("ValidationException", f"KeyUsage {usage} is not compatible with KeySpec {name}")
+        if origin not in ("AWS_KMS", "EXTERNAL"):
+            raise AwsError("UnsupportedOperationException", f"Origin {origin} is not supported in the sandbox")
+        policy = params.get("Policy")
+        if policy is not None and not _is_json(policy):
+            raise AwsError("MalformedPolicyDocumentException", "The new key policy is not valid JSON")
+        key = SandboxKey(
+            clock=self.clock,
+            account=store.account_id,
+            region=store.region_name,
+            spec=spec,
+            usage=usage,
+            origin=origin,
+            description=params.get("Description", ""),
+            policy=policy,
+            multi_region=params.get("MultiRegion", False),
+        )
+        store.add(key, born(key, None if origin == "EXTERNAL" else new_material(spec)))
+        if params.get("Tags"):
+            store.tagger.tag_resource(key.id, params["Tags"])
+        return {"KeyMetadata": key.metadata(key.now())}
+
+    def do_describe_key(self, _: SandboxKmsBackend, params: dict[str, Any]) -> dict[str, Any]:
+        key: SandboxKey = params["Key"]
+        return {"KeyMetadata": key.metadata(self.view(key, "DescribeKey"))}
+
+    def do_replicate_key(self, store: SandboxKmsBackend, params: dict[str, Any]) -> dict[str, Any]:
+        key: SandboxKey = params["Key"]
+        seen = key.now()
+        if not key.multi_region or key.primary is not key:
+            raise AwsError("UnsupportedOperationException", f"{key.arn} is not a multi-region primary key.")
+        if seen.state == "Disabled":
+            raise AwsError("DisabledException", f"{key.arn} is disabled.")
+        if seen.state != "Enabled":
+            raise invalid_state(key.arn, seen.state)
+        region = params["ReplicaRegion"]
+        target = backend(store.account_id, region)
+        if key.id in target.keys:
+            raise AwsError("AlreadyExistsException", f"Key {key.id} already exists in {region}")
+        replica = SandboxKey(
+            clock=self.clock,
+            account=key.account_id,
+            region=region,
+            spec=key.spec,
+            usage=key.key_usage,
+            origin=key.origin,
+            description=params.get("Description", ""),
+            policy=params.get("Policy"),
+            multi_region=True,
+            key_id=key.id,
+        )
+        replica.primary = key
+        key.replicas.append(replica)
+        ready_at = self.clock.now() + self.replica_delay
+        first = Snapshot(0.0, "Creating", becomes=(ready_at, "PendingImport"))
+        if not key.external:
+            first = replace(first, materials=seen.materials, becomes=(ready_at, "Enabled"))
+        target.add(replica, first)
+        tags = params.get("Tags", [])
+        if tags:
+            target.tagger.tag_resource(replica.id, tags)
+        metadata = replica.metadata(first)
+        return {"ReplicaKeyMetadata": metadata, "ReplicaPolicy": replica.policy, "ReplicaTags": tags}
+
+    def do_enable_key(self, _: SandboxKmsBackend, params: dict[str, Any]) -> None:
+        self._switch(params["Key"], "Enabled")
+
+    def do_disable_key(self, _: SandboxKmsBackend, params: dict[str, Any]) -> None:
+        self._switch(params["Key"], "Disabled")
+
+    def _switch(self, key: SandboxKey, state: str) -> None:
+        seen = key.now()
+        if seen.state not in ("Enabled", "Disabled"):
+            raise invalid_state(key.arn, seen.state)
+        key.change(replace(seen, state=state))
+
+    def do_schedule_key_deletion(self, _: SandboxKmsBackend, params: dict[str, Any]) -> dict[str, Any]:
+        key: SandboxKey = params["Key"]
+        seen = key.now()
+        if seen.state in ("PendingDeletion", "Creating"):
+            raise invalid_state(key.arn, seen.state)
+        days = params.get("PendingWindowInDays", 30)
+        if not 7 <= days <= 30:
+            raise AwsError("ValidationException", "PendingWindowInDays must be between 7 and 30")
+        date = self.clock.now() + days * 86400
+        key.change(replace(seen, state="PendingDeletion", deletion_date=date))
+        return {
+            "KeyId": key.arn,
+            "DeletionDate": date,
+            "KeyState": "PendingDeletion",
+            "PendingWindowInDays": days,
+        }
+
+    def do_cancel_key_deletion(self, _: SandboxKmsBackend, params: dict[str, Any]) -> dict[str, Any]:
+        key: SandboxKey = params["Key"]
+        seen = key.now()
+        if seen.state != "PendingDeletion":
+            raise AwsError("KMSInvalidStateException", f"{key.arn} is not pending deletion.")
+        after = replace(seen, state="Disabled", deletion_date=None)
+        key.change(replace(after, state=after.state_for_materials()))
+        return {"KeyId": key.arn}
+
+    # --- import
+    def do_get_parameters_for_import(self, _: SandboxKmsBackend, params: dict[str, Any]) -> dict[str, Any]:
+        self.view(params["Key"], "GetParametersForImport")
+        return self.imports.get_parameters(params["Key"], params)
+
+    def do_import_key_material(self, _: SandboxKmsBackend, params: dict[str, Any]) -> dict[str, Any]:
+        material = self.imports.open(params["Key"], params)
+        with self.lock:
+            return self.imports.put(params["Key"], material, params)
+
+    def do_delete_imported_key_material(self, _: SandboxKmsBackend, params: dict[str, Any]) -> dict[str, Any]:
+        return self.imports.delete(params["Key"], params)
+
+    def do_rotate_key_on_demand(self, _: SandboxKmsBackend, params: dict[str, Any]) -> dict[str, Any]:
+        return self.imports.rotate(params["Key"])
+
+    def do_list_key_rotations(self, _: SandboxKmsBackend, params: dict[str, Any]) -> dict[str, Any]:
+        key: SandboxKey = params["Key"]
+        return list_rotations(key, self.view(key, "ListKeyRotations"), params)
+
+    # --- use
+    def do_get_public_key(self, _: SandboxKmsBackend, params: dict[str, Any]) -> dict[str, Any]:
+        key: SandboxKey = params["Key"]
+        if key.spec.raw_length is not None:
+            raise AwsError("UnsupportedOperationException", f"{key.arn} is not an asymmetric key.")
+        seen = self.view(key, "GetPublicKey")
+        material = seen.current
+        if material is None or material.secret is None:
+            raise invalid_state(key.arn, "PendingImport")
+        public = key.private(material).public_der()
+        fields = {"KeyId": key.arn, "PublicKey": b64encode(public).decode(), "KeyUsage": key.key_usage}
+        return fields | {"KeySpec": key.key_spec, "CustomerMasterKeySpec": key.key_spec} | key.algorithms()
+
+    def do_encrypt(self, store: SandboxKmsBackend, params: dict[str, Any]) -> dict[str, Any]:
+        key: SandboxKey = params["Key"]
+        algorithm = self._usable(key, "Encrypt", "ENCRYPT_DECRYPT", params.get("EncryptionAlgorithm"))
+        plaintext, context = params["Plaintext"], params.get("EncryptionContext", {})
+        if key.spec.symmetric:
+            blob, _ = store.encrypt(key.id, plaintext, context)
+        else:
+            try:
+                blob = key.private(ready(key, key.now())).encrypt(plaintext, algorithm)
+            except ValueError:
+                raise AwsError("ValidationException", f"Algorithm {algorithm} and key spec {key.key_spec}: too long")
+        return {"CiphertextBlob": b64encode(blob).decode(), "KeyId": key.arn, "EncryptionAlgorithm": algorithm}
+
+    def do_decrypt(self, store: SandboxKmsBackend, params: dict[str, Any]) -> dict[str, Any]:
+        key: SandboxKey | None = params.get("Key")
+        blob, context = params["CiphertextBlob"], params.get("EncryptionContext", {})
+        algorithm = params.get("EncryptionAlgorithm", "SYMMETRIC_DEFAULT")
+        if key:
+            self._usable(key, "Decrypt", "ENCRYPT_DECRYPT", algorithm)
+        if key and not key.spec.symmetric:
+            try:
+                plaintext, arn = key.private(ready(key, key.now())).decrypt(blob, algorithm), key.arn
+            except ValueError:
+                raise AwsError("InvalidCiphertextException") from None
+        else:
+            plaintext, arn = store.decrypt(blob, context, key.id if key else None)
+        return {"Plaintext": b64encode(plaintext).decode(), "KeyId": arn, "EncryptionAlgorithm": algorithm}
+
+    def do_generate_mac(self, _: SandboxKmsBackend, params: dict[str, Any]) -> dict[str, Any]:
+        key: SandboxKey = params["Key"]
+        mac = b64encode(self._mac(key, "GenerateMac", params)).decode()
+        return {"KeyId": key.arn, "Mac": mac, "MacAlgorithm": params["MacAlgorithm"]}
+
+    def do_verify_mac(self, _: SandboxKmsBackend, params: dict[str, Any]) -> dict[str, Any]:
+        key: SandboxKey = params["Key"]
+        if not hmac.compare_digest(self._mac(key, "VerifyMac", params), params["Mac"]):
+            raise AwsError("KMSInvalidMacException")
+        return {"KeyId": key.arn, "MacValid": True, "MacAlgorithm": params["MacAlgorithm"]}
+
+    def _mac(self, key: SandboxKey, operation: str, params: dict[str, Any]) -> bytes:
+        algorithm = self._usable(key, operation, "GENERATE_VERIFY_MAC", params["MacAlgorithm"])
+        secret = ready(key, self.view(key, operation)).secret or b""
+        return hmac.digest(secret, params["Message"], algorithm.removeprefix("HMAC_").replace("_", "").lower())
+
+    def do_sign(self, _: SandboxKmsBackend, params: dict[str, Any]) -> dict[str, Any]:
+        key: SandboxKey = params["Key"]
+        algorithm = self._usable(key, "Sign", "SIGN_VERIFY", params["SigningAlgorithm"])
+        digest = params.get("MessageType", "RAW") == "DIGEST"
+        try:
+            signature = key.private(ready(key, key.now())).sign(params["Message"], algorithm, digest=digest)
+        except ValueError:
+            raise AwsError("ValidationException", f"Digest is invalid length for algorithm {algorithm}.") from None
+        return {"KeyId": key.arn, "Signature": b64encode(signature).decode(), "SigningAlgorithm": algorithm}
+
+    def do_verify(self, _: SandboxKmsBackend, params: dict[str, Any]) -> dict[str, Any]:
+        key: SandboxKey = params["Key"]
+        algorithm = self._usable(key, "Verify", "SIGN_VERIFY", params["SigningAlgorithm"])
+        digest = params.get("MessageType", "RAW") == "DIGEST"
+        private = key.private(ready(key, key.now()))
+        try:
+            valid = private.verify(params["Message"], params["Signature"], algorithm, digest=digest)
+        except ValueError:
+            raise AwsError("ValidationException", f"Digest is invalid length for algorithm {algorithm}.") from None
+        if not valid:
+            raise AwsError("KMSInvalidSignatureException")
+        return {"KeyId": key.arn, "SignatureValid": True, "SigningAlgorithm": algorithm}
+
+    def _usable(self, key: SandboxKey, operation: str, usage: str, algorithm: str | None) -> str:
+        """The algorithm to use. Raises AwsError where state, usage or algorithm forbid it."""
+        ready(key, self.view(key, operation))
+        allowed = key.algorithms().values()
+        chosen = algorithm or "SYMMETRIC_DEFAULT"
+        if key.key_usage != usage:
+            raise AwsError(
+                "InvalidKeyUsageException",
+                f"{key.arn} key usage is {key.key_usage} which is not valid for {operation}.",
+            )
+        if not any(chosen in values for values in allowed):
+            raise AwsError(
+                "InvalidKeyUsageException", f"Algorithm {chosen} is incompatible with key spec {key.key_spec}."
+            )
+        return chosen
+
+
+def _prefix(who: Principal, region: str) -> str:
+    return f"arn:{who.arn.split(':')[1]}:kms:{region}:{who.account}"
+
+
+def _is_json(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
+def fingerprint(secret: bytes | None) -> str | None:
+    """SHA-256 of key material: what a test may see of it."""
+    return hashlib.sha256(secret).hexdigest() if secret is not None else None

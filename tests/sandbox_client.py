@@ -1,0 +1,147 @@
+"""A sandbox in a process of its own, and an independent boto3 client of it: the test's view of AWS's side."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from typing import Any
+from urllib.parse import urlencode
+
+import boto3
+from botocore.config import Config
+
+CALLER = {"aws_access_key_id": "AKIAPIPELINE00000000", "aws_secret_access_key": "pipeline"}
+
+
+class Sandbox:
+    """`python -m bulk_import.sandbox` with `arguments`. Stop it with stop(), or use it as a context manager."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "bulk_import.sandbox", *arguments], stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        self.url = self.process.stdout.readline().strip()
+        if not self.url.startswith("http://127.0.0.1:"):
+            self.process.wait()
+            raise RuntimeError(f"the sandbox did not start (exit code {self.process.returncode})")
+        self._sessions: dict[tuple[str, str, str | None], boto3.Session] = {}
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(timeout=10)
+        if self.process.stdout:
+            self.process.stdout.close()
+
+    # --- control
+    def get(self, name: str, **wanted: Any) -> Any:
+        query = f"?{urlencode(wanted)}" if wanted else ""
+        with urllib.request.urlopen(f"{self.url}/_sandbox/{name}{query}", timeout=30) as answer:
+            return json.load(answer)
+
+    def post(self, name: str, value: Any = None, **fields: Any) -> Any:
+        body = json.dumps(fields if value is None else value, default=str).encode()
+        request = urllib.request.Request(f"{self.url}/_sandbox/{name}", data=body, method="POST")
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                raise ValueError(error.read().decode()) from None
+
+    def reset(self) -> None:
+        self._sessions.clear()
+        self.post("reset")
+
+    def seed(self, document: dict[str, Any]) -> list[dict[str, str]]:
+        """Plants `document` (see bulk_import/sandbox/seed.py). Returns the keys: account, region, alias, key_id, arn."""
+        return self.post("seed", document)["keys"]
+
+    def key(self, account: str = "111122223333", region: str = "us-east-1", **fields: Any) -> dict[str, str]:
+        """One key more. Fields as in the seed file's keys."""
+        return self.seed({"accounts": {account: {"regions": {region: {"keys": [fields]}}}}})[0]
+
+    def fault(self, effect: str, **fields: Any) -> None:
+        """A rule (see bulk_import/sandbox/faults.py)."""
+        self.post("faults", effect=effect, **fields)
+
+    def faults(self) -> list[dict[str, Any]]:
+        return self.get("faults")
+
+    def calls(self, **wanted: Any) -> list[dict[str, Any]]:
+        return self.get("calls", **wanted)
+
+    def keys(self, **wanted: Any) -> list[dict[str, Any]]:
+        return self.get("keys", **wanted)
+
+    def quotas(self, *, enforce: bool = True, **rates: float) -> None:
+        self.post("quotas", enforce=enforce, rates=rates)
+
+    def advance(self, seconds: float) -> None:
+        self.post("clock", advance=seconds)
+
+    # --- the independent client
+    def client(
+        self,
+        service: str = "kms",
+        account: str | None = "111122223333",
+        region: str = "us-east-1",
+        role: str = "Tester",
+        external_id: str | None = None,
+        **config: Any,
+    ) -> Any:
+        """A boto3 client inside `account` by an assumed role; `account` None: with the caller's own credentials."""
+        if account is None:
+            session = boto3.Session(region_name=region, **CALLER)
+        else:
+            session = self._session(account, role, external_id)
+        settings = {"retries": {"total_max_attempts": 1}, "connect_timeout": 5, "read_timeout": 15} | config
+        if service == "s3":
+            settings["s3"] = {"addressing_style": "path"}
+        return session.client(service, region_name=region, endpoint_url=self.url, config=Config(**settings))
+
+    def _session(self, account: str, role: str, external_id: str | None) -> boto3.Session:
+        known = self._sessions.get((account, role, external_id))
+        if known:
+            return known
+        extra = {"ExternalId": external_id} if external_id else {}
+        sts = boto3.Session(region_name="us-east-1", **CALLER).client("sts", endpoint_url=self.url)
+        answer = sts.assume_role(
+            RoleArn=f"arn:aws:iam::{account}:role/{role}", RoleSessionName="independent-client", **extra
+        )
+        sts.close()
+        given = answer["Credentials"]
+        session = boto3.Session(
+            aws_access_key_id=given["AccessKeyId"],
+            aws_secret_access_key=given["SecretAccessKey"],
+            aws_session_token=given["SessionToken"],
+        )
+        self._sessions[(account, role, external_id)] = session
+        return session
+
+
+def clean_environment() -> None:
+    """No credentials, profile, proxy or region of the machine may reach a test."""
+    for name in list(os.environ):
+        upper = name.upper()
+        if upper.startswith(("AWS_", "BULK_IMPORT_", "MOTO_")) or upper.endswith("_PROXY"):
+            del os.environ[name]
+    os.environ |= {
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_ACCESS_KEY_ID": CALLER["aws_access_key_id"],
+        "AWS_SECRET_ACCESS_KEY": CALLER["aws_secret_access_key"],
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "NO_PROXY": "127.0.0.1,localhost",
+    }
