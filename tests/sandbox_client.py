@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from typing import Any
 from urllib.parse import urlencode
 
@@ -45,26 +44,29 @@ class Sandbox:
 
     # --- control
     def get(self, name: str, **wanted: Any) -> Any:
-        query = f"?{urlencode(wanted)}" if wanted else ""
-        with urllib.request.urlopen(f"{self.url}/_sandbox/{name}{query}", timeout=30) as answer:
-            return json.load(answer)
+        return self._control("GET", f"{name}?{urlencode(wanted)}", None)
 
     def post(self, name: str, value: Any = None, **fields: Any) -> Any:
-        body = json.dumps(fields if value is None else value, default=str).encode()
-        request = urllib.request.Request(f"{self.url}/_sandbox/{name}", data=body, method="POST")
+        return self._control("POST", name, json.dumps(fields if value is None else value, default=str))
+
+    def _control(self, method: str, name: str, body: str | None) -> Any:
+        connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=60)
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return json.load(answer)
-        except urllib.error.HTTPError as error:
-            with error:
-                raise ValueError(error.read().decode()) from None
+            connection.request(method, f"/_sandbox/{name}", body)
+            answer = connection.getresponse()
+            value = json.load(answer)
+        finally:
+            connection.close()
+        if answer.status != 200:
+            raise ValueError(value["error"])
+        return value
 
     def reset(self) -> None:
         self._sessions.clear()
         self.post("reset")
 
     def seed(self, document: dict[str, Any]) -> list[dict[str, str]]:
-        """Plants `document` (see bulk_import/sandbox/seed.py). Returns the keys: account, region, alias, key_id, arn."""
+        """Plants `document` (bulk_import/sandbox/seed.py). Returns the keys: account, region, alias, key_id, arn."""
         return self.post("seed", document)["keys"]
 
     def key(self, account: str = "111122223333", region: str = "us-east-1", **fields: Any) -> dict[str, str]:

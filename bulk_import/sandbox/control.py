@@ -30,7 +30,7 @@ from bulk_import.errors import InputError
 from bulk_import.sandbox.answers import Answer, AwsError, json_answer
 from bulk_import.sandbox.keys import SandboxKey
 from bulk_import.sandbox.kms import fingerprint
-from bulk_import.sandbox.kms_backend import backend
+from bulk_import.sandbox.kms_backend import SandboxKmsBackend, backend
 from bulk_import.sandbox.lag import READS
 from bulk_import.sandbox.quotas import DEFAULTS
 from bulk_import.sandbox.seed import Seed, parse_seed, plant
@@ -93,8 +93,8 @@ class Control:
         shown = [
             _shown(key)
             for _, _, store in list(kms_backends.iter_backends())
+            if isinstance(store, SandboxKmsBackend)
             for key in list(store.keys.values())
-            if isinstance(key, SandboxKey)
         ]
         return [entry for entry in shown if all(str(entry.get(name)) == value for name, value in wanted.items())]
 
@@ -114,7 +114,9 @@ class Control:
 
     def post_quotas(self, given: dict[str, Any]) -> None:
         rates = {name: float(rate) for name, rate in given.get("rates", {}).items()}
-        self.world.quotas.configure(given.get("enforce"), rates, given.get("account"), given.get("region"))
+        self.world.quotas.configure(
+            rates, enforce=given.get("enforce"), account=given.get("account"), region=given.get("region")
+        )
 
     def post_lag(self, given: dict[str, Any]) -> None:
         self.world.lag.set(float(given["seconds"]), float(given.get("share", 0.5)), int(given.get("seed", 1)))

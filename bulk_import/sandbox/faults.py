@@ -24,7 +24,19 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 EFFECTS = frozenset(
-    ["error", "deny", "http500", "act_then_http500", "delay", "act_then_delay", "drop", "act_then_drop", "truncate", "malformed", "hang"]
+    [
+        "error",
+        "deny",
+        "http500",
+        "act_then_http500",
+        "delay",
+        "act_then_delay",
+        "drop",
+        "act_then_drop",
+        "truncate",
+        "malformed",
+        "hang",
+    ]
 )
 
 

@@ -129,33 +129,30 @@ class Front:
         return backend(who.account, call.region).find(call.key)
 
     def _spoil(self, call: Call, who: Principal, fault: Fault) -> Answer:
-        if fault.effect == "error":
-            raise AwsError(fault.code, fault.message, fault.status)
-        if fault.effect == "deny":
-            raise _denied(call, who)
-        if fault.effect == "http500":
-            raise AwsError("KMSInternalException", "An internal error occurred.", 500)
-        if fault.effect == "drop":
-            raise Dropped
-        if fault.effect == "hang":
+        """The call with `fault` in it: refused, or served and then spoilt."""
+        internal = AwsError("KMSInternalException", "An internal error occurred.", 500)
+        instead = {
+            "error": AwsError(fault.code, fault.message, fault.status),
+            "deny": _denied(call, who),
+            "http500": internal,
+            "drop": Dropped(),
+            "hang": Dropped(),
+        }
+        if fault.effect in ("hang", "delay"):
             self.world.faults.released.wait(fault.seconds)
-            raise Dropped
-        if fault.effect == "delay":
-            self.world.faults.released.wait(fault.seconds)
+        if fault.effect in instead:
+            raise instead[fault.effect]
         try:
             answer = self._serve(call, who)
         except AwsError as error:
             answer = error_answer(error, call.service, call.request_id)
-        if fault.effect == "act_then_http500":
-            raise AwsError("KMSInternalException", "An internal error occurred.", 500)
         if fault.effect == "act_then_delay":
             self.world.faults.released.wait(fault.seconds)
-        if fault.effect == "act_then_drop":
-            raise Dropped
-        if fault.effect == "truncate":
-            raise Dropped(answer)
         if fault.effect == "malformed":
             return Answer(200, answer.body[: len(answer.body) // 2], answer.content_type)
+        afterwards = {"act_then_http500": internal, "act_then_drop": Dropped(), "truncate": Dropped(answer)}
+        if fault.effect in afterwards:
+            raise afterwards[fault.effect]
         return answer
 
     def _serve(self, call: Call, who: Principal) -> Answer:

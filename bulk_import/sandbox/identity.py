@@ -111,7 +111,9 @@ class Identity:
                 "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
             )
         policy = _policy(params.get("Policy"))
-        session = self._open(account, partition, name, params["RoleSessionName"], duration, policy)
+        short = name.rsplit("/", 1)[-1]
+        session_arn = f"arn:{partition}:sts::{account}:assumed-role/{short}/{params['RoleSessionName']}"
+        session = self._open(session_arn, account, duration, policy)
         return _assumed(session)
 
     def _role(self, account: str, name: str) -> Role | None:
@@ -120,9 +122,8 @@ class Identity:
             return seeded.get(name)
         return None if self.strict_roles else Role(name, max_session_duration=43200)
 
-    def _open(self, account: str, partition: str, role: str, name: str, duration: int, policy: str | None) -> Session:
-        short = role.rsplit("/", 1)[-1]
-        arn = f"arn:{partition}:sts::{account}:assumed-role/{short}/{name}"
+    def _open(self, arn: str, account: str, duration: int, policy: str | None) -> Session:
+        name = arn.rsplit("/", 1)[-1]
         session = Session(
             Principal(account, arn, f"AROA{secrets.token_hex(8).upper()}:{name}", assumed=True, policy=policy),
             f"ASIA{secrets.token_hex(8).upper()}",

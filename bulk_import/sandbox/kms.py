@@ -25,7 +25,23 @@ from bulk_import.sandbox.specs import SPECS, new_material
 
 # Operations whose KeyId may be an alias; all others take a key ID or key ARN.
 ALIAS_ALLOWED = frozenset(
-    ["DescribeKey", "GetPublicKey", "Encrypt", "Decrypt", "ReEncrypt", "GenerateMac", "VerifyMac", "Sign", "Verify", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext", "DeriveSharedSecret", "ListAliases"]
+    [
+        "DescribeKey",
+        "GetPublicKey",
+        "Encrypt",
+        "Decrypt",
+        "ReEncrypt",
+        "GenerateMac",
+        "VerifyMac",
+        "Sign",
+        "Verify",
+        "GenerateDataKey",
+        "GenerateDataKeyWithoutPlaintext",
+        "GenerateDataKeyPair",
+        "GenerateDataKeyPairWithoutPlaintext",
+        "DeriveSharedSecret",
+        "ListAliases",
+    ]
 )
 REPLICA_DELAY = 0.5  # seconds that a new replica is Creating
 
@@ -102,13 +118,10 @@ class Kms:
         policy = params.get("Policy")
         if policy is not None and not _is_json(policy):
             raise AwsError("MalformedPolicyDocumentException", "The new key policy is not valid JSON")
-        key = SandboxKey(
-            clock=self.clock,
-            account=store.account_id,
-            region=store.region_name,
-            spec=spec,
-            usage=usage,
-            origin=origin,
+        key = store.new_key(
+            spec,
+            usage,
+            origin,
             description=params.get("Description", ""),
             policy=policy,
             multi_region=params.get("MultiRegion", False),
@@ -135,13 +148,10 @@ class Kms:
         target = backend(store.account_id, region)
         if key.id in target.keys:
             raise AwsError("AlreadyExistsException", f"Key {key.id} already exists in {region}")
-        replica = SandboxKey(
-            clock=self.clock,
-            account=key.account_id,
-            region=region,
-            spec=key.spec,
-            usage=key.key_usage,
-            origin=key.origin,
+        replica = target.new_key(
+            key.spec,
+            key.key_usage,
+            key.origin,
             description=params.get("Description", ""),
             policy=params.get("Policy"),
             multi_region=True,
@@ -241,7 +251,9 @@ class Kms:
             try:
                 blob = key.private(ready(key, key.now())).encrypt(plaintext, algorithm)
             except ValueError:
-                raise AwsError("ValidationException", f"Algorithm {algorithm} and key spec {key.key_spec}: too long")
+                raise AwsError(
+                    "ValidationException", f"Algorithm {algorithm} and key spec {key.key_spec}: too long"
+                ) from None
         return {"CiphertextBlob": b64encode(blob).decode(), "KeyId": key.arn, "EncryptionAlgorithm": algorithm}
 
     def do_decrypt(self, store: SandboxKmsBackend, params: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from moto.kms.utils import RESERVED_ALIASES, decrypt, encrypt
 from bulk_import.sandbox.answers import AwsError
 from bulk_import.sandbox.clock import Clock
 from bulk_import.sandbox.keys import CURRENT, Material, SandboxKey, Snapshot
-from bulk_import.sandbox.specs import SPECS, new_material
+from bulk_import.sandbox.specs import SPECS, Spec, new_material
 
 
 class MaterialView:
@@ -29,7 +29,7 @@ class SandboxKmsBackend(KmsBackend):
 
     def __init__(self, region_name: str, account_id: str | None = None) -> None:
         super().__init__(region_name, account_id)
-        self.keys: dict[str, SandboxKey] = {}
+        self.keys: dict[str, SandboxKey] = {}  # type: ignore[assignment]  # moto's type names its own Key
         self.alias_index: dict[str, str] = {}  # moto searches all keys for an alias
 
     @property
@@ -37,6 +37,31 @@ class SandboxKmsBackend(KmsBackend):
         return moto.kms.urls
 
     # --- keys
+    def new_key(
+        self,
+        spec: Spec,
+        usage: str,
+        origin: str,
+        *,
+        description: str = "",
+        policy: str | None = None,
+        multi_region: bool = False,
+        key_id: str | None = None,
+    ) -> SandboxKey:
+        """A key of this account and Region, not in it yet: see add()."""
+        return SandboxKey(  # type: ignore[abstract]  # moto leaves CloudFormation's methods open in its own Key too
+            clock=self.clock,
+            account=self.account_id,
+            region=self.region_name,
+            spec=spec,
+            usage=usage,
+            origin=origin,
+            description=description,
+            policy=policy,
+            multi_region=multi_region,
+            key_id=key_id,
+        )
+
     def add(self, key: SandboxKey, snapshot: Snapshot) -> SandboxKey:
         key.change(snapshot)
         self.keys[key.id] = key
@@ -51,14 +76,7 @@ class SandboxKmsBackend(KmsBackend):
 
     def aws_managed(self, alias: str) -> SandboxKey:
         spec = SPECS["SYMMETRIC_DEFAULT"]
-        key = SandboxKey(
-            clock=self.clock,
-            account=self.account_id,
-            region=self.region_name,
-            spec=spec,
-            usage="ENCRYPT_DECRYPT",
-            origin="AWS_KMS",
-        )
+        key = self.new_key(spec, "ENCRYPT_DECRYPT", "AWS_KMS")
         key.key_manager = "AWS"
         self.add(key, born(key, new_material(spec)))
         self.create_alias(key.id, alias)

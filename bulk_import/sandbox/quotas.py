@@ -42,7 +42,18 @@ DEFAULTS: dict[str, tuple[float, str]] = {
     "sts": (600, ""),
 }
 CRYPTOGRAPHIC = frozenset(
-    ["Encrypt", "Decrypt", "ReEncrypt", "GenerateMac", "VerifyMac", "Sign", "Verify", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "GenerateRandom"]
+    [
+        "Encrypt",
+        "Decrypt",
+        "ReEncrypt",
+        "GenerateMac",
+        "VerifyMac",
+        "Sign",
+        "Verify",
+        "GenerateDataKey",
+        "GenerateDataKeyWithoutPlaintext",
+        "GenerateRandom",
+    ]
 )
 THROTTLED = "You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls."
 
@@ -88,7 +99,12 @@ class Quotas:
             bucket.tokens -= amount
 
     def configure(
-        self, enforce: bool | None, rates: dict[str, float], account: str | None = None, region: str | None = None
+        self,
+        rates: dict[str, float],
+        *,
+        enforce: bool | None = None,
+        account: str | None = None,
+        region: str | None = None,
     ) -> None:
         """Sets rates, for one lane where account and Region are given. All buckets begin full again."""
         with self._lock:

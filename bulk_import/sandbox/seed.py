@@ -187,21 +187,15 @@ def _each(many: GenerateForm) -> list[KeyForm]:
 def _plant_key(world: World, account: str, region: str, form: KeyForm, folder: Path | None) -> list[dict[str, str]]:
     store = backend(account, region)
     spec = SPECS[form.key_spec]
-    key = SandboxKey(
-        clock=world.clock,
-        account=account,
-        region=region,
-        spec=spec,
-        usage=form.key_usage or spec.usages[0],
-        origin=form.origin,
+    key = store.new_key(
+        spec,
+        form.key_usage or spec.usages[0],
+        form.origin,
         description=form.description,
         multi_region=form.multi_region,
         key_id=form.key_id,
     )
-    if form.origin == "AWS_KMS":
-        snapshot = born(key, new_material(spec))
-    else:
-        snapshot = _snapshot(key, form, folder)
+    snapshot = born(key, new_material(spec)) if form.origin == "AWS_KMS" else _snapshot(key, form, folder)
     if form.state:
         deletion = world.clock.now() + 30 * 86400 if form.state == "PendingDeletion" else None
         snapshot = Snapshot(0.0, form.state, snapshot.materials, deletion)

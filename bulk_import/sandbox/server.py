@@ -75,7 +75,7 @@ class Handler(MotoRequestHandler):
 
     def _body(self) -> bytes | None:
         if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
-            return DechunkedInput(self.rfile).readall()
+            return DechunkedInput(self.rfile).readall()  # type: ignore[arg-type]  # werkzeug types a reader as IO
         length = self.headers.get("Content-Length", "0")
         if not length.isdigit() or int(length) > LARGEST_BODY:
             return None

@@ -42,17 +42,16 @@ class World:
     def __init__(self, options: SandboxOptions) -> None:
         self.options = options
         self.wrapping_keys = WrappingKeys(options.pool or default_pool())
+        self.faults = Faults()
         self.reset()
 
     def reset(self) -> None:
         """As it was at the start, but without the seed file. Wrapping keys never come again even so."""
-        if hasattr(self, "faults"):
-            self.faults.clear()
+        self.faults.clear()
         options = self.options
         self.clock = Clock()
         self.skew = 0.0  # seconds that the servers' clock is ahead of the true one, for the signatures
         self.log = Log()
-        self.faults = Faults()
         self.quotas = Quotas(enforce=options.enforce_quotas, rates=dict(options.quotas))
         self.identity = Identity(self.clock, strict_roles=options.strict_roles)
         self.lag = Lag(seconds=options.lag_seconds)
