@@ -1,0 +1,328 @@
+"""The HTML report in a real Chromium: quiet, alone, usable by mouse, keyboard and screen reader, at any size.
+
+playwright drives the system's browser (chromium.py finds it); it never fetches one of its own.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from bulk_import.record.formats import render
+from tests.formats import chromium
+from tests.formats.make_report import make_report
+from tests.formats.test_formats import CANARIES, with_canaries
+
+# One worker starts one browser for all of them. The first start of a browser on a busy machine takes its time.
+pytestmark = [pytest.mark.xdist_group("chromium"), pytest.mark.timeout(300)]
+
+SIZES = (10, 1_000, 10_000)
+AXE = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
+# --no-sandbox: root in a container has none. The others: the browser itself must not ask the network either.
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=chromium.find(), args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[int, tuple[dict[str, Any], str]]:
+    """Targets → (the report, the page's URL)"""
+    folder = tmp_path_factory.mktemp("pages")
+    made = {}
+    for n in SIZES:
+        report = make_report(n)
+        made[n] = (report, written(report, folder / f"{n}.html"))
+    return made
+
+
+def written(report: dict[str, Any], path: Path) -> str:
+    render("html", report, path)
+    return path.as_uri()
+
+
+class Tab:
+    """A page that remembers what it said and asked for."""
+
+    def __init__(self, browser: Browser, url: str, *, width: int = 1280, scheme: str = "light") -> None:
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        self.page: Page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        self.page.set_default_timeout(30_000)
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.url = url
+        self.page.goto(url)
+        expect(self.page.locator("#found")).not_to_be_empty()
+
+    def __enter__(self) -> Page:
+        return self.page
+
+    def __exit__(self, *problem: object) -> None:
+        resources = self.page.evaluate("performance.getEntriesByType('resource').map((entry) => entry.name)")
+        self.page.close()
+        if problem[0] is None:
+            assert not self.said
+            assert [url for url in self.asked if url.split("#")[0] != self.url.split("#")[0]] == []
+            assert resources == []
+
+
+def found(page: Page, count: int, total: int) -> None:
+    noun = "target" if total == 1 else "targets"
+    text = f"{total:,} {noun}" if count == total else f"{count:,} of {total:,} {noun}"
+    expect(page.locator("#found")).to_have_text(text)
+
+
+# ---- at every size ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_the_page_opens_without_a_word_or_a_request(browser: Browser, reports: Any, n: int) -> None:
+    report, url = reports[n]
+    with Tab(browser, url) as page:
+        found(page, n, n)
+        for status in ("imported", "reimported", "unchanged", "failed", "not_attempted"):
+            expect(page.locator(f"button[data-status={status}] .number")).to_have_text(f"{report['summary'][status]:,}")
+        assert page.locator("#rows tbody tr").count() == min(n, 25)
+        assert page.locator("#lane-rows tbody tr").count() == min(len(report["lanes"]), 12)
+        first = page.locator("#rows tbody tr").first
+        expect(first).to_contain_text("failed")
+        expect(first).to_contain_text(next(r["id"] for r in report["results"] if r["status"] == "failed"))
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_filter_and_search_find_what_the_report_holds(browser: Browser, reports: Any, n: int) -> None:
+    report, url = reports[n]
+    results = report["results"]
+    failed = [r for r in results if r["status"] == "failed"]
+    one = failed[-1]
+    with Tab(browser, url) as page:
+        page.get_by_label("Status").select_option("failed")
+        found(page, len(failed), n)
+        page.get_by_label("Error code").select_option(one["error"]["code"])
+        found(page, sum(r["error"]["code"] == one["error"]["code"] for r in failed), n)
+        page.get_by_role("button", name="Clear filters").click()
+        found(page, n, n)
+        page.get_by_label("Account").select_option(one["account"])
+        page.get_by_label("Region").select_option(one["region"])
+        lane = [r for r in results if (r["account"], r["region"]) == (one["account"], one["region"])]
+        found(page, len(lane), n)
+        page.get_by_role("button", name="Clear filters").click()
+        page.get_by_label("Search").fill(one["request_ids"][-1]["request_id"].upper())
+        found(page, 1, n)
+        expect(page.locator("#rows tbody tr")).to_contain_text(one["id"])
+        page.get_by_label("Search").fill(f"{one['region']} {one['id']}")
+        found(page, 1, n)
+        page.get_by_label("Search").fill("no such target")
+        expect(page.locator("#found")).to_contain_text("nothing matches")
+        assert page.locator("#rows tbody tr").count() == 0
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_the_keyboard_alone_leads_to_a_failures_advice(browser: Browser, reports: Any, n: int) -> None:
+    report, url = reports[n]
+    failed = next(r for r in report["results"] if r["status"] == "failed")
+    with Tab(browser, url) as page:
+        keys = page.keyboard
+        keys.press("Tab")
+        expect(page.get_by_role("link", name="Skip to the targets")).to_be_focused()
+        keys.press("Enter")
+        keys.press("Tab")
+        expect(page.get_by_label("Search")).to_be_focused()
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+        keys.type(failed["id"])
+        found(page, 1, n)
+        control = page.get_by_role("button", name=failed["id"], exact=True)
+        for _ in range(12):
+            keys.press("Tab")
+            if control.evaluate("(element) => element === document.activeElement"):
+                break
+        expect(control).to_have_attribute("aria-expanded", "false")
+        keys.press("Enter")
+        expect(control).to_have_attribute("aria-expanded", "true")
+        detail = page.locator("tr.detail")
+        expect(detail).to_contain_text(failed["error"]["advice"])
+        expect(detail).to_contain_text(failed["error"]["message"])
+        for entry in failed["request_ids"]:
+            expect(detail).to_contain_text(entry["request_id"])
+        keys.press("Space")
+        expect(detail).to_have_count(0)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("n", SIZES)
+def test_axe_finds_nothing(browser: Browser, reports: Any, n: int, scheme: str) -> None:
+    with Tab(browser, reports[n][1], scheme=scheme) as page:
+        page.locator("#rows .disclosure").first.click()
+        assert_accessible(page)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_on_a_telephone_in_the_sandbox(browser: Browser, tmp_path: Path, scheme: str) -> None:
+    url = written(make_report(60, environment="sandbox", interrupted=True), tmp_path / "page.html")
+    with Tab(browser, url, scheme=scheme, width=380) as page:
+        page.locator("#rows .disclosure").first.click()
+        assert_accessible(page)
+        assert page.evaluate("document.documentElement.scrollWidth") == 380
+
+
+def assert_accessible(page: Page) -> None:
+    page.evaluate(AXE)
+    result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    assert len(result["passes"]) > 20
+    found = [(v["id"], v["help"], [node["target"] for node in v["nodes"]][:3]) for v in result["violations"]]
+    assert found == []
+
+
+# ---- parts of the page -----------------------------------------------------------------------------------------------
+
+
+def test_ten_thousand_targets_are_turned_page_by_page(browser: Browser, reports: Any) -> None:
+    report, url = reports[10_000]
+    with Tab(browser, url) as page:
+        pages = page.get_by_role("navigation", name="Pages of targets")
+        expect(pages).to_contain_text("Page 1 of 400")
+        pages.get_by_role("button", name="Last").press("Enter")
+        expect(pages).to_contain_text("Page 400 of 400")
+        expect(pages.get_by_role("button", name="Previous")).to_be_focused()  # `Last` is spent, focus is not lost
+        pages.get_by_label("Targets a page").select_option("500")
+        expect(pages).to_contain_text("Page 1 of 20")
+        assert page.locator("#rows tbody tr").count() == 500
+        page.get_by_label("Order").select_option("manifest")
+        expect(page.locator("#rows tbody th").first).to_contain_text(report["results"][0]["id"])
+
+
+def test_a_cause_a_count_a_lane_and_a_day_lead_to_their_targets(browser: Browser, reports: Any) -> None:
+    report, url = reports[1_000]
+    results = report["results"]
+    with Tab(browser, url) as page:
+        page.locator("button[data-code=OutcomeUnknown]").click()
+        found(page, sum(r["error"] is not None and r["error"]["code"] == "OutcomeUnknown" for r in results), 1_000)
+        expect(page.locator("#targets")).to_be_focused()
+
+        counter = page.locator("button[data-status=reimported]")
+        counter.click()
+        found(page, report["summary"]["reimported"], 1_000)
+        expect(counter).to_have_attribute("aria-pressed", "true")
+        counter.click()
+        found(page, 1_000, 1_000)
+
+        lane = max(report["lanes"], key=lambda lane: lane["duration_seconds"])
+        page.locator("#lane-rows button").first.click()
+        found(page, lane["targets"], 1_000)
+
+        day = min(r["valid_to"] for r in results if r["valid_to"])[:10]
+        due = sum((r["valid_to"] or "").startswith(day) for r in results)
+        expect(page.locator("#expiry-story")).to_contain_text("first on 6 March 2026")
+        page.get_by_role("button", name=f"6 March 2026: {due} targets expire").click()
+        found(page, due, 1_000)
+
+
+def test_the_filter_stands_in_the_address(browser: Browser, reports: Any) -> None:
+    report, url = reports[1_000]
+    with Tab(browser, url + "#status=failed&code=nonsense&code=MaterialMismatch") as page:
+        expect(page.get_by_label("Status")).to_have_value("failed")
+        page.get_by_label("Error code").select_option("MaterialMismatch")
+        address = page.evaluate("location.href")
+    with Tab(browser, address) as page:
+        found(page, sum((r["error"] or {}).get("code") == "MaterialMismatch" for r in report["results"]), 1_000)
+
+
+def test_the_lanes_show_the_pacing(browser: Browser, reports: Any) -> None:
+    report, url = reports[10_000]
+    lane = max(report["lanes"], key=lambda lane: lane["duration_seconds"])
+    calls = lane["calls"]["GetParametersForImport"]
+    with Tab(browser, url) as page:
+        expect(page.locator("#lanes-story")).to_contain_text(f"its {calls} calls take 3 min {calls - 1 - 180} s: 90%")
+        strip = page.locator("#lane-rows svg").first
+        expect(strip).to_have_attribute("aria-label", f"Pacing: {calls} calls, 0.91/s (quota 1/s); 9 failures")
+        # A quota of one a second, kept to: in four-second slices each column but the last ones is near the dashed line.
+        line = float(strip.locator("line.quota").get_attribute("y1"))
+        tops = [float(bar.get_attribute("y")) for bar in strip.locator("rect.begun").all()]
+        assert len(tops) > 60
+        assert all(abs(top - line) <= 6 for top in tops[:-3])
+        assert strip.locator("rect.failed").count() >= 7
+
+
+@pytest.mark.parametrize("environment", ["custom", "sandbox"])
+def test_banners_tell_what_the_numbers_do_not(browser: Browser, tmp_path: Path, environment: str) -> None:
+    report = make_report(10, environment=environment, interrupted=True)
+    with Tab(browser, written(report, tmp_path / "page.html")) as page:
+        banners = page.locator(".banner:visible")
+        expect(banners.first).to_contain_text("Not AWS")
+        expect(banners.first).to_be_in_viewport()
+        expect(page.locator("main .banner:visible").first).to_contain_text("Interrupted")
+        expect(banners.last).to_contain_text("Not AWS")
+        assert "Interrupted" in page.locator(".outcome").inner_text() + page.title().capitalize()
+
+
+def test_hostile_text_is_shown_and_does_nothing(browser: Browser, tmp_path: Path) -> None:
+    with Tab(browser, written(with_canaries(), tmp_path / "page.html")) as page:
+        page.get_by_label("Targets a page").select_option("100")
+        for control in page.locator("#rows .disclosure").all():
+            control.click()
+        assert page.evaluate("window.pwned") is None
+        assert page.locator("img").count() == 0
+        shown = page.locator("#rows").inner_text()
+        for canary in CANARIES[:5]:
+            assert canary in shown
+
+
+SLIP = """async (port) => {
+    const slip = document.createElement("div");
+    slip.innerHTML = `<img src="http://127.0.0.1:${port}/x.png" onerror="window.pwned = 1">
+                      <style>body { display: none }</style>`;
+    const failed = new Promise((resolve) => slip.firstChild.addEventListener("error", resolve));
+    const script = document.createElement("script");
+    script.textContent = "window.pwned = 2";
+    document.body.append(slip, script);
+    await failed;
+    await fetch(`http://127.0.0.1:${port}/`).catch(() => null);
+}"""
+
+
+def test_nothing_runs_or_loads_even_where_markup_slips_in(browser: Browser, reports: Any) -> None:
+    page = browser.new_page()
+    page.goto(reports[10][1])
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        page.evaluate(SLIP, server.getsockname()[1])
+        with pytest.raises(BlockingIOError):  # nobody is waiting: the policy stopped both before the wire
+            server.accept()
+    assert page.evaluate("window.pwned") is None
+    assert page.evaluate("getComputedStyle(document.body).display") == "block"
+    page.close()
+
+
+def test_paper_gets_the_content_without_the_controls(browser: Browser, reports: Any) -> None:
+    with Tab(browser, reports[10][1], scheme="dark") as page:
+        page.emulate_media(media="print")
+        expect(page.locator("#filters")).to_be_hidden()
+        expect(page.locator("#failures")).to_be_visible()
+        assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+
+
+def test_without_javascript_the_causes_are_still_there(browser: Browser, reports: Any) -> None:
+    report, url = reports[10]
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(url)
+    expect(page.locator("noscript .banner")).to_be_visible()
+    failed = next(r for r in report["results"] if r["status"] == "failed")
+    expect(page.locator("#failures")).to_contain_text(failed["error"]["advice"])
+    context.close()
