@@ -53,9 +53,9 @@ def load(
     """Reads, checks and expands the manifest at `uri`: a path, `-` (stdin), or any URI with its bytes in `data`.
 
     `role`, `external_id`: for accounts of which the manifest states none (a stated null stays null). `only_*`: or
-    within, and between; `max_targets` counts what is left. `checks`: called for every target with a key spec; each
-    yields a Problem or (field, message, advice). `check_dates`: whether a valid_to in the past or over 365 days after
-    `now` (aware) is a mistake.
+    within, and between; `max_targets` counts what is left. `checks`: called for every target; each yields a Problem or
+    (field, message, advice). `check_dates`: whether a valid_to in the past or over 365 days after `now` (aware) is a
+    mistake.
 
     Raises ManifestError with every problem of a document that parses; a syntax error is reported alone.
     """

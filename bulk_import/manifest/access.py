@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from bulk_import.errors import ManifestError, Problem
+from bulk_import.errors import ManifestError
 from bulk_import.manifest import fields as check
 from bulk_import.manifest.level import Level
 from bulk_import.manifest.models import FIELDS_OF_ACCESS
-from bulk_import.manifest.problems import Findings
+from bulk_import.manifest.problems import Findings, problem
 from bulk_import.model import AccountAccess, Expiry, Lane
 
 ACCESS = frozenset(FIELDS_OF_ACCESS)
@@ -58,7 +58,7 @@ class Account:
         arn = None if text is None else check.role_arn(text, partition, self.id)
         if arn is not None and (said := check.role_fits(arn, partition, self.id)):
             if stated is None:
-                findings.problems.append(Problem("--role", 0, "", *said))
+                findings.problems.append(problem("--role", 0, "", *said))
             elif "role" not in stated[1].said:
                 stated[1].said |= {"role"}
                 stated[1].report(findings, ("role",), *said)
@@ -78,6 +78,6 @@ class Account:
 def check_options(role: str | None, external_id: str | None) -> None:
     """Raises ManifestError where --role or --external-id is not one."""
     if role is not None and (said := check.role(role)):
-        raise ManifestError([Problem("--role", 0, "", *said)])
+        raise ManifestError([problem("--role", 0, "", *said)])
     if external_id is not None and (said := check.external_id(external_id)):
-        raise ManifestError([Problem("--external-id", 0, "", *said)])
+        raise ManifestError([problem("--external-id", 0, "", *said)])

@@ -103,8 +103,7 @@ class Expander:
             expiry,
             entry.line,
         )
-        if target.key_spec is not None:
-            self._check(entry, target)
+        self._check(entry, target)
         if self._selects is None or self._selects(key, lane):
             self.targets.append(target)
 
@@ -130,7 +129,7 @@ class Expander:
         return text
 
     def _check(self, entry: Level, target: Target) -> None:
-        if target.key_material_id is not None and target.key_spec is not KeySpec.SYMMETRIC_DEFAULT:
+        if target.key_material_id is not None and target.key_spec not in (None, KeySpec.SYMMETRIC_DEFAULT):
             message = f"stands beside key_spec {target.key_spec}; KMS gives only SYMMETRIC_DEFAULT material an ID"
             self._say(entry, ("key_material_id",), message, "Leave it out; the proof of this key needs none.")
         for one in self._checks:

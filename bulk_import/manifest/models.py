@@ -114,17 +114,26 @@ class ExpectFields(TypedDict):
 class SharedFields(TypedDict):
     """What a key may state itself or inherit."""
 
-    region: NotRequired[Annotated[Region | None, Field(description="One Region; or `regions`.")]]
+    region: NotRequired[
+        Annotated[Region | None, Field(description="One Region; or `regions`.", examples=["eu-central-1"])]
+    ]
     regions: NotRequired[
         Annotated[
             list[Region] | None,
-            Field(min_length=1, description="Several Regions: one target in each, in this order."),
+            Field(
+                min_length=1,
+                description="Several Regions: one target in each, in this order.",
+                examples=[["us-east-1", "eu-west-1"]],
+            ),
         ]
     ]
     key_spec: NotRequired[
         Annotated[
             KeySpec | None,
-            Field(description="Key spec; must equal KMS's. Stated, it lets `validate` check more before any call."),
+            Field(
+                description="Key spec; must equal KMS's. Stated, it lets `validate` check more before any call.",
+                examples=["SYMMETRIC_DEFAULT", "HMAC_256", "RSA_2048"],
+            ),
         ]
     ]
     key_material_id: NotRequired[
@@ -133,6 +142,7 @@ class SharedFields(TypedDict):
             Field(
                 pattern=r"^[0-9A-Fa-f]{64}$",
                 description="What KMS must call the material (KeyMaterialId, 64 hex digits). SYMMETRIC_DEFAULT only.",
+                examples=["0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"],
             ),
         ]
         | None
@@ -156,16 +166,31 @@ class SharedFields(TypedDict):
             Encoding | None,
             Field(
                 description="How the source's bytes become material. Default for `file:`: raw, or pem where it begins "
-                "`-----BEGIN`; for `env:`: base64."
+                "`-----BEGIN`; for `env:`: base64.",
+                examples=["raw", "base64"],
             ),
         ]
     ]
-    expect: NotRequired[Annotated[ExpectFields | None, Field(description="A check value that the material must have.")]]
+    expect: NotRequired[
+        Annotated[
+            ExpectFields | None,
+            Field(description="A check value that the material must have.", examples=[{"kcv": "08d7b4"}]),
+        ]
+    ]
     wrapping_algorithm: NotRequired[
-        Annotated[WrappingAlgorithm | None, Field(description="Default: the strongest that the key spec allows.")]
+        Annotated[
+            WrappingAlgorithm | None,
+            Field(
+                description="Default: the strongest that the key spec allows.",
+                examples=["RSAES_OAEP_SHA_256", "RSA_AES_KEY_WRAP_SHA_256"],
+            ),
+        ]
     ]
     wrapping_key_spec: NotRequired[
-        Annotated[WrappingKeySpec | None, Field(description="Size of KMS's wrapping key. Default: RSA_4096.")]
+        Annotated[
+            WrappingKeySpec | None,
+            Field(description="Size of KMS's wrapping key. Default: RSA_4096.", examples=["RSA_4096"]),
+        ]
     ]
     valid_to: NotRequired[
         Annotated[
@@ -237,7 +262,11 @@ class KeyFields(SharedFields):
     accounts: NotRequired[
         Annotated[
             list[Account] | None,
-            Field(min_length=1, description="Several accounts: a target in each, in each Region; accounts outer."),
+            Field(
+                min_length=1,
+                description="Several accounts: a target in each, in each Region; accounts outer.",
+                examples=[["111122223333", "444455556666"]],
+            ),
         ]
     ]
     key_id: NotRequired[
@@ -267,16 +296,23 @@ class RowFields(KeyFields, AccessFields):
 class Head(TypedDict):
     """A document without its keys."""
 
-    version: Annotated[Literal[1], Field(description="Always 1."), BeforeValidator(_whole)]
+    version: Annotated[Literal[1], Field(description="Always 1.", examples=[1]), BeforeValidator(_whole)]
     defaults: NotRequired[
         Annotated[
-            DefaultFields | None, Field(description="What every key and account has that does not say otherwise.")
+            DefaultFields | None,
+            Field(
+                description="What every key and account has that does not say otherwise.",
+                examples=[{"role": "KmsMaterialImporter"}],
+            ),
         ]
     ]
     accounts: NotRequired[
         Annotated[
             dict[Account, DefaultFields | None] | None,
-            Field(description="What differs by account: nearer than `defaults`, farther than the key."),
+            Field(
+                description="What differs by account: nearer than `defaults`, farther than the key.",
+                examples=[{"111122223333": {"role": "byok/Importer", "external_id": "org-7f3a"}}],
+            ),
         ]
     ]
 
@@ -285,7 +321,24 @@ class Head(TypedDict):
 class Document(Head):
     """A manifest of bulk-import: which key material belongs into which KMS keys."""
 
-    keys: Annotated[list[KeyFields], Field(min_length=1, description="The keys, in the order of the report.")]
+    keys: Annotated[
+        list[KeyFields],
+        Field(
+            min_length=1,
+            description="The keys, in the order of the report.",
+            examples=[
+                [
+                    {
+                        "id": "payments",
+                        "account": "111122223333",
+                        "region": "eu-central-1",
+                        "key_id": "alias/payments",
+                        "material": "file:payments.key",
+                    }
+                ]
+            ],
+        ),
+    ]
 
 
 HEAD: TypeAdapter[Any] = TypeAdapter(Head)

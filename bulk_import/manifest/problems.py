@@ -10,7 +10,7 @@ from bulk_import.errors import ManifestError, Problem
 
 # What may be quoted of a name nobody knows: people paste key material into the oddest places, and 28 characters of
 # hex or base64 are less than any importable key has.
-_QUOTABLE = re.compile(r"[A-Za-z0-9_.<-][A-Za-z0-9_. -]{0,27}")
+_QUOTABLE = re.compile(r"[A-Za-z0-9_.+< -]{1,28}")
 
 Loc = tuple[str | int, ...]
 
@@ -23,7 +23,7 @@ class Findings:
         self.problems: list[Problem] = []
 
     def add(self, line: int, field: str, message: str, advice: str = "") -> None:
-        self.problems.append(Problem(self.file, line, field, message, advice))
+        self.problems.append(problem(self.file, line, field, message, advice))
 
     def raise_if_any(self) -> None:
         """Raises ManifestError with every problem, sorted by line, each once."""
@@ -34,7 +34,12 @@ class Findings:
 
 def fail(file: str, line: int, message: str, advice: str = "", *, field: str = "") -> ManifestError:
     """A problem after which nothing else can be read: reported alone."""
-    return ManifestError([Problem(file, line, field, message, advice)])
+    return ManifestError([problem(file, line, field, message, advice)])
+
+
+def problem(file: str, line: int, field: str, message: str, advice: str = "") -> Problem:
+    """A Problem whose message is a sentence: advice follows it."""
+    return Problem(file, line, field, message if message.endswith((".", "!", "?")) else message + ".", advice)
 
 
 def quotable(name: object) -> str:

@@ -40,7 +40,8 @@ def region_advice(text: str) -> str:
     match = _SHAPE.fullmatch(text.strip())
     if match:
         prefix, direction, number = (part.lower() for part in match.groups())
-        near = nearest(direction, _DIRECTIONS).removeprefix("Did you mean ").removesuffix("?")
+        swapped = (known for known in _DIRECTIONS if sorted(known) == sorted(direction))
+        near = next(swapped, nearest(direction, _DIRECTIONS).removeprefix("Did you mean ").removesuffix("?"))
         if near and prefix in _PARTITION_OF_PREFIX:
             return f"Did you mean {prefix}-{near}-{number}?"
     return "Use a Region's code, such as eu-central-1."

@@ -6,9 +6,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from bulk_import.errors import Problem
 from bulk_import.manifest.access import Account
-from bulk_import.manifest.problems import Findings, nearest
+from bulk_import.manifest.problems import Findings, nearest, problem
 from bulk_import.model import Lane
 
 _NEAR = 20_000  # names that are searched for the nearest: a hint is not worth minutes
@@ -51,7 +50,7 @@ def _match(option: str, wanted: Sequence[str], known: Collection[str], findings:
     for value in wanted:
         if value not in known:
             advice = nearest(value, islice(known, _NEAR)) or "Nothing in the manifest is near it."
-            findings.problems.append(Problem(option, 0, "", f"{value} matches nothing", advice))
+            findings.problems.append(problem(option, 0, "", f"{value} matches nothing", advice))
 
 
 def guard(
