@@ -79,6 +79,7 @@ ADVICE: dict[str, str] = {
     # material
     "AmbiguousEncoding": "State `encoding: raw`, `hex` or `base64`: wrong material could never be replaced.",
     "CheckValueMismatch": "The material is not the one that `expect` describes. Check which file belongs to the key.",
+    "MaterialChanged": "Let nothing write to the material while the run uses it, then run again.",
     "MaterialInvalid": "Give the material in the form that the key spec asks for (see the README, key specs).",
     "MaterialNotFound": "Check the URI in `material`, and that the pipeline provides the file or variable.",
     "MaterialOutsideRoot": "Material must lie inside the manifest's folder (or --material-root).",
@@ -91,6 +92,10 @@ ADVICE: dict[str, str] = {
     # KMS and STS
     "AccessDenied": "Check the role's trust policy (principal, external ID) and that the caller may sts:AssumeRole it.",
     "AccessDeniedException": "Grant the operation to the role in its policy and in the key policy.",
+    "KeyStateChanged": "Somebody else changed the key during the run. Find out who (CloudTrail), then run again.",
+    "MalformedAnswer": "Something between here and KMS changes its answers: look at proxies and endpoints.",
+    "RoundTripFailed": "Do not use the key until you know why it does not decrypt what it encrypted.",
+    "WrongPartition": "Start the run with credentials of the manifest's partition.",
     "CallerCredentialsMissing": "Give the pipeline credentials: OIDC role, task role, --profile or AWS_* variables.",
     "ClockSkew": "Set this machine's clock (NTP): AWS refuses signatures more than five minutes off.",
     "ConnectionFailed": "Check the network path to the endpoint: proxy, VPC endpoint, firewall, DNS.",

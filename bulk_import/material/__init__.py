@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bulk_import.errors import MaterialError
 from bulk_import.material import expect, shape, sources
 from bulk_import.material.evidence import Evidence
-from bulk_import.material.secret import Secret
+from bulk_import.material.secret import Fingerprint, Secret
 from bulk_import.model import KeySpec, Target
 
 
@@ -25,3 +26,15 @@ async def prepare(target: Target, key_spec: KeySpec, root: Path | None) -> tuple
     except BaseException:
         secret.wipe()
         raise
+
+
+async def again(target: Target, key_spec: KeySpec, root: Path | None, seen: Fingerprint) -> Secret:
+    """The material once more, for sealing: so that nothing is held in memory while a lane waits for its permit.
+
+    `seen`: of what `prepare` has checked. Raises MaterialError, also where the source has changed in between.
+    """
+    secret = await sources.load(target.material, root=root, encoding=target.encoding, key_spec=key_spec)
+    if not seen.matches(secret):
+        secret.wipe()
+        raise MaterialError("The material changed while the run was using it.", code="MaterialChanged")
+    return secret

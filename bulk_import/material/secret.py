@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hmac
+import os
+from hashlib import blake2b
 from typing import Final, NoReturn, Self, SupportsIndex, final
 
 _REFUSED: Final = "key material is neither copied nor serialised"
@@ -69,3 +71,25 @@ class Secret:
 
     def __getstate__(self) -> NoReturn:
         raise TypeError(_REFUSED)
+
+
+@final
+class Fingerprint:
+    """Tells the same key material when it is loaded again. A digest under a key of its own, so that it says nothing
+    about the material to anyone else.
+    """
+
+    __slots__ = ("_digest", "_key")
+
+    def __init__(self, secret: Secret) -> None:
+        self._key = os.urandom(32)
+        self._digest = self._of(secret)
+
+    def matches(self, secret: Secret) -> bool:
+        return hmac.compare_digest(self._digest, self._of(secret))
+
+    def _of(self, secret: Secret) -> bytes:
+        return blake2b(secret.view(), key=self._key, digest_size=32).digest()
+
+    def __repr__(self) -> str:
+        return "<Fingerprint>"

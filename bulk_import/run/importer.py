@@ -16,6 +16,7 @@ from bulk_import import material
 from bulk_import.errors import ServiceError, TargetError
 from bulk_import.material import wrapping
 from bulk_import.material.evidence import Evidence
+from bulk_import.material.secret import Fingerprint
 from bulk_import.model import ImportParameters, KeySpec, KeyView, WrappingAlgorithm
 from bulk_import.plan import Action, check_expiry, shows_expiry
 from bulk_import.ports import KeyService
@@ -63,27 +64,28 @@ class Importer:
         return self._evidence
 
     async def _fetch_parameters(self) -> None:
-        """Loads and checks the material before the scarce permit is spent; wipes it once it is sealed."""
-        run = self._run
-        secret, evidence = await material.prepare(run.target, self._key_spec, self._policy.material_root)
+        """Checks the material before the scarce permit is spent, and loads it again when the permit is here.
+
+        In between nothing is held in memory but what tells that it is the same.
+        """
+        run, root = self._run, self._policy.material_root
+        secret, evidence = await material.prepare(run.target, self._key_spec, root)
         with secret:
-            check_expiry(run.wanted, datetime.now(UTC))
-            if run.life.state is State.PREPARING:
-                run.life.advance(Event.PREPARED)
-            parameters = await self._kms.get_parameters_for_import(
-                self._before.arn,
-                run,
-                wrapping_algorithm=self._algorithm,
-                wrapping_key_spec=run.target.wrapping_key_spec,
-            )
+            seen = Fingerprint(secret)
+        check_expiry(run.wanted, datetime.now(UTC))
+        if run.life.state is State.PREPARING:
+            run.life.advance(Event.PREPARED)
+        parameters = await self._kms.get_parameters_for_import(
+            self._before.arn, run, wrapping_algorithm=self._algorithm, wrapping_key_spec=run.target.wrapping_key_spec
+        )
+        with await material.again(run.target, self._key_spec, root, seen) as secret:
             self._sealed = wrapping.seal(
                 secret,
                 public_key=parameters.public_key,
                 algorithm=self._algorithm,
                 wrapping_key_spec=run.target.wrapping_key_spec,
             )
-        if self._evidence is None:
-            self._evidence = evidence
+        self._evidence = evidence
         self._parameters = parameters
         self._token_used = False
 
