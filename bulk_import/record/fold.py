@@ -195,8 +195,8 @@ class _State:
         self._lane(event).quota = event["quota"]
 
     def _on_pinned(self, event: Event) -> None:
-        if self._ended[self._index(event)] == _NONE:
-            self._open(event).pinned = event
+        self._index(event)
+        self._open(event).pinned = event
 
     def _on_intent(self, event: Event) -> None:
         index = self._index(event)

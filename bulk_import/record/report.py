@@ -145,7 +145,9 @@ def _lanes(folded: Folded) -> Iterator[dict[str, Any]]:
 
 def _write_to(folded: Folded, destination: str) -> Written:
     if destination == STDOUT:
-        _stream(folded, sys.stdout.buffer)
+        sys.stdout.flush()
+        # Past the buffer: what a broken pipe does not take must not be tried again when the process exits.
+        _stream(folded, getattr(sys.stdout.buffer, "raw", sys.stdout.buffer))
         return Written(None, None)
     path = Path(destination).resolve()  # a link stays a link, and what it points to is replaced
     if path.exists() and not path.is_file() and not path.is_dir():
@@ -157,7 +159,9 @@ def _write_to(folded: Folded, destination: str) -> Written:
 
 def _stream(folded: Folded, stream: IO[bytes]) -> None:
     for chunk in chunks(folded):
-        stream.write(chunk)
+        view = memoryview(chunk)
+        while view:
+            view = view[stream.write(view) :]
     stream.flush()
 
 
