@@ -8,6 +8,8 @@ import pytest
 
 from tests.sandbox_client import Sandbox, clean_environment
 
+pytest_plugins = ["tests.formats.chromium"]  # says what is left out where there is no browser
+
 clean_environment()
 
 
