@@ -50,6 +50,8 @@ _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=
 @lru_cache(maxsize=1024)
 def instant(text: str) -> datetime | None:
     """RFC 3339 → an instant in UTC; None for a day or hour that does not exist. The shape was checked."""
+    if text[11:13] == "24":  # ISO 8601 has that hour, RFC 3339 has not
+        return None
     try:
         return datetime.fromisoformat(text.upper()).astimezone(UTC)
     except (ValueError, OverflowError):

@@ -7,78 +7,17 @@ Patterns tell the shape only; what a value means (a day that exists, a Region, a
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, with_config
-from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
 
+from bulk_import.manifest.scalars import Account, ExternalId, Region, Role, SessionDuration, number_too, whole
 from bulk_import.model import Encoding, KeySpec, WrappingAlgorithm, WrappingKeySpec
 
 _STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True)
 # What must be there is asked after inheritance, in expand.py; an editor can at least ask for these.
 _KEY = ConfigDict(extra="forbid", hide_input_in_errors=True, json_schema_extra={"required": ["id", "key_id"]})
-
-
-def _whole(value: Any) -> Any:
-    """Text of plain digits → int: pydantic alone would take 3_600 and 3600.0 too."""
-    if isinstance(value, str):
-        if not re.fullmatch(r"[0-9]{1,9}", value):
-            raise PydanticCustomError("whole_number", "must be a whole number")
-        return int(value)
-    return value
-
-
-def _number_too(**extra: Any) -> Any:
-    """For the schema: text that, unquoted, an editor takes for a number. It is read as the text it was."""
-
-    def widen(schema: dict[str, Any]) -> None:
-        schema["type"] = ["string", "number"]
-        schema.update(extra)
-
-    return widen
-
-
-Account = Annotated[
-    str,
-    Field(
-        pattern=r"^[0-9]{12}$",
-        description="AWS account ID, 12 digits. May stand unquoted: it is read as it is written.",
-        examples=["111122223333"],
-        json_schema_extra=_number_too(minimum=0, maximum=999_999_999_999),
-    ),
-]
-Region = Annotated[str, Field(min_length=1, description="Region code.", examples=["eu-central-1", "us-gov-west-1"])]
-Role = Annotated[
-    str,
-    Field(
-        min_length=1,
-        max_length=1024,
-        description="The role to assume in the account: its name, with a path if it has one, or an ARN template "
-        "with the placeholders {partition} and {account}. null: the caller's own credentials. There is no default.",
-        examples=["KmsMaterialImporter", "byok/Importer", "arn:{partition}:iam::{account}:role/byok/Importer"],
-    ),
-]
-ExternalId = Annotated[
-    str,
-    Field(
-        pattern=r"^[A-Za-z0-9_+=,.@:/-]{2,1224}$",
-        description="External ID for AssumeRole, 2 to 1224 characters.",
-        examples=["org-7f3a"],
-        json_schema_extra=_number_too(),
-    ),
-]
-SessionDuration = Annotated[
-    int,
-    Field(
-        ge=900,
-        le=3600,
-        description="Seconds that a session of the assumed role lasts; role chaining allows one hour.",
-        examples=[3600],
-    ),
-    BeforeValidator(_whole),
-]
 
 
 @with_config(_STRICT)
@@ -92,7 +31,7 @@ class ExpectFields(TypedDict):
                 pattern=r"^[0-9A-Fa-f]{6}$",
                 description="Check value of an AES key: the first 3 bytes of AES-ECB of a zero block, as 6 hex digits.",
                 examples=["08d7b4"],
-                json_schema_extra=_number_too(),
+                json_schema_extra=number_too(),
             ),
         ]
         | None
@@ -254,7 +193,7 @@ class KeyFields(SharedFields):
                 pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",
                 description="Your name for the key, unique per account and Region; the report uses it.",
                 examples=["payments"],
-                json_schema_extra=_number_too(),
+                json_schema_extra=number_too(),
             ),
         ]
     ]
@@ -296,7 +235,7 @@ class RowFields(KeyFields, AccessFields):
 class Head(TypedDict):
     """A document without its keys."""
 
-    version: Annotated[Literal[1], Field(description="Always 1.", examples=[1]), BeforeValidator(_whole)]
+    version: Annotated[Literal[1], Field(description="Always 1.", examples=[1]), BeforeValidator(whole)]
     defaults: NotRequired[
         Annotated[
             DefaultFields | None,

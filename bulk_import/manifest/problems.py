@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from bulk_import.errors import ManifestError, Problem
 
@@ -60,7 +61,12 @@ def path(loc: Iterable[str | int], prefix: str = "") -> str:
 
 
 def nearest(value: str, known: Iterable[str]) -> str:
-    """` Did you mean X?`, or nothing where nothing is near."""
+    """`Did you mean X?`, or nothing where nothing is near."""
+    return _nearest(value, tuple(known)) if len(value) <= 64 else ""
+
+
+@lru_cache(maxsize=4096)  # the same mistake often stands on every line
+def _nearest(value: str, known: tuple[str, ...]) -> str:
     by_folded = {name.casefold(): name for name in known}
     found = difflib.get_close_matches(value.casefold(), by_folded, n=1)
     return f"Did you mean {by_folded[found[0]]}?" if found else ""

@@ -136,6 +136,8 @@ YAML = [
     (HEAD + "    valid_to: 2027-06-30T00:00:00\n", 9, "keys[0].valid_to", "has no offset"),
     (HEAD + "    valid_to: 2027-06-30T00:00:00.5Z\n", 9, "keys[0].valid_to", "fractions"),
     (HEAD + "    valid_to: 2027-02-30T00:00:00Z\n", 9, "keys[0].valid_to", "does not exist"),
+    (HEAD + "    valid_to: 2027-01-01T24:00:00Z\n", 9, "keys[0].valid_to", "does not exist"),
+    (HEAD + "    valid_to: 2027-01-01T00:00:00+25:00\n", 9, "keys[0].valid_to", "does not exist"),
     (HEAD + "    valid_to: 2026-11-23T12:00:00Z\n", 9, "keys[0].valid_to", "in the past"),
     (HEAD + "    valid_to: 2027-11-23T12:00:01Z\n", 9, "keys[0].valid_to", "more than 365 days ahead"),
     (HEAD + "    valid_to: tomorrow\n", 9, "keys[0].valid_to", "is not a date"),
