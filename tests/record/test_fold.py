@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from datetime import timedelta
+import zlib
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -157,12 +158,25 @@ def test_the_exit_code_follows_from_the_journal(
 
 
 def test_the_time_between_a_kill_and_its_resume_is_left_out(path: Path) -> None:
-    """Instants are the journal's own: the run began long ago, so that the whole is known to be long."""
-    folded = fold(journals.make_run(path, 1, resumed(), ended(0)))
-    events = [json.loads(line) for line in path.read_bytes().splitlines()]
-    last = journals.datetime.fromisoformat(events[-1]["at"])
-    assert timedelta(seconds=folded.duration_seconds) <= last - journals.START
-    assert folded.resumes == [{"at": events[-2]["at"], "from_seq": 1}]
+    journals.make_run(path, 1, pinned(0), resumed(), ended(0), run_ended())
+    seconds = [0, 0, 0, 5, 45, 50, 60]  # killed at 5, resumed at 45, ended at 60
+    restamp(path, [journals.START + timedelta(seconds=offset) for offset in seconds])
+
+    folded = fold(path)
+
+    assert folded.duration_seconds == 20.0
+    assert folded.resumes == [{"at": "2026-03-02T04:30:45Z", "from_seq": 1}]
+
+
+def restamp(path: Path, instants: list[datetime]) -> None:
+    """Gives a journal's lines other instants."""
+    lines = []
+    for line, at in zip(path.read_bytes().splitlines(), instants, strict=True):
+        event = {**orjson.loads(line), "at": at}
+        del event["crc"]
+        body = orjson.dumps(event, option=orjson.OPT_UTC_Z)[:-1]
+        lines.append(b'%b,"crc":"%08x"}\n' % (body, zlib.crc32(body)))
+    path.write_bytes(b"".join(lines))
 
 
 @pytest.mark.parametrize(
