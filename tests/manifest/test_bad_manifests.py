@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.manifest.support import problems
+from bulk_import.errors import ManifestError
+from tests.manifest.support import problems, read
 
 A = "111122223333"
 HEAD = f"""\
@@ -312,5 +313,8 @@ def test_a_pasted_secret_is_never_quoted(name: str) -> None:
 
 
 def test_many_problems_are_held_but_not_all_shown() -> None:
-    found = problems(CSV + ROW.replace(A, "1") * 1000, "csv")
-    assert len(found) == 1000
+    with pytest.raises(ManifestError) as caught:
+        read(CSV + ROW.replace(A, "1") * 1000, "csv")
+    assert len(caught.value.problems) == 1000
+    shown = str(caught.value).splitlines()
+    assert (len(shown), shown[-1]) == (101, "… and 900 more problems.")
