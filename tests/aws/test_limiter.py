@@ -1,0 +1,438 @@
+"""The limiter in virtual time: never above the quota, never idle, in order, and nothing lost to a cancellation."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bulk_import.aws.limiter import (
+    DECREASE,
+    DEFAULT_QUOTAS,
+    INCREASE,
+    QUOTA_OF,
+    SLOWEST,
+    LaneLimiter,
+    PacedThrottler,
+    merge_quotas,
+    quota_of,
+)
+from bulk_import.errors import SettingsError
+from tests.virtual_time import EXACT, Deadlock, run
+
+RATES = (0.1, 0.25, 1.0, 1.5, 15.0, 2000.0)
+NEVER = math.inf
+untimed = settings(deadline=None)  # the machine's own time says nothing here
+
+
+@dataclass(frozen=True)
+class Call:
+    """Someone who wants a permit. Seconds after the start; `gives_up`: is cancelled then."""
+
+    arrives: float
+    latency: float = 0.0
+    gives_up: float = NEVER
+
+
+@dataclass
+class Seen:
+    """What happened: permits in the order in which they were given."""
+
+    permits: list[tuple[int, float]] = field(default_factory=list)  # (who, when)
+    answers: dict[int, float] = field(default_factory=dict)
+    sleeps: list[float] = field(default_factory=list)
+    asleep_at_once: int = 0
+
+    @property
+    def times(self) -> list[float]:
+        return [when for _, when in self.permits]
+
+    @property
+    def order(self) -> list[int]:
+        return [who for who, _ in self.permits]
+
+
+class World:
+    """One throttler, its callers, and a loop whose time jumps."""
+
+    def __init__(self, rate: float, *, margin: float = 0.0, places: int = 10_000, settles: bool = False) -> None:
+        self.seen = Seen()
+        self.places = places
+        self._settles = settles
+        self._sleepers = 0
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+        self.gate = asyncio.Semaphore(places)
+        self.throttler = PacedThrottler(rate, margin=margin, clock=self.now, sleep=self._sleep, gate=self.gate)
+
+    def now(self) -> float:
+        return self._loop.time() - self._began
+
+    async def _sleep(self, seconds: float) -> None:
+        assert seconds > 0
+        if seconds > EXACT:  # what rounding leaves over is no wait
+            self.seen.sleeps.append(seconds)
+        self._sleepers += 1
+        self.seen.asleep_at_once = max(self.seen.asleep_at_once, self._sleepers)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._sleepers -= 1
+
+    async def serve(self, calls: list[Call]) -> Seen:
+        async with asyncio.TaskGroup() as group:
+            for who, call in sorted(enumerate(calls), key=lambda item: item[1].arrives):
+                if call.arrives > self.now():
+                    await asyncio.sleep(call.arrives - self.now())
+                task = group.create_task(self._call(who, call))
+                if call.gives_up < NEVER:
+                    self._loop.call_at(self._began + call.gives_up, task.cancel)
+                await asyncio.sleep(0)  # its turn in the queue
+        await self._no_place_is_lost()
+        return self.seen
+
+    async def _call(self, who: int, call: Call) -> None:
+        permitted = await self.throttler.acquire()
+        assert permitted == pytest.approx(self.now(), abs=EXACT)
+        self.seen.permits.append((who, permitted))
+        try:
+            if call.latency:
+                await asyncio.sleep(call.latency)
+        finally:
+            self.gate.release()
+            self.seen.answers[who] = self.now()
+            if self._settles:
+                self.throttler.settle(permitted)
+
+    async def _no_place_is_lost(self) -> None:
+        """As many places as there were in the beginning: a lost one would make the last `acquire` a deadlock."""
+        for _ in range(self.places):
+            await self.gate.acquire()
+        assert self.gate.locked()  # and not one more
+
+
+def serve(rate: float, calls: list[Call], *, margin: float = 0.0, places: int = 64, settles: bool = False) -> Seen:
+    async def main() -> Seen:
+        return await World(rate, margin=margin, places=places, settles=settles).serve(calls)
+
+    return run(main())
+
+
+def window(rate: float, margin: float = 0.0) -> tuple[int, float]:
+    """A rate as the most permits in a window of so many seconds."""
+    permits = max(1, math.floor(rate))
+    return permits, permits / rate * (1 + margin)
+
+
+def most_in_a_window(times: list[float], seconds: float) -> int:
+    """In any half-open window of this length."""
+    most = first = 0
+    for last, when in enumerate(times):
+        while when - times[first] >= seconds - EXACT:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
+def refused_by_bucket(arrivals: list[float], rate: float, capacity: float | None = None) -> int:
+    """KMS's side: a token bucket that holds a second's worth of requests, at least one."""
+    capacity = capacity or max(1.0, rate)
+    level, last, refused = capacity, 0.0, 0
+    for when in sorted(arrivals):
+        level, last = min(capacity, level + (when - last) * rate), when
+        if level >= 1 - EXACT * max(1.0, rate):
+            level -= 1
+        else:
+            refused += 1
+    return refused
+
+
+milliseconds = st.integers(0, 30_000).map(lambda n: n / 1000)
+latencies = st.integers(0, 3_000).map(lambda n: n / 1000)
+crowds = st.lists(st.builds(Call, arrives=milliseconds, latency=latencies), min_size=1, max_size=40)
+rates = st.sampled_from(RATES)
+margins = st.sampled_from((0.0, 0.03, 0.5))
+
+
+def queue(calls: list[Call]) -> list[int]:
+    """Who stands where: by arrival, then by the order of asking."""
+    return sorted(range(len(calls)), key=lambda who: calls[who].arrives)
+
+
+@untimed
+@given(rates, margins, crowds)
+def test_never_above_the_quota_never_idle_and_in_order(rate: float, margin: float, calls: list[Call]) -> None:
+    seen = serve(rate, calls, margin=margin)
+    permits, seconds = window(rate, margin)
+    assert most_in_a_window(seen.times, seconds) <= permits
+    assert seen.order == queue(calls)
+    # Each is served at the very instant at which it may be: it is here, it is its turn, and the window is open.
+    for place, (who, when) in enumerate(seen.permits):
+        earliest = [calls[who].arrives]
+        earliest += seen.times[place - 1 : place]
+        earliest += [seen.times[place - permits] + seconds] if place >= permits else []
+        assert when == pytest.approx(max(earliest), abs=EXACT)
+
+
+@untimed
+@given(rates, crowds, latencies)
+def test_a_bucket_judged_on_arrival_refuses_nothing_where_the_way_is_steady(
+    rate: float, calls: list[Call], way: float
+) -> None:
+    seen = serve(rate, calls)
+    assert refused_by_bucket([when + way for when in seen.times], rate) == 0
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_a_crowd_far_above_the_quota_takes_exactly_the_quotas_time(rate: float) -> None:
+    count = 3 * max(1, math.floor(rate)) + 1
+    seen = serve(rate, [Call(0.0)] * count)
+    permits, seconds = window(rate)
+    assert seen.times[-1] == pytest.approx(3 * seconds, abs=EXACT * count)
+    assert seen.times[-1] == pytest.approx((count - 1) / rate, abs=EXACT * count)
+    assert most_in_a_window(seen.times, seconds) == permits
+    assert refused_by_bucket(seen.times, rate) == 0
+
+
+@untimed
+@given(rates, crowds)
+def test_one_sleeper_one_sleep_a_permit(rate: float, calls: list[Call]) -> None:
+    seen = serve(rate, calls)
+    waited = [who for who, when in seen.permits if when > calls[who].arrives + EXACT]
+    assert len(seen.sleeps) <= len(waited)
+    assert seen.asleep_at_once <= 1
+
+
+def test_a_thousand_waiters_do_not_poll() -> None:
+    seen = serve(1.0, [Call(0.0)] * 1000)
+    assert len(seen.sleeps) == 999
+    assert seen.sleeps == pytest.approx([1.0] * 999, abs=EXACT)
+    assert seen.asleep_at_once == 1
+
+
+def quitters(latest: int) -> st.SearchStrategy[list[Call]]:
+    """Some wait to the end, some give up: before, at and after the instant at which they would have been served."""
+    givers_up = st.builds(
+        lambda arrives, patience, latency: Call(arrives, latency, arrives + patience),
+        milliseconds,
+        st.one_of(st.integers(0, latest).map(lambda n: n / 1000), st.integers(0, latest // 1000).map(float)),
+        latencies,
+    )
+    patient = st.builds(Call, arrives=st.integers(0, 10).map(float), latency=latencies)
+    return st.lists(st.one_of(givers_up, patient), min_size=1, max_size=30)
+
+
+@untimed
+@given(rates, quitters(30_000))
+def test_a_cancellation_takes_neither_a_permit_nor_a_place(rate: float, calls: list[Call]) -> None:
+    seen = serve(rate, calls)  # it ends by looking for a lost place
+    permits, seconds = window(rate)
+    assert seen.order == [who for who in queue(calls) if who in set(seen.order)]
+    for place, (who, when) in enumerate(seen.permits):
+        # Nobody waits for a permit that a waiter took with him.
+        earliest = [calls[who].arrives, *seen.times[place - 1 : place]]
+        earliest += [seen.times[place - permits] + seconds] if place >= permits else []
+        assert when == pytest.approx(max(earliest), abs=EXACT)
+        assert when <= calls[who].gives_up + EXACT
+    for who, call in enumerate(calls):
+        assert call.gives_up < NEVER or who in seen.order
+
+
+@untimed
+@given(rates, quitters(10_000), st.integers(1, 3), st.booleans())
+def test_places_are_few_and_calls_long(rate: float, calls: list[Call], places: int, settles: bool) -> None:
+    """With the gate full: still in order, still under the quota, never more calls in flight than places, none lost."""
+    seen = serve(rate, calls, places=places, settles=settles)
+    permits, seconds = window(rate)
+    assert most_in_a_window(seen.times, seconds) <= permits
+    assert seen.order == [who for who in queue(calls) if who in set(seen.order)]
+    for who, when in seen.permits:
+        in_flight = [other for other, since in seen.permits if since <= when + EXACT < seen.answers[other]]
+        assert len(in_flight) <= places, who
+    if not settles:
+        # Nobody waits without a reason: it came then, its turn came, the window opened, or a place came free.
+        ends = [*seen.answers.values(), *(call.gives_up for call in calls if call.gives_up < NEVER)]
+        for place, (who, when) in enumerate(seen.permits):
+            reasons = [calls[who].arrives, *seen.times[:place], *(then + seconds for then in seen.times[:place]), *ends]
+            assert min(abs(when - reason) for reason in reasons) < EXACT
+
+
+def test_no_place_is_held_while_waiting_for_a_permit() -> None:
+    async def main() -> None:
+        gate = asyncio.Semaphore(1)
+        clock = asyncio.get_running_loop().time
+        slow = PacedThrottler(0.1, margin=0, clock=clock, sleep=asyncio.sleep, gate=gate)
+        quick = PacedThrottler(2000, margin=0, clock=clock, sleep=asyncio.sleep, gate=gate)
+        await slow.acquire()
+        gate.release()
+        waiter = asyncio.create_task(slow.acquire())
+        began = clock()
+        for _ in range(100):
+            await quick.acquire()
+            gate.release()
+        assert clock() == pytest.approx(began, abs=EXACT)
+        assert not waiter.done()
+        await waiter
+        assert clock() == pytest.approx(began + 10, abs=EXACT)
+
+    run(main())
+
+
+def test_a_permit_counts_from_when_its_place_was_had() -> None:
+    """Else a call that stood at a full gate would go out right before the next one."""
+    seen = serve(1.0, [Call(0.0, latency=0.75), Call(0.0), Call(0.0)], places=1)
+    assert seen.times == pytest.approx([0.0, 1.0, 2.0], abs=EXACT)
+    held = serve(1.0, [Call(0.0, latency=5.25), Call(0.0), Call(0.0)], places=1)
+    assert held.times == pytest.approx([0.0, 5.25, 6.25], abs=EXACT)
+
+
+def test_a_lost_place_would_be_noticed() -> None:
+    """The tests above rest on this: whoever waits for a place that never comes back is a deadlock."""
+
+    async def main() -> None:
+        world = World(1.0, places=1)
+        await world.throttler.acquire()
+        await world.throttler.acquire()
+
+    with pytest.raises(Deadlock):
+        run(main())
+
+
+# --- settle: a permit counts from when its call may have reached KMS
+
+
+@untimed
+@given(rates, margins, crowds)
+def test_settling_only_ever_delays_and_by_no_more_than_the_lateness(
+    rate: float, margin: float, calls: list[Call]
+) -> None:
+    seen = serve(rate, calls, margin=margin, settles=True)
+    permits, seconds = window(rate, margin)
+    assert seen.order == queue(calls)
+    assert most_in_a_window(seen.times, seconds) <= permits
+    for place, (who, when) in enumerate(seen.permits):
+        latest = [calls[who].arrives, *seen.times[place - 1 : place]]
+        if place >= permits:
+            then = seen.times[place - permits]
+            same = [other for other, at in seen.permits if at == then]
+            latest.append(then + seconds + max(calls[other].latency for other in same))
+        assert when <= max(latest) + EXACT
+    assert len(seen.sleeps) <= 2 * len(seen.permits)  # once more where an answer came during the first
+    assert seen.asleep_at_once <= 1
+
+
+@untimed
+@given(
+    st.sampled_from((0.1, 0.25, 1.0, 1.5)),
+    st.lists(st.integers(0, 300).map(lambda n: n / 1000), min_size=1, max_size=30),
+    st.integers(0, 300).map(lambda n: n / 1000),
+)
+def test_once_the_quickest_way_is_known_late_arrivals_are_not_followed_too_soon(
+    rate: float, late: list[float], connecting: float
+) -> None:
+    """A bucket of capacity 1, no margin: each call comes late by another time, the first by its new connection."""
+    steady = 0.02
+    way = [steady + connecting, steady, *(steady + extra for extra in late)]
+    seen = serve(rate, [Call(0.0, latency=seconds) for seconds in way], settles=True)
+    assert refused_by_bucket([when + way[who] for who, when in seen.permits], rate, capacity=1) == 0
+
+
+@untimed
+@given(st.sampled_from((0.25, 1.0)), st.lists(st.integers(100, 500).map(lambda n: n / 1000), min_size=20, max_size=20))
+def test_without_settling_late_arrivals_are_followed_too_soon(rate: float, late: list[float]) -> None:
+    """Shows that the test above can fail: somewhere a late call is followed by one less late."""
+    seen = serve(rate, [Call(0.0, latency=seconds) for seconds in late])
+    falls = any(later < earlier for earlier, later in itertools.pairwise(late))
+    assert (refused_by_bucket([when + late[who] for who, when in seen.permits], rate) > 0) is falls
+
+
+def test_a_permit_that_has_left_the_window_is_settled_without_effect() -> None:
+    seen = serve(1.0, [Call(0.0, latency=7.0), *[Call(0.0)] * 10], settles=True)
+    assert seen.times == pytest.approx(list(range(11)), abs=EXACT)
+
+
+# --- adapting to others who use the quota
+
+
+@untimed
+@given(rates, margins, st.lists(st.booleans(), max_size=120))
+def test_slower_by_a_share_faster_by_a_step_within_bounds(rate: float, margin: float, refusals: list[bool]) -> None:
+    async def main() -> None:
+        throttler = World(rate, margin=margin).throttler
+        fastest = rate / (1 + margin)
+        for refused in refusals:
+            before = throttler.effective_rate
+            if refused:
+                throttler.throttled()
+                assert throttler.effective_rate == pytest.approx(max(before * DECREASE, fastest * SLOWEST))
+            else:
+                throttler.succeeded()
+                assert throttler.effective_rate == pytest.approx(min(before + fastest * INCREASE, fastest))
+            assert fastest * SLOWEST * (1 - 1e-9) <= throttler.effective_rate <= fastest * (1 + 1e-9)
+        for _ in range(math.ceil(1 / INCREASE)):
+            throttler.succeeded()
+        assert throttler.effective_rate == pytest.approx(fastest)
+
+    run(main())
+
+
+def test_a_throttled_lane_is_served_at_its_new_pace_at_once() -> None:
+    async def main() -> None:
+        world = World(1.0)
+        await world.throttler.acquire()
+        world.throttler.throttled()
+        await world.throttler.acquire()
+        assert world.now() == pytest.approx(1 / DECREASE, abs=EXACT)
+
+    run(main())
+
+
+# --- the lane's limiter
+
+
+def test_operations_that_share_a_quota_share_its_permits() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        gate = asyncio.Semaphore(100)
+        limiter = LaneLimiter(merge_quotas({"GenerateMac": 1}), margin=0, gate=gate)
+        began = loop.time()
+        for operation in ("Encrypt", "GenerateMac", "Decrypt"):
+            await limiter.throttler(operation).acquire()
+        assert loop.time() - began == pytest.approx(2.0, abs=EXACT)
+        await limiter.throttler("DescribeKey").acquire()  # another quota: at once
+        assert loop.time() - began == pytest.approx(2.0, abs=EXACT)
+
+    run(main())
+
+
+def test_what_was_counted_and_what_became_slower() -> None:
+    async def main() -> None:
+        limiter = LaneLimiter(merge_quotas({}), margin=0.03, gate=asyncio.Semaphore(1))
+        limiter.calls.update(["GetParametersForImport", "DescribeKey", "GetCallerIdentity"])
+        assert limiter.quotas_used() == {"DescribeKey": 2000, "GetCallerIdentity": 600, "GetParametersForImport": 1}
+        limiter.throttler("DescribeKey")
+        assert limiter.effective_rates() == {}
+        limiter.throttler("GetParametersForImport").throttled()
+        assert limiter.effective_rates() == {"GetParametersForImport": round(0.7 / 1.03, 3)}
+
+    run(main())
+
+
+def test_quotas_are_those_of_kms_and_every_operation_of_ours_has_one() -> None:
+    assert DEFAULT_QUOTAS["GetParametersForImport"] == 1
+    assert DEFAULT_QUOTAS["ImportKeyMaterial"] == 15
+    assert {quota_of(operation) for operation in QUOTA_OF} <= DEFAULT_QUOTAS.keys()
+
+
+def test_a_quota_is_changed_by_its_name_or_by_an_operation_that_counts_to_it() -> None:
+    changed = merge_quotas({"ImportKeyMaterial": 5, "Encrypt": 20_000})
+    assert changed["ImportKeyMaterial"] == 5
+    assert changed["CryptographicOperationsSymmetric"] == 20_000
+    assert changed["DescribeKey"] == DEFAULT_QUOTAS["DescribeKey"]
+    with pytest.raises(SettingsError, match=r"--quota.*ImportKeyMaterail is none of: .*ImportKeyMaterial"):
+        merge_quotas({"ImportKeyMaterail": 5})
