@@ -1,0 +1,136 @@
+"""The house's order: a room imports from rooms above it, never from below. See the list for the order."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import bulk_import
+from bulk_import.cli import COMMANDS
+
+ROOT = Path(bulk_import.__file__).parent
+# From the ground up: a room may import from those before it. Rooms on one line do not import each other.
+ORDER: tuple[tuple[str, ...], ...] = (
+    ("errors",),
+    ("model",),
+    ("ports",),
+    ("settings",),
+    ("manifest",),
+    ("material",),
+    ("aws",),
+    ("plan",),
+    ("run",),
+    ("record",),
+    ("pipeline",),
+    ("api",),
+    ("commands",),
+    ("cli",),
+)
+STOREY = {room: number for number, rooms in enumerate(ORDER) for room in rooms}
+APART = {"sandbox": {"errors"}}  # a house of its own: so that one mistake cannot stand on both sides
+AWS_LIBRARIES = {"aioboto3", "aiobotocore", "botocore", "boto3"}
+# What only these rooms may import.
+KEPT_IN = {
+    **{library: {"aws"} for library in AWS_LIBRARIES},
+    "moto": {"sandbox"},
+    "flask": {"sandbox"},
+    "werkzeug": {"sandbox"},
+    "cryptography": {"material", "sandbox"},
+    "typer": {"cli", "commands"},
+    "rich": {"commands"},
+    "jinja2": {"record"},
+    "asyncio_throttle": {"aws"},
+}
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT).with_suffix("").parts[0]
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of everything that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: imports are written in full"
+            # `from bulk_import import material` names a room, `from bulk_import.model import Lane` does not.
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def rooms_imported(path: Path) -> Iterator[tuple[int, str]]:
+    for line, name in imports(path):
+        parts = name.split(".")
+        if parts[0] == "bulk_import" and len(parts) > 1 and parts[1] != "__version__":
+            yield line, parts[1]
+
+
+def stands_wrongly(room: str, imported: str) -> bool:
+    """Whether `room` may not import `imported`."""
+    if room == imported:
+        return False
+    if room in APART:
+        return imported not in APART[room]
+    if imported in APART:
+        return room not in ("commands", "cli")  # the command starts it
+    return STOREY[imported] >= STOREY[room]
+
+
+def test_every_room_has_its_place() -> None:
+    rooms = {room_of(path) for path in FILES} - {"__init__", "__main__"}
+    assert rooms == STOREY.keys() | APART.keys()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_step_back(path: Path) -> None:
+    room = room_of(path)
+    if room in ("__init__", "__main__"):
+        return  # the doors
+    wrong = [
+        f"{path}:{line}: {room} imports {name}" for line, name in rooms_imported(path) if stands_wrongly(room, name)
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_libraries_stay_in_their_rooms(path: Path) -> None:
+    wrong = [
+        f"{path}:{line}: {name}"
+        for line, name in imports(path)
+        if room_of(path) not in KEPT_IN.get(name.split(".")[0], {room_of(path)})
+    ]
+    assert wrong == []
+
+
+def test_the_walk_sees_steps_back(tmp_path: Path) -> None:
+    """What the tests above rest on."""
+    file = tmp_path / "lane.py"
+    file.write_text(
+        "from bulk_import import record\nfrom bulk_import.record.fold import fold\n"
+        "def hidden():\n    import bulk_import.api\n"
+    )
+    assert list(rooms_imported(file)) == [(1, "record"), (2, "record"), (4, "api")]
+    assert stands_wrongly("run", "record")
+    assert stands_wrongly("run", "api")
+    assert stands_wrongly("errors", "model")
+    assert stands_wrongly("sandbox", "model")
+    assert stands_wrongly("aws", "sandbox")
+    assert not stands_wrongly("record", "run")
+    assert not stands_wrongly("sandbox", "errors")
+    assert not stands_wrongly("commands", "sandbox")
+
+
+def test_every_file_of_a_command_is_a_command() -> None:
+    helpers = {"__init__", "output", "summary"}
+    assert {path.stem for path in (ROOT / "commands").glob("*.py")} - helpers == COMMANDS.keys()
+
+
+@pytest.mark.parametrize("words", ["../shared", "CONTRACT.md", "KMS_FACTS", "ARCHITECTURE.md", "STYLE.md"])
+def test_what_readers_need_stands_here(words: str) -> None:
+    """No file of the product sends its reader to papers that do not come with it."""
+    texts = [path for path in ROOT.rglob("*") if path.is_file() and path.suffix not in (".pyc", ".so")]
+    assert [str(path) for path in texts if words in path.read_text("utf-8", errors="replace")] == []
