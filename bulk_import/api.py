@@ -100,9 +100,10 @@ def load_manifest(uri: str, settings: Settings, *, stdin: BinaryIO | None = None
 async def check_material(manifest: Manifest) -> None:
     """Reads the material of every target and checks its shape. Raises ManifestError with every problem found."""
     problems = []
+    root = _root(manifest)
     for target in manifest.targets:
         try:
-            await _check_one(target, _root(manifest))
+            await _check_one(target, root)
         except MaterialError as error:
             problems.append(Problem(manifest.uri, target.line, f"material of {target.id}", error.message, error.advice))
     if problems:
@@ -114,9 +115,10 @@ async def plan(manifest: Manifest, settings: Settings) -> Plan:
     run_id = new_run_id()
     started = datetime.now(UTC)
     lanes = _by_lane(manifest)
+    root = _root(manifest)
     async with AwsSession(settings, run_id, manifest.partition, lanes) as session:
         await session.connect()
-        policy = _policy(manifest, settings, session, started)
+        policy = _policy(settings, session, started, root)
         planners = [
             LanePlanner(
                 lane,
@@ -156,12 +158,13 @@ async def run(
     run_id = new_run_id()
     started = datetime.now(UTC)
     lanes = _by_lane(manifest)
+    root = _root(manifest)
     async with AwsSession(settings, run_id, manifest.partition, lanes) as session:
         journal = Journal.create(_journal_path(settings))
         with journal, structlog.contextvars.bound_contextvars(run=run_id):
             labels = pipeline.labels(os.environ) | settings.label
             narrate.begin(journal, manifest, settings, run_id=run_id, started=started, labels=labels)
-            failure = await _Job(manifest, settings, session, journal, started, stop, on_end).work(lanes)
+            failure = await _Job(manifest, settings, session, journal, started, root, stop, on_end).work(lanes)
             try:
                 await narrate.end(journal, stopped=stop.reason, failure=failure)
             except JournalError as error:
@@ -183,6 +186,7 @@ class _Job:
     session: AwsSession
     journal: Journal
     started: datetime
+    root: Path | None
     stop: Stop
     on_end: Callable[[Outcome], None]
 
@@ -193,7 +197,7 @@ class _Job:
             await self._connect()
             ports = [await self.session.lane(lane, self.manifest.accounts[lane.account]) for lane in lanes]
             on_end = self._counting()
-            policy = _policy(self.manifest, self.settings, self.session, self.started)
+            policy = _policy(self.settings, self.session, self.started, self.root)
             runners = [
                 LaneRunner(
                     kms.lane,
@@ -271,10 +275,10 @@ def _report(journal: Path, settings: Settings, run_id: str, failure: BulkImportE
     )
 
 
-def _policy(manifest: Manifest, settings: Settings, session: AwsSession, started: datetime) -> Policy:
+def _policy(settings: Settings, session: AwsSession, started: datetime, root: Path | None) -> Policy:
     return Policy(
         started_at=started,
-        material_root=_root(manifest),
+        material_root=root,
         reads=settings.reads,
         read_interval=settings.read_interval,
         verify_timeout=settings.verify_timeout,
@@ -302,7 +306,20 @@ def _journal_path(settings: Settings) -> Path:
 
 
 def _root(manifest: Manifest) -> Path | None:
-    return Path(manifest.folder) if manifest.folder is not None else None
+    """The folder that `file:` paths start from. Raises ManifestError where there is none and one is needed."""
+    if manifest.folder is not None:
+        return Path(manifest.folder)
+    first = next((target for target in manifest.targets if target.material.startswith("file:")), None)
+    if first is not None:
+        problem = Problem(
+            manifest.uri,
+            first.line,
+            f"material of {first.id}",
+            "a file: path starts from the manifest's folder, and a manifest from here has none.",
+            "Give --material-root.",
+        )
+        raise ManifestError([problem])
+    return None
 
 
 async def _check_one(target: Target, root: Path | None) -> None:
@@ -326,8 +343,8 @@ def _shard(manifest: Manifest, shard: str | None) -> Manifest:
     if shard is None:
         return manifest
     number, of = (int(part) for part in shard.split("/"))
-    lanes = list(_by_lane(manifest))[number - 1 :: of]
-    chosen = [target for target in manifest.targets if target.lane in set(lanes)]
+    lanes = set(list(_by_lane(manifest))[number - 1 :: of])
+    chosen = [target for target in manifest.targets if target.lane in lanes]
     if not chosen:
         raise ManifestError(
             [Problem(manifest.uri, 0, "--shard", f"{shard} holds no target.", "Use fewer shards than lanes.")]

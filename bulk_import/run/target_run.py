@@ -144,7 +144,8 @@ class TargetRun:
         changed = self.changed
         self.life.advance(Event.STOPPED)
         if self.life.state is State.NOT_ATTEMPTED:
-            code, message, status = "Stopped", f"Not attempted: the run was stopped ({reason}).", Status.NOT_ATTEMPTED
+            code = "MaxFailures" if reason == "max_failures" else "Stopped"
+            message, status = f"Not attempted: the run was stopped ({reason}).", Status.NOT_ATTEMPTED
         elif changed is None:
             code, message, status = (
                 "OutcomeUnknown",
