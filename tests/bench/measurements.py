@@ -5,12 +5,10 @@ Runs that need a fraction of a core go side by side; what fills a core has the m
 
 from __future__ import annotations
 
-import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -88,13 +86,29 @@ def _wall_row(run: Run, latency: str, rate: float) -> Row:
 
 
 def full_core(*, full: bool) -> list[Row]:
-    """A thousand lanes at the real quota: 1,000 keys a second, more than a core can make. Then memory by targets."""
-    few, many = _ours(1000, 1), _ours(1000, 100 if full else 8)
-    per_thousand = (many.usage.peak_mb - few.usage.peak_mb) / (many.workload.targets - few.workload.targets) * 1000
-    return [_full_core_row(run, per_thousand) for run in (few, many)]
+    """A thousand lanes at the real quota: 1,000 keys a second, more than a core can make."""
+    return [_full_core_row(_ours(1000, 100 if full else 8))]
 
 
-def _full_core_row(run: Run, per_thousand: float) -> Row:
+def memory(*, full: bool) -> list[Row]:
+    """Peak memory as targets grow and lanes do not, and the straight line through it (`full_core --full` runs it)."""
+    few, many = _side_by_side(lambda: _ours(100, 10), lambda: _ours(100, 200 if full else 60))
+    more = many.workload.targets - few.workload.targets
+    per_thousand = (many.usage.peak_mb - few.usage.peak_mb) / more * 1000
+    rest = (100_000 - many.workload.targets) / 1000 * per_thousand
+    return [
+        {
+            "lanes": run.workload.lanes,
+            "targets": run.workload.targets,
+            "peak MB": run.usage.peak_mb,
+            "MB per 1,000 targets": per_thousand,
+            "MB at 100,000": many.usage.peak_mb + rest,
+        }
+        for run in (few, many)
+    ]
+
+
+def _full_core_row(run: Run) -> Row:
     finishes = sorted(run.report["lane_finish"].values())
     targets, peak = run.workload.targets, run.usage.peak_mb
     return {
@@ -111,8 +125,6 @@ def _full_core_row(run: Run, per_thousand: float) -> Row:
         "MB at 1/3": run.usage.memory_at(1 / 3),
         "MB at 2/3": run.usage.memory_at(2 / 3),
         "peak MB": peak,
-        "MB per 1,000 targets": per_thousand,
-        "MB at 100,000": peak + (100_000 - targets) / 1000 * per_thousand,  # --full runs them; else a straight line
     }
 
 
@@ -121,17 +133,14 @@ def cpu(*, full: bool) -> list[Row]:
 
     The start-up (interpreter, imports, session) is measured by a run of one target and taken off.
     """
-    keys = 10_000 if full else 2_000
-    with Simulator("--no-quotas") as server:
-        warm = harness.run(
-            [PYTHON, "-m", "tests.bench.warm_client", server.url, "4000"], harness.environment(server.url)
-        )
-    per_call = float(orjson.loads(warm.stdout)["ms_per_call"])
+    per_call = _warm_ms()
     first = _ours(1, 1, "--no-quotas", quotas=FREE)
     start_up = 1000 * first.usage.cpu - first.calls * per_call
     rows = []
     for lanes in (1, 10, 100, 1000):
-        run = _ours(lanes, keys // lanes, "--no-quotas", quotas=FREE)
+        run = _ours(lanes, max(1000, lanes) * (10 if full else 1) // lanes, "--no-quotas", quotas=FREE)
+        before, per_call = per_call, _warm_ms()
+        unit = (before + per_call) / 2  # of a call, just before and just after: the machine is not always as fast
         targets = run.workload.targets
         total = 1000 * run.usage.cpu - start_up
         rows.append(
@@ -139,16 +148,24 @@ def cpu(*, full: bool) -> list[Row]:
                 "lanes": lanes,
                 "keys": targets,
                 "calls per key": run.calls / targets,
-                "warm client ms/call": per_call,
+                "warm client ms/call": unit,
                 "ours ms/call": total / run.calls,
                 "ms/key": total / targets,
-                "own ms/key": (total - run.calls * per_call) / targets,
+                "own ms/key": (total - run.calls * unit) / targets,
                 "keys/s": targets / run.wall,
                 "start-up s": start_up / 1000,
                 "peak MB": run.usage.peak_mb,
             }
         )
     return rows
+
+
+def _warm_ms() -> float:
+    """Milliseconds of CPU of a call on a warm client, now."""
+    with Simulator("--no-quotas") as server:
+        command = [PYTHON, "-m", "tests.bench.warm_client", server.url, "3000"]
+        warm = harness.run(command, harness.environment(server.url))
+    return float(orjson.loads(warm.stdout)["ms_per_call"])
 
 
 def baselines(*, full: bool) -> list[Row]:
@@ -253,39 +270,14 @@ def _validate(work: Workload, env: dict[str, str]) -> harness.Usage:
     return usage
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """What the figures must keep: every row's `column` at most `most`, where the row's `only` match."""
-
-    measurement: str
-    column: str
-    most: float
-    only: tuple[tuple[str, Any], ...] = ()
-
-    def missed(self, rows: Sequence[Row]) -> Iterator[str]:
-        for row in rows:
-            if all(row[name] == value for name, value in self.only) and row[self.column] > self.most:
-                where = ", ".join(f"{name} {row[name]}" for name in list(row)[:2])
-                yield f"{self.measurement} ({where}): {self.column} is {row[self.column]:.3g}, at most {self.most:g}"
-
-
 MEASUREMENTS: dict[str, tuple[str, Callable[..., list[Row]]]] = {
     "wall": ("Wall time over the quota floor", wall),
     "fairness": ("Fairness: one lane throttled by others, one role slow", fairness),
     "baselines": ("The same work by what people use now", baselines),
     "slow_quota": ("A thousand lanes at 0.1 a second", slow_quota),
-    "full_core": ("A thousand lanes at a full core, and memory", full_core),
+    "full_core": ("A thousand lanes at a full core", full_core),
     "cpu": ("Client CPU, quotas lifted", cpu),
+    "memory": ("Memory by targets", memory),
     "manifest": ("Reading a manifest", manifest),
 }
-BOUNDS = (
-    Bound("wall", "wall / floor", 1.05, (("latency ms", "none"),)),
-    Bound("wall", "throttled %", 0.5, (("latency ms", "none"),)),
-    Bound("slow_quota", "wall / floor", 1.08),
-    Bound("full_core", "throttled %", 0.5),
-    Bound("full_core", "spread %", 10),
-    Bound("full_core", "MB at 100,000", 400),
-    Bound("cpu", "own ms/key", 1.0),
-    Bound("fairness", "others' finish moved, worst %", 5),
-)
-CORES = os.cpu_count()
+TOGETHER = ({"memory", "manifest"},)  # neither minds the other: memory needs no exact time, a manifest one core

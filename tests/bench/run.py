@@ -9,17 +9,20 @@ missed, or when a measurement could not be made; the last lines say which.
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import orjson
 from rich.console import Console
 from rich.table import Table
 
 from tests.bench.harness import ROOT, RunFailedError
-from tests.bench.measurements import BOUNDS, CORES, MEASUREMENTS, Row
+from tests.bench.bounds import BOUNDS
+from tests.bench.measurements import MEASUREMENTS, TOGETHER, Row
 
 OUT = ROOT / ".bench"
 
@@ -47,11 +50,31 @@ def _save(name: str, rows: Sequence[Row], seconds: float, *, full: bool) -> None
         "full": full,
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "cores": CORES,
+        "cores": os.cpu_count(),
         "seconds": seconds,
         "rows": rows,
     }
     (OUT / f"{name}.json").write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+
+
+def _groups(wanted: Sequence[str]) -> list[list[str]]:
+    """What is measured at once, in order: mostly one at a time."""
+    groups: list[list[str]] = []
+    for name in wanted:
+        mates = next((names for names in TOGETHER if name in names), {name})
+        if groups and mates & set(groups[-1]):
+            groups[-1].append(name)
+        else:
+            groups.append([name])
+    return groups
+
+
+def _measure(name: str, *, full: bool) -> tuple[list[Row], float]:
+    started = time.monotonic()
+    rows = MEASUREMENTS[name][1](full=full)
+    seconds = time.monotonic() - started
+    _save(name, rows, seconds, full=full)
+    return rows, seconds
 
 
 def main() -> int:
@@ -63,18 +86,16 @@ def main() -> int:
     if unknown := set(wanted) - set(MEASUREMENTS):
         parser.error(f"unknown measurement: {', '.join(sorted(unknown))}")
     console, trouble, began = Console(), [], time.monotonic()
-    for name in wanted:
-        title, measure = MEASUREMENTS[name]
-        started = time.monotonic()
-        try:
-            rows = measure(full=options.full)
-        except RunFailedError as error:
-            trouble.append(f"{name} could not be measured: {error}")
-            continue
-        seconds = time.monotonic() - started
-        _save(name, rows, seconds, full=options.full)
-        console.print(_table(f"{title} ({seconds:.0f} s)", rows))
-        trouble += [line for bound in BOUNDS if bound.measurement == name for line in bound.missed(rows)]
+    for names in _groups(wanted):
+        with ThreadPoolExecutor(len(names)) as pool:
+            for name, done in [(name, pool.submit(_measure, name, full=options.full)) for name in names]:
+                try:
+                    rows, seconds = done.result()
+                except RunFailedError as error:
+                    trouble.append(f"{name} could not be measured: {error}")
+                    continue
+                console.print(_table(f"{MEASUREMENTS[name][0]} ({seconds:.0f} s)", rows))
+                trouble += [line for bound in BOUNDS if bound.measurement == name for line in bound.missed(rows)]
     console.print(f"{time.monotonic() - began:.0f} s in all; figures in {OUT}/")
     for line in trouble:
         console.print(f"MISSED  {line}", style="bold red", markup=False, highlight=False)

@@ -1,0 +1,36 @@
+"""What the figures must keep. A missed bound fails `make bench`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What the figures must keep: every row's `column` at most `most`, where the row's `only` match."""
+
+    measurement: str
+    column: str
+    most: float
+    only: tuple[tuple[str, Any], ...] = ()
+
+    def missed(self, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+        for row in rows:
+            if all(row[name] == value for name, value in self.only) and row[self.column] > self.most:
+                where = ", ".join(f"{name} {row[name]}" for name in list(row)[:2])
+                yield f"{self.measurement} ({where}): {self.column} is {row[self.column]:.3g}, at most {self.most:g}"
+
+
+BOUNDS = (
+    Bound("wall", "wall / floor", 1.05, (("latency ms", "none"),)),
+    Bound("wall", "throttled %", 0.5, (("latency ms", "none"),)),
+    Bound("slow_quota", "wall / floor", 1.08),
+    Bound("full_core", "throttled %", 0.5),
+    Bound("full_core", "spread %", 10),
+    Bound("full_core", "peak MB", 400),
+    Bound("memory", "MB at 100,000", 400),
+    Bound("cpu", "own ms/key", 1.0),
+    Bound("fairness", "others' finish moved, worst %", 5),
+)
