@@ -20,8 +20,8 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench.harness import ROOT, RunFailedError
 from tests.bench.bounds import BOUNDS
+from tests.bench.harness import ROOT, RunFailedError
 from tests.bench.measurements import MEASUREMENTS, TOGETHER, Row
 
 OUT = ROOT / ".bench"
