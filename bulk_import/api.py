@@ -292,11 +292,11 @@ def _policy(settings: Settings, session: AwsSession, started: datetime, root: Pa
 def _journal_path(settings: Settings) -> Path:
     """Beside the report. An older journal there makes room, under its run's id."""
     if settings.journal:
-        path = Path(settings.journal)
+        path = Path(settings.journal).absolute()
     elif settings.report == report.STDOUT:
-        path = Path("bulk-import.journal.jsonl")
+        path = Path("bulk-import.journal.jsonl").absolute()
     else:
-        path = Path(settings.report).with_suffix(".journal.jsonl")
+        path = Path(settings.report).absolute().with_suffix(".journal.jsonl")
     older = set_aside(path)
     if older is not None and not older.finished:
         log.warning(

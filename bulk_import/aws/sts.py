@@ -49,7 +49,7 @@ class Sts:
             answer = await self._retry(lambda: self._call("GetCallerIdentity", {}))
         except ServiceError as error:
             raise CallerError(
-                f"The caller's credentials do not work (GetCallerIdentity: {error.code}: {error.message})",
+                f"The caller's credentials do not work: {error.message} (GetCallerIdentity)",
                 code=error.code,
                 advice=error.advice,
             ) from None
