@@ -212,12 +212,12 @@ def load(flags: Mapping[str, Any] | None = None, config: str | None = None) -> S
         wrong_flags = []
         for item in error.errors(include_url=False, include_input=False):
             name = str(item["loc"][0])
-            text = item["msg"].removeprefix("Value error, ")
+            text = ": ".join([*map(str, item["loc"][1:]), item["msg"].removeprefix("Value error, ")])
             if name in flags:
                 wrong_flags.append(f"{flag_of(name)}: {text}")
             elif name in variables:
                 problems.append(Problem("environment", 0, PREFIX + name.upper(), text))
-            else:
+            elif name in from_file:
                 problems.append(Problem(str(config), _line_of(str(config), name), name, text))
         if wrong_flags:
             raise UsageError("\n".join(wrong_flags)) from None
@@ -228,17 +228,19 @@ def load(flags: Mapping[str, Any] | None = None, config: str | None = None) -> S
 
 
 def _unknown_variables() -> list[Problem]:
-    known = {PREFIX + name.upper() for name in Settings.model_fields} | {PREFIX + "CONFIG"}
+    """Also those in small letters, which pydantic-settings would take and other systems would not."""
+    known = {name.upper() for name in Settings.model_fields} | {"CONFIG"}
     return [
-        Problem("environment", 0, name, "is no setting.", _nearest(name, known))
+        Problem("environment", 0, name, "is no setting.", _nearest(name[len(PREFIX) :].upper(), known, PREFIX))
         for name in sorted(os.environ)
-        if name.startswith(PREFIX) and name not in known
+        if name.upper().startswith(PREFIX) and name.removeprefix(PREFIX) not in known
     ]
 
 
-def _nearest(name: str, known: set[str]) -> str:
-    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
-    return f"Did you mean {near[0]}?" if near else "Remove it, or see `bulk-import run --help`."
+def _nearest(name: str, known: set[str], prefix: str = "") -> str:
+    """Compared without the prefix, by which all are alike."""
+    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
+    return f"Did you mean {prefix}{near[0]}?" if near else "Remove it, or see `bulk-import run --help`."
 
 
 def _read_config(path: str, problems: list[Problem]) -> dict[str, Any]:

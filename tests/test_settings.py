@@ -1,0 +1,377 @@
+"""One model of every default: flag over variable over --config over default, for each setting there is."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bulk_import import cli, settings
+from bulk_import.errors import Problem, SettingsError, UsageError
+from bulk_import.settings import Settings, load
+
+FIELDS = list(Settings.model_fields)
+
+
+@dataclass(frozen=True)
+class Way:
+    """Three values of one setting, each as text, as TOML, and as what it means; none is the default."""
+
+    texts: tuple[str, str, str]
+    means: tuple[Any, Any, Any]
+    repeatable: bool = False
+
+    def toml(self, index: int) -> str:
+        value = self.means[index]
+        if isinstance(value, bool):
+            return str(value).lower()
+        if isinstance(value, tuple):
+            return "[" + ", ".join(f'"{item}"' for item in value) + "]"
+        if isinstance(value, dict):
+            return "{" + ", ".join(f'{key} = "{item}"' for key, item in value.items()) + "}"
+        return str(value) if isinstance(value, int | float) else f'"{value}"'
+
+
+def text(*three: str) -> Way:
+    return Way((three[0], three[1], three[2]), (three[0], three[1], three[2]))
+
+
+def number(*three: float) -> Way:
+    return Way((str(three[0]), str(three[1]), str(three[2])), (three[0], three[1], three[2]))
+
+
+def several(*three: str) -> Way:
+    parts = [tuple(each.split(",")) for each in three]
+    return Way((three[0], three[1], three[2]), (parts[0], parts[1], parts[2]), repeatable=True)
+
+
+def pairs(*three: str, kind: type = str) -> Way:
+    means = [{k: kind(v) for k, _, v in (pair.partition("=") for pair in each.split(","))} for each in three]
+    return Way((three[0], three[1], three[2]), (means[0], means[1], means[2]), repeatable=True)
+
+
+SWITCH = Way(("true", "true", "true"), (True, True, True))
+# A setting that is added to the program without a line here fails test_every_setting_is_here.
+WAYS: dict[str, Way] = {
+    "log_format": text("json", "json", "json"),
+    "log_level": text("debug", "warning", "error"),
+    "quiet": SWITCH,
+    "profile": text("one", "two", "three"),
+    "endpoint_url": text("https://a.example", "https://b.example", "https://{region}.example"),
+    "sts_region": text("eu-west-1", "eu-west-2", "eu-west-3"),
+    "connect_timeout": number(1, 2.5, 3),
+    "read_timeout": number(1, 2.5, 3),
+    "max_in_flight": number(1, 2, 10_000),
+    "quota": pairs("DescribeKey=1", "ImportKeyMaterial=2.5,DescribeKey=7", "AssumeRole=3", kind=float),
+    "pacing_margin": number(0.0, 0.1, 1.0),
+    "retry_timeout": number(0, 1, 2),
+    "consistency_timeout": number(0, 1, 2),
+    "manifest_format": text("yaml", "csv", "jsonl"),
+    "material_root": text("a", "b", "c"),
+    "role": text("A", "B", "C"),
+    "external_id": text("ab", "cd", "ef"),
+    "only_account": several("111122223333", "444455556666,777788889999", "000000000001"),
+    "only_region": several("eu-west-1", "eu-west-2,eu-west-3", "us-east-1"),
+    "only_id": several("a", "b,c", "d"),
+    "allow_account": several("111122223333", "444455556666,777788889999", "000000000001"),
+    "max_targets": number(1, 2, 3),
+    "prove": text("changed", "all", "none"),
+    "reads": number(1, 2, 100),
+    "read_interval": number(0, 1, 1.5),
+    "report": text("a.json", "-", "c.json"),
+    "journal": text("a", "b", "c"),
+    "dry_run": SWITCH,
+    "require_proof": SWITCH,
+    "prove_use": SWITCH,
+    "verify_timeout": number(1, 2, 3),
+    "max_failures": number(1, 2, 3),
+    "deadline": number(1, 2, 3),
+    "grace": number(0, 1, 2),
+    "label": pairs("a=1", "b=2,c=3", "d=x=y"),
+    "shard": text("1/2", "2/2", "3/7"),
+    "format": text("json", "json", "json"),
+    "detailed_exitcode": SWITCH,
+    "material": SWITCH,
+    "port": number(1, 2, 65535),
+    "seed": text("a", "b", "c"),
+    "enforce_quotas": SWITCH,
+    "lag": number(1, 2, 3),
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(settings.PREFIX):
+            monkeypatch.delenv(name)
+
+
+def variable(name: str) -> str:
+    return settings.PREFIX + name.upper()
+
+
+def config(tmp_path: Path, toml: str) -> str:
+    path = tmp_path / "settings.toml"
+    path.write_text(toml, "utf-8")
+    return str(path)
+
+
+def default(name: str) -> Any:
+    return Settings.model_fields[name].default
+
+
+def as_flag(name: str, index: int) -> Any:
+    """What the command line hands over: a list where the option is repeatable, True for a switch, else the text."""
+    way = WAYS[name]
+    if way.repeatable:
+        return way.texts[index].split(",")
+    return True if way.means[index] is True else way.texts[index]
+
+
+def problems(flags: dict[str, Any] | None = None, file: str | None = None) -> tuple[Problem, ...]:
+    with pytest.raises(SettingsError) as caught:
+        load(flags, file)
+    assert caught.value.exit_code == 3
+    return caught.value.problems
+
+
+# --- precedence
+
+
+def test_every_setting_is_here() -> None:
+    assert set(WAYS) == set(FIELDS)
+
+
+def test_every_setting_is_an_option_of_some_command_under_its_own_name() -> None:
+    groups = {settings.group_of(info) for info in Settings.model_fields.values()}
+    taken = {group for name in cli.COMMANDS for group in _groups(name)}
+    assert groups == taken
+
+
+def _groups(command: str) -> tuple[str, ...]:
+    import importlib  # noqa: PLC0415 - as the command line does
+
+    found: tuple[str, ...] = importlib.import_module(f"bulk_import.commands.{command}").GROUPS
+    return found
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_flag_over_variable_over_file_over_default(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    way = WAYS[name]
+    assert getattr(load(), name) == default(name)
+    file = config(tmp_path, f"{name} = {way.toml(0)}\n")
+    assert getattr(load({}, file), name) == way.means[0] != default(name)
+    monkeypatch.setenv(variable(name), way.texts[1])
+    assert getattr(load({}, file), name) == way.means[1]
+    assert getattr(load(), name) == way.means[1]
+    assert getattr(load({name: as_flag(name, 2)}, file), name) == way.means[2]
+    assert getattr(load({name: as_flag(name, 2)}), name) == way.means[2]
+
+
+@pytest.mark.parametrize("name", [name for name in FIELDS if isinstance(default(name), bool)])
+def test_a_nearer_no_wins_over_a_yes(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = config(tmp_path, f"{name} = true\n")
+    assert getattr(load({}, file), name) is True
+    monkeypatch.setenv(variable(name), "false")
+    assert getattr(load({}, file), name) is False
+    assert getattr(load({name: True}, file), name) is True
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_an_empty_variable_is_unset(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable(name), "")
+    assert getattr(load(), name) == default(name)
+    file = config(tmp_path, f"{name} = {WAYS[name].toml(0)}\n")
+    assert getattr(load({}, file), name) == WAYS[name].means[0]
+
+
+@pytest.mark.parametrize("name", [name for name in FIELDS if WAYS[name].repeatable])
+def test_lists_have_commas_in_variables_and_spaces_do_no_harm(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable(name), " " + WAYS[name].texts[1].replace(",", " , ") + " ,")
+    assert getattr(load(), name) == WAYS[name].means[1]
+
+
+def test_a_flag_of_a_list_replaces_the_variables_whole_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BULK_IMPORT_ONLY_ID", "a,b")
+    assert load({"only_id": ["c"]}).only_id == ("c",)
+    monkeypatch.setenv("BULK_IMPORT_LABEL", "a=1,b=2")
+    assert load({"label": ["c=3"]}).label == {"c": "3"}
+
+
+def test_names_with_hyphens_in_the_file(tmp_path: Path) -> None:
+    assert load({}, config(tmp_path, 'only-id = ["a"]\nread-interval = "500ms"\n')).read_interval == 0.5
+
+
+def test_a_table_in_the_file(tmp_path: Path) -> None:
+    loaded = load({}, config(tmp_path, "reads = 5\n[quota]\nDescribeKey = 10\n[label]\nteam = 'x'\n"))
+    assert (loaded.reads, loaded.quota, loaded.label) == (5, {"DescribeKey": 10.0}, {"team": "x"})
+
+
+def test_the_file_is_named_by_variable_too_and_never_found_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = config(tmp_path, "reads = 9\n")
+    for name in ("bulk-import.toml", "settings.toml", ".env", "pyproject.toml"):
+        (tmp_path / name).write_text("reads = 9\nBULK_IMPORT_READS=9\n" if name == ".env" else "reads = 9\n")
+    monkeypatch.chdir(tmp_path)
+    assert load().reads == 3
+    monkeypatch.setenv("BULK_IMPORT_CONFIG", file)
+    assert load().reads == 9
+    monkeypatch.setenv("BULK_IMPORT_CONFIG", "")
+    assert load().reads == 3
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [("2", 2), ("2s", 2), ("2.5", 2.5), ("500ms", 0.5), ("1m", 60), ("1min", 60), ("0.05h", 180), (" 2 s ", 2)],
+)
+def test_durations(written: str, seconds: float) -> None:
+    assert load({"grace": written}).grace == pytest.approx(seconds)
+
+
+# --- names that are none
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("BULK_IMPORT_READ", "BULK_IMPORT_READS"),
+        ("BULK_IMPORT_ONLY_ACCOUNTS", "BULK_IMPORT_ONLY_ACCOUNT"),
+        ("BULK_IMPORT_PROFIL", "BULK_IMPORT_PROFILE"),
+        ("BULK_IMPORT_CONFIGG", "BULK_IMPORT_CONFIG"),
+        ("BULK_IMPORT_YES", "--help"),  # --yes has no variable
+        ("BULK_IMPORT_MANIFEST", "BULK_IMPORT_MANIFEST_FORMAT"),
+        ("BULK_IMPORT_reads", "BULK_IMPORT_READS"),
+        ("bulk_import_reads", "BULK_IMPORT_READS"),  # else it would count, or not, by the system
+        ("BULK_IMPORT_XYZZY", "--help"),
+    ],
+)
+def test_an_unknown_variable_names_the_nearest(name: str, hint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "1")
+    (problem,) = problems()
+    assert (problem.file, problem.field) == ("environment", name)
+    assert "is no setting" in problem.message
+    assert hint in problem.advice
+
+
+def test_a_wrong_value_under_a_name_in_small_letters_is_told_by_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("bulk_import_reads", "x")
+    assert [problem.field for problem in problems()] == ["bulk_import_reads"]
+
+
+def test_a_wrong_rate_names_its_operation() -> None:
+    with pytest.raises(UsageError, match="--quota: DescribeKey: "):
+        load({"quota": ["ImportKeyMaterial=1", "DescribeKey=x"]})
+
+
+def test_an_unknown_variable_is_an_error_even_where_it_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BULK_IMPORT_REEDS", "")
+    assert problems()[0].field == "BULK_IMPORT_REEDS"
+
+
+def test_an_unknown_key_of_the_file_with_its_line(tmp_path: Path) -> None:
+    file = config(tmp_path, "# settings\nquiet = true\n\nreeds = 5\nonly-idd = ['a']\n[aws]\nprofile = 'x'\n")
+    found = {problem.field: problem for problem in problems({}, file)}
+    assert {name: problem.line for name, problem in found.items()} == {"reeds": 4, "only-idd": 5, "aws": 6}
+    assert all(problem.file == file for problem in found.values())
+    assert "Did you mean reads?" in found["reeds"].advice
+    assert "Did you mean only_id?" in found["only-idd"].advice
+
+
+# --- values that are none
+
+WRONG: dict[str, list[str]] = {
+    "log_format": ["xml"],
+    "log_level": ["loud"],
+    "quiet": ["perhaps"],
+    "connect_timeout": ["0", "-1", "61", "x", "1d"],
+    "read_timeout": ["0", "121"],
+    "max_in_flight": ["0", "10001", "1.5", "x"],
+    "quota": ["DescribeKey", "DescribeKey=x", "DescribeKey=0", "DescribeKey=-1", "DescribeKey=nan", "DescribeKey=inf"],
+    "pacing_margin": ["-0.1", "1.1", "nan", "x"],
+    "retry_timeout": ["-1", "2h"],
+    "consistency_timeout": ["601"],
+    "manifest_format": ["toml"],
+    "max_targets": ["0", "x"],
+    "prove": ["maybe"],
+    "reads": ["0", "101", "x", "2.5"],
+    "read_interval": ["-1", "301", "inf"],
+    "verify_timeout": ["0"],
+    "max_failures": ["0"],
+    "deadline": ["0", "soon"],
+    "grace": ["-1", "2h"],
+    "label": ["x", "=1"],
+    "shard": ["0/3", "4/3", "x", "1", "1/0"],
+    "format": ["yaml"],
+    "port": ["-1", "65536"],
+    "lag": ["-1"],
+}
+WRONG_VALUES = [(name, value) for name, values in WRONG.items() for value in values]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG_VALUES)
+def test_a_wrong_flag_is_wrong_usage(name: str, value: str) -> None:
+    flag = [value] if WAYS[name].repeatable else value
+    with pytest.raises(UsageError, match=settings.flag_of(name)) as caught:
+        load({name: flag})
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG_VALUES)
+def test_a_wrong_variable_names_itself(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable(name), value)
+    (problem,) = problems()
+    assert (problem.file, problem.line, problem.field) == ("environment", 0, variable(name))
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG_VALUES)
+def test_a_wrong_value_in_the_file_with_its_line(name: str, value: str, tmp_path: Path) -> None:
+    key = name.replace("_", "-")
+    file = config(tmp_path, f'# one\n# two\n{key} = "{value}"\n')
+    (problem,) = problems({}, file)
+    assert (problem.file, problem.line, problem.field) == (file, 3, name)
+
+
+def test_a_nearer_good_value_hides_no_wrong_one_that_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a variable replaces in the file is not looked at, nor what a flag replaces."""
+    file = config(tmp_path, 'reads = "x"\n')
+    monkeypatch.setenv("BULK_IMPORT_READS", "5")
+    assert load({}, file).reads == 5
+    monkeypatch.setenv("BULK_IMPORT_READS", "y")
+    assert load({"reads": "7"}, file).reads == 7
+
+
+def test_every_problem_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = config(tmp_path, 'reads = "x"\nreeds = 1\n')
+    monkeypatch.setenv("BULK_IMPORT_GRACE", "y")
+    monkeypatch.setenv("BULK_IMPORT_GRAZE", "1")
+    fields = {problem.field for problem in problems({}, file)}
+    assert fields == {"reads", "reeds", "BULK_IMPORT_GRACE", "BULK_IMPORT_GRAZE"}
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "part"),
+    [
+        (b"reads = \n", 1, "is not TOML"),
+        (b"quiet = true\nquiet = false\n", 2, "is not TOML"),
+        (b"\xff\xfe", 0, "is not UTF-8"),
+    ],
+)
+def test_a_file_that_is_no_toml(content: bytes, line: int, part: str, tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_bytes(content)
+    (problem,) = problems({}, str(file))
+    assert (problem.file, problem.line) == (str(file), line)
+    assert part in problem.message
+
+
+def test_a_file_that_is_not_there_or_a_folder(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.toml", tmp_path):
+        (problem,) = problems({}, str(path))
+        assert problem.file == str(path)
+        assert "cannot be read" in problem.message
