@@ -6,7 +6,6 @@ arrival or is throttled. https://docs.aws.amazon.com/kms/latest/developerguide/t
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -28,39 +27,20 @@ QUOTA_OF = {"GenerateMac": "CryptographicOperations", "AssumeRole": "STS", "GetC
 _WHOLE = 1 - 1e-9  # one token, less what float addition loses
 
 
-class Neighbour:
-    """Another principal of the account: Poisson arrivals at `rate` a second that take tokens like anyone's."""
-
-    def __init__(self, rate: float, *, seed: str, now: float) -> None:
-        self._rate = rate
-        self._random = random.Random(seed)  # noqa: S311 - arrivals, not secrets
-        self.next_arrival = now + self._random.expovariate(rate)
-
-    def advance(self) -> None:
-        self.next_arrival += self._random.expovariate(self._rate)
-
-
 class Bucket:
     """One quota of one account and Region. Times are seconds of one monotonic clock, never running back."""
 
-    __slots__ = ("capacity", "neighbour", "rate", "stamp", "tokens")
+    __slots__ = ("capacity", "rate", "stamp", "tokens")
 
-    def __init__(self, rate: float, now: float, neighbour: Neighbour | None = None) -> None:
-        self.rate = rate
+    def __init__(self, rate: float, now: float, *, others: float = 0) -> None:
+        """`others`: requests a second that other principals of the account steadily use up, below `rate`."""
+        self.rate = max(0.0, rate - others)
         self.capacity = max(1.0, rate)
         self.tokens = self.capacity
         self.stamp = now
-        self.neighbour = neighbour
 
     def take(self, now: float) -> bool:
-        """Whether a request that arrives at `now` is let in; the neighbour's earlier ones come first."""
-        neighbour = self.neighbour
-        while neighbour is not None and neighbour.next_arrival <= now:
-            self._take(neighbour.next_arrival)
-            neighbour.advance()
-        return self._take(now)
-
-    def _take(self, now: float) -> bool:
+        """Whether a request that arrives at `now` is let in."""
         self.tokens = min(self.capacity, self.tokens + (now - self.stamp) * self.rate)
         self.stamp = now
         if self.tokens < _WHOLE:
@@ -75,7 +55,7 @@ class Quotas:
 
     enforced: bool = True
     overrides: Mapping[str, float] = field(default_factory=dict)  # by operation or quota
-    neighbours: Mapping[Scope, float] = field(default_factory=dict)  # other principals' requests a second
+    others: Mapping[Scope, float] = field(default_factory=dict)  # what other principals use of a rate
     _buckets: dict[Scope, Bucket] = field(default_factory=dict)
 
     def admit(self, account: str, region: str, operation: str, now: float) -> bool:
@@ -91,9 +71,7 @@ class Quotas:
 
     def _make(self, scope: Scope, operation: str, now: float) -> Bucket:
         rate = self.overrides.get(operation, self.overrides.get(scope[2], QUOTAS[scope[2]]))
-        others = self.neighbours.get(scope, 0)
-        neighbour = Neighbour(others, seed="/".join(scope), now=now) if others else None
-        return Bucket(rate, now, neighbour)
+        return Bucket(rate, now, others=self.others.get(scope, 0))
 
     def reset(self) -> None:
         self._buckets.clear()

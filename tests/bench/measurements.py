@@ -87,7 +87,7 @@ def _wall_row(run: Run, latency: str, rate: float) -> Row:
 
 def full_core(*, full: bool) -> list[Row]:
     """A thousand lanes at the real quota: 1,000 keys a second, more than a core can make."""
-    return [_full_core_row(_ours(1000, 100 if full else 8))]
+    return [_full_core_row(_ours(1000, 100 if full else 6))]
 
 
 def memory(*, full: bool) -> list[Row]:
@@ -170,7 +170,7 @@ def _warm_ms() -> float:
 
 def baselines(*, full: bool) -> list[Row]:
     """The same work by what people use now, each as a ratio to ours on the same workload."""
-    lanes, keys, cli_keys = (10, 20, 10) if full else (10, 10, 4)
+    lanes, keys, cli_keys = (10, 20, 10) if full else (10, 10, 3)
 
     def job(which: str, *, lanes: int, keys: int) -> Callable[[], Run]:
         def go() -> Run:
@@ -215,7 +215,7 @@ def fairness(*, full: bool) -> list[Row]:
     lanes, keys, regions = 20, (40 if full else 12), 2
     throttled, slow = lanes_of(lanes, regions)[0], lanes_of(lanes, regions)[2][0]
     trouble = [
-        f"--other={throttled[0]}/{throttled[1]}/GetParametersForImport=4",
+        f"--other={throttled[0]}/{throttled[1]}/GetParametersForImport=0.7",
         f"--slow-sts={slow}=6",
     ]
     calm, troubled = _side_by_side(
