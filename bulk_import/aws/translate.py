@@ -9,6 +9,7 @@ from aiohttp import ClientConnectorError, ClientProxyConnectionError
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectionError,  # noqa: A004 - botocore's own, the base of what is never a HTTPClientError
     ConnectTimeoutError,
     HTTPClientError,
     NoCredentialsError,
@@ -45,7 +46,7 @@ def translate(error: Exception, operation: str) -> ServiceError:
         return _lost(f"No connection ({type(error).__name__}).", operation, sent=False)
     if isinstance(error, ResponseParserError):
         return _lost("The answer could not be read.", operation, sent=True)
-    if isinstance(error, HTTPClientError):
+    if isinstance(error, HTTPClientError | ConnectionError):
         cause = error.kwargs.get("error")
         # Only a connection that was never made proves that nothing was sent.
         never_sent = isinstance(cause, ClientConnectorError | ClientProxyConnectionError)

@@ -58,8 +58,8 @@ def test_reads_never_go_over_the_connection_of_the_import(sandbox: Sandbox, work
     add_keys(sandbox, work, 3)
     work.run()
     calls = sandbox.calls()
-    imports = {call["peer_port"] for call in calls if call["operation"] == "ImportKeyMaterial"}
-    reads = {call["peer_port"] for call in calls if call["operation"] == "DescribeKey"}
+    imports = {call["connection"] for call in calls if call["operation"] == "ImportKeyMaterial"}
+    reads = {call["connection"] for call in calls if call["operation"] == "DescribeKey"}
     assert imports
     assert reads
     assert not imports & reads
