@@ -27,6 +27,7 @@ class Sandbox:
         self.url = self.process.stdout.readline().strip()
         if not self.url.startswith("http://127.0.0.1:"):
             self.process.wait()
+            self.process.stdout.close()
             raise RuntimeError(f"the sandbox did not start (exit code {self.process.returncode})")
         self._sessions: dict[tuple[str, str, str | None], boto3.Session] = {}
 
@@ -61,8 +62,12 @@ class Sandbox:
             raise ValueError(value["error"])
         return value
 
-    def reset(self) -> None:
+    def forget_sessions(self) -> None:
+        """The next client() assumes its role anew: after the clock was moved, or sessions were revoked."""
         self._sessions.clear()
+
+    def reset(self) -> None:
+        self.forget_sessions()
         self.post("reset")
 
     def seed(self, document: dict[str, Any]) -> list[dict[str, str]]:

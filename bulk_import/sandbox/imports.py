@@ -15,6 +15,15 @@ from typing import Any
 
 from bulk_import.sandbox.answers import AwsError
 from bulk_import.sandbox.clock import Clock
+from bulk_import.sandbox.import_rules import (
+    EXISTING,
+    NEW,
+    allowed,
+    importable,
+    parameters_agree,
+    symmetric_only,
+    wrong_origin,
+)
 from bulk_import.sandbox.keys import (
     CURRENT,
     EXPIRES,
@@ -32,10 +41,7 @@ from bulk_import.sandbox.unwrap import Unopenable, unwrap
 from bulk_import.sandbox.wrapping_keys import WrappingKey, WrappingKeys
 
 TOKEN_LIFE = 24 * 3600
-LONGEST_EXPIRY = 365 * 24 * 3600
 MOST_ROTATIONS = 25
-NEW, EXISTING = "NEW_KEY_MATERIAL", "EXISTING_KEY_MATERIAL"
-WRAPPING_ALGORITHMS = ["RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256", "RSA_AES_KEY_WRAP_SHA_1", "RSA_AES_KEY_WRAP_SHA_256"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +63,9 @@ class Imports:
         self.tickets: dict[bytes, Ticket] = {}  # SHA-256 of the token →
 
     def get_parameters(self, key: SandboxKey, params: dict[str, Any]) -> dict[str, Any]:
-        _importable(key)
+        importable(key)
         algorithm, wrapping_spec = params["WrappingAlgorithm"], params["WrappingKeySpec"]
-        _allowed(key, algorithm, wrapping_spec)
+        allowed(key, algorithm, wrapping_spec)
         wrapping_key = self.wrapping_keys.take(wrapping_spec)
         token = secrets.token_bytes(1536)
         expires = float(int(self.clock.now()) + TOKEN_LIFE)
@@ -73,8 +79,8 @@ class Imports:
 
     def open(self, key: SandboxKey, params: dict[str, Any]) -> bytes:
         """The key material of an ImportKeyMaterial, unwrapped and of the key's form. Changes nothing."""
-        _importable(key)
-        _parameters_agree(key, params, self.clock.now())
+        importable(key)
+        parameters_agree(key, params, self.clock.now())
         ticket = self.tickets.get(hashlib.sha256(params["ImportToken"]).digest())
         if ticket is None or ticket.key_arn != key.arn:
             raise AwsError("InvalidImportTokenException")
@@ -90,7 +96,7 @@ class Imports:
 
     def put(self, key: SandboxKey, material: bytes, params: dict[str, Any]) -> dict[str, Any]:
         """Imports opened material: all rules that depend on what the key holds."""
-        _importable(key)
+        importable(key)
         seen = key.now()
         material_id = key.material_id(material)
         kind = params.get("ImportType") or (EXISTING if _ever(key, seen) else NEW)
@@ -122,10 +128,10 @@ class Imports:
 
     def delete(self, key: SandboxKey, params: dict[str, Any]) -> dict[str, Any]:
         if not key.external:
-            raise _wrong_origin(key)
+            raise wrong_origin(key)
         wanted = params.get("KeyMaterialId")
         if wanted and not key.spec.symmetric:
-            raise _symmetric_only(key, "KeyMaterialId")
+            raise symmetric_only(key, "KeyMaterialId")
         seen = key.now()
         if seen.state == "Creating":
             raise invalid_state(key.arn, seen.state)
@@ -204,63 +210,6 @@ def _entry(key: SandboxKey, material: Material) -> dict[str, Any]:
     if material.rotated_at is not None:
         entry |= {"RotationDate": material.rotated_at, "RotationType": "ON_DEMAND"}
     return entry
-
-
-def _importable(key: SandboxKey) -> None:
-    if not key.external:
-        raise _wrong_origin(key)
-    state = key.now().state
-    if state not in ("PendingImport", "Enabled", "Disabled"):
-        raise invalid_state(key.arn, state)
-
-
-def _wrong_origin(key: SandboxKey) -> AwsError:
-    return AwsError(
-        "UnsupportedOperationException", f"{key.arn} origin is {key.origin} which is not valid for this operation."
-    )
-
-
-def _symmetric_only(key: SandboxKey, field: str) -> AwsError:
-    return AwsError("UnsupportedOperationException", f"{field} is not supported for {key.arn}: {key.key_spec}.")
-
-
-def _allowed(key: SandboxKey, algorithm: str, wrapping_spec: str) -> None:
-    """Which algorithm and wrapping key may carry which material."""
-    refused = AwsError(
-        "UnsupportedOperationException",
-        f"Wrapping algorithm {algorithm} with wrapping key spec {wrapping_spec} is not supported for {key.key_spec}.",
-    )
-    if algorithm not in WRAPPING_ALGORITHMS or algorithm not in key.spec.wrapping:
-        raise refused
-    if not wrapping_spec.startswith("RSA_"):
-        raise refused
-    if key.key_spec == "ECC_NIST_P521" and wrapping_spec == "RSA_2048" and algorithm.startswith("RSAES"):
-        raise refused
-
-
-def _parameters_agree(key: SandboxKey, params: dict[str, Any], now: float) -> None:
-    if not key.spec.symmetric:
-        for field in ("ImportType", "KeyMaterialId", "KeyMaterialDescription"):
-            if field in params:
-                raise _symmetric_only(key, field)
-    if params.get("ImportType") == NEW and "KeyMaterialId" in params:
-        raise AwsError("ValidationException", "KeyMaterialId can not be specified with ImportType NEW_KEY_MATERIAL")
-    valid_to = params.get("ValidTo")
-    if params.get("ExpirationModel", EXPIRES) == NEVER_EXPIRES:
-        if valid_to is not None:
-            raise AwsError(
-                "ValidationException",
-                "A validTo date must not be set if the ExpirationModel is KEY_MATERIAL_DOES_NOT_EXPIRE",
-            )
-        return
-    if valid_to is None:
-        raise AwsError(
-            "ValidationException", "A validTo date must be set if the ExpirationModel is KEY_MATERIAL_EXPIRES"
-        )
-    if int(valid_to) <= now:
-        raise AwsError("ValidationException", "The validTo date must be in the future")
-    if valid_to > now + LONGEST_EXPIRY:
-        raise AwsError("ValidationException", "The validTo date must be within 365 days of the current date")
 
 
 def _ever(key: SandboxKey, seen: Snapshot) -> bool:

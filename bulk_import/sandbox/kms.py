@@ -6,10 +6,8 @@ https://docs.aws.amazon.com/kms/latest/APIReference/
 from __future__ import annotations
 
 import hashlib
-import hmac
 import json
 import threading
-from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -19,7 +17,8 @@ from bulk_import.sandbox.clock import Clock
 from bulk_import.sandbox.identity import Principal
 from bulk_import.sandbox.imports import Imports, list_rotations
 from bulk_import.sandbox.keys import SandboxKey, Snapshot
-from bulk_import.sandbox.kms_backend import SandboxKmsBackend, backend, born, invalid_state, missing, ready
+from bulk_import.sandbox.kms_backend import SandboxKmsBackend, backend, born, invalid_state, missing
+from bulk_import.sandbox.kms_use import Uses
 from bulk_import.sandbox.lag import Lag
 from bulk_import.sandbox.specs import SPECS, new_material
 
@@ -46,7 +45,7 @@ ALIAS_ALLOWED = frozenset(
 REPLICA_DELAY = 0.5  # seconds that a new replica is Creating
 
 
-class Kms:
+class Kms(Uses):
     """All accounts' KMS. The caller holds `lock` for every operation but those that LOCK_THEMSELVES.
 
     Those make or use an RSA private key, and must not keep the others waiting for it.
@@ -55,9 +54,9 @@ class Kms:
     LOCK_THEMSELVES = frozenset({"GetParametersForImport", "ImportKeyMaterial"})
 
     def __init__(self, clock: Clock, imports: Imports, lag: Lag) -> None:
+        super().__init__(lag)
         self.clock = clock
         self.imports = imports
-        self.lag = lag
         self.lock = threading.RLock()
         self.replica_delay = REPLICA_DELAY
 
@@ -95,13 +94,6 @@ class Kms:
         if found is None:
             raise missing(key_id if key_id.startswith("arn:") else f"{_prefix(who, region)}:key/{key_id}")
         return found
-
-    def view(self, key: SandboxKey, operation: str) -> Snapshot:
-        """What a host shows of `key`; raises NotFoundException where it does not know it yet."""
-        seen = self.lag.view(key, operation)
-        if seen is None:
-            raise missing(key.arn)
-        return seen
 
     # --- keys
     def do_create_key(self, store: SandboxKmsBackend, params: dict[str, Any]) -> dict[str, Any]:
@@ -227,104 +219,6 @@ class Kms:
     def do_list_key_rotations(self, _: SandboxKmsBackend, params: dict[str, Any]) -> dict[str, Any]:
         key: SandboxKey = params["Key"]
         return list_rotations(key, self.view(key, "ListKeyRotations"), params)
-
-    # --- use
-    def do_get_public_key(self, _: SandboxKmsBackend, params: dict[str, Any]) -> dict[str, Any]:
-        key: SandboxKey = params["Key"]
-        if key.spec.raw_length is not None:
-            raise AwsError("UnsupportedOperationException", f"{key.arn} is not an asymmetric key.")
-        seen = self.view(key, "GetPublicKey")
-        material = seen.current
-        if material is None or material.secret is None:
-            raise invalid_state(key.arn, "PendingImport")
-        public = key.private(material).public_der()
-        fields = {"KeyId": key.arn, "PublicKey": b64encode(public).decode(), "KeyUsage": key.key_usage}
-        return fields | {"KeySpec": key.key_spec, "CustomerMasterKeySpec": key.key_spec} | key.algorithms()
-
-    def do_encrypt(self, store: SandboxKmsBackend, params: dict[str, Any]) -> dict[str, Any]:
-        key: SandboxKey = params["Key"]
-        algorithm = self._usable(key, "Encrypt", "ENCRYPT_DECRYPT", params.get("EncryptionAlgorithm"))
-        plaintext, context = params["Plaintext"], params.get("EncryptionContext", {})
-        if key.spec.symmetric:
-            blob, _ = store.encrypt(key.id, plaintext, context)
-        else:
-            try:
-                blob = key.private(ready(key, key.now())).encrypt(plaintext, algorithm)
-            except ValueError:
-                raise AwsError(
-                    "ValidationException", f"Algorithm {algorithm} and key spec {key.key_spec}: too long"
-                ) from None
-        return {"CiphertextBlob": b64encode(blob).decode(), "KeyId": key.arn, "EncryptionAlgorithm": algorithm}
-
-    def do_decrypt(self, store: SandboxKmsBackend, params: dict[str, Any]) -> dict[str, Any]:
-        key: SandboxKey | None = params.get("Key")
-        blob, context = params["CiphertextBlob"], params.get("EncryptionContext", {})
-        algorithm = params.get("EncryptionAlgorithm", "SYMMETRIC_DEFAULT")
-        if key:
-            self._usable(key, "Decrypt", "ENCRYPT_DECRYPT", algorithm)
-        if key and not key.spec.symmetric:
-            try:
-                plaintext, arn = key.private(ready(key, key.now())).decrypt(blob, algorithm), key.arn
-            except ValueError:
-                raise AwsError("InvalidCiphertextException") from None
-        else:
-            plaintext, arn = store.decrypt(blob, context, key.id if key else None)
-        return {"Plaintext": b64encode(plaintext).decode(), "KeyId": arn, "EncryptionAlgorithm": algorithm}
-
-    def do_generate_mac(self, _: SandboxKmsBackend, params: dict[str, Any]) -> dict[str, Any]:
-        key: SandboxKey = params["Key"]
-        mac = b64encode(self._mac(key, "GenerateMac", params)).decode()
-        return {"KeyId": key.arn, "Mac": mac, "MacAlgorithm": params["MacAlgorithm"]}
-
-    def do_verify_mac(self, _: SandboxKmsBackend, params: dict[str, Any]) -> dict[str, Any]:
-        key: SandboxKey = params["Key"]
-        if not hmac.compare_digest(self._mac(key, "VerifyMac", params), params["Mac"]):
-            raise AwsError("KMSInvalidMacException")
-        return {"KeyId": key.arn, "MacValid": True, "MacAlgorithm": params["MacAlgorithm"]}
-
-    def _mac(self, key: SandboxKey, operation: str, params: dict[str, Any]) -> bytes:
-        algorithm = self._usable(key, operation, "GENERATE_VERIFY_MAC", params["MacAlgorithm"])
-        secret = ready(key, self.view(key, operation)).secret or b""
-        return hmac.digest(secret, params["Message"], algorithm.removeprefix("HMAC_").replace("_", "").lower())
-
-    def do_sign(self, _: SandboxKmsBackend, params: dict[str, Any]) -> dict[str, Any]:
-        key: SandboxKey = params["Key"]
-        algorithm = self._usable(key, "Sign", "SIGN_VERIFY", params["SigningAlgorithm"])
-        digest = params.get("MessageType", "RAW") == "DIGEST"
-        try:
-            signature = key.private(ready(key, key.now())).sign(params["Message"], algorithm, digest=digest)
-        except ValueError:
-            raise AwsError("ValidationException", f"Digest is invalid length for algorithm {algorithm}.") from None
-        return {"KeyId": key.arn, "Signature": b64encode(signature).decode(), "SigningAlgorithm": algorithm}
-
-    def do_verify(self, _: SandboxKmsBackend, params: dict[str, Any]) -> dict[str, Any]:
-        key: SandboxKey = params["Key"]
-        algorithm = self._usable(key, "Verify", "SIGN_VERIFY", params["SigningAlgorithm"])
-        digest = params.get("MessageType", "RAW") == "DIGEST"
-        private = key.private(ready(key, key.now()))
-        try:
-            valid = private.verify(params["Message"], params["Signature"], algorithm, digest=digest)
-        except ValueError:
-            raise AwsError("ValidationException", f"Digest is invalid length for algorithm {algorithm}.") from None
-        if not valid:
-            raise AwsError("KMSInvalidSignatureException")
-        return {"KeyId": key.arn, "SignatureValid": True, "SigningAlgorithm": algorithm}
-
-    def _usable(self, key: SandboxKey, operation: str, usage: str, algorithm: str | None) -> str:
-        """The algorithm to use. Raises AwsError where state, usage or algorithm forbid it."""
-        ready(key, self.view(key, operation))
-        allowed = key.algorithms().values()
-        chosen = algorithm or "SYMMETRIC_DEFAULT"
-        if key.key_usage != usage:
-            raise AwsError(
-                "InvalidKeyUsageException",
-                f"{key.arn} key usage is {key.key_usage} which is not valid for {operation}.",
-            )
-        if not any(chosen in values for values in allowed):
-            raise AwsError(
-                "InvalidKeyUsageException", f"Algorithm {chosen} is incompatible with key spec {key.key_spec}."
-            )
-        return chosen
 
 
 def _prefix(who: Principal, region: str) -> str:

@@ -14,6 +14,7 @@ from bulk_import.sandbox.keys import SandboxKey, Snapshot
 
 READS = frozenset({"DescribeKey", "ListKeyRotations", "GetPublicKey"})
 USES = frozenset({"Encrypt", "Decrypt", "GenerateMac", "VerifyMac", "Sign", "Verify"})
+LAGGING = READS | USES | {"GetParametersForImport"}  # of the last one only whether the key is known yet
 
 
 @dataclass(slots=True)
@@ -57,5 +58,5 @@ class Lag:
                 if rule.served >= len(rule.pattern):
                     del self.patterns[key.arn]
                 return key.now()
-            slow = self.seconds > 0 and operation in READS | USES and self._draw.random() < self.share
+            slow = self.seconds > 0 and operation in LAGGING and self._draw.random() < self.share
         return key.as_of(key.clock.now() - self.seconds) if slow else key.now()

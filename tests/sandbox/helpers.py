@@ -52,15 +52,13 @@ def new_material(spec: str) -> bytes:
 def public_key(material: bytes) -> bytes:
     """The DER public key of a PKCS#8 private key."""
     key = serialization.load_der_private_key(material, None)
-    return key.public_key().public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    return key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def seal(material: bytes, wrapping_key: bytes, algorithm: str) -> bytes:
     public = serialization.load_der_public_key(wrapping_key)
     assert isinstance(public, rsa.RSAPublicKey)
-    digest = hashes.SHA1() if algorithm.endswith("_1") else hashes.SHA256()
+    digest = hashes.SHA1() if algorithm.endswith("_1") else hashes.SHA256()  # noqa: S303 - KMS has it
     oaep = padding.OAEP(padding.MGF1(digest), digest, None)
     if algorithm in OAEP:
         return public.encrypt(material, oaep)
@@ -119,9 +117,11 @@ class refused:  # noqa: N801 - reads like pytest.raises
 
     def __exit__(self, *details: Any) -> bool:
         caught = self.raises.__exit__(*details)
+        if not caught:
+            return False
         response = self.info.value.response
         self.refusal.code = response["Error"]["Code"]
         self.refusal.status = response["ResponseMetadata"]["HTTPStatusCode"]
         self.refusal.message = response["Error"].get("Message", "")
         assert (self.refusal.code, self.refusal.status) == (self.code, self.status), self.refusal
-        return bool(caught)
+        return True

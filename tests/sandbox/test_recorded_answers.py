@@ -114,9 +114,9 @@ def test_new_material_waits_for_the_rotation(sandbox: Sandbox) -> None:
     arn = sandbox.key()["arn"]
     first = import_material(kms, arn, new_material("SYMMETRIC_DEFAULT"))["KeyMaterialId"]
     old = kms.encrypt(KeyId=arn, Plaintext=b"old")["CiphertextBlob"]
-    second = import_material(
-        kms, arn, new_material("SYMMETRIC_DEFAULT"), ImportType="NEW_KEY_MATERIAL", **NEVER
-    )["KeyMaterialId"]
+    second = import_material(kms, arn, new_material("SYMMETRIC_DEFAULT"), ImportType="NEW_KEY_MATERIAL", **NEVER)[
+        "KeyMaterialId"
+    ]
     seen = metadata(kms, arn)
     assert (seen["KeyState"], seen["CurrentKeyMaterialId"]) == ("Enabled", first)
     kms.rotate_key_on_demand(KeyId=arn)
