@@ -44,6 +44,7 @@ from bulk_import.record import narrate, report
 from bulk_import.record.fold import fold
 from bulk_import.record.journal import Journal
 from bulk_import.record.older import set_aside
+from bulk_import.record.past import Unfinished, read_unfinished
 from bulk_import.record.summary import Summary
 from bulk_import.run.lane import LaneRunner
 from bulk_import.run.planner import LanePlanner, Plan, summarise
@@ -155,21 +156,63 @@ async def run(
     the journal cannot be begun.
     """
     stop = stop or Stop()
-    run_id = new_run_id()
-    started = datetime.now(UTC)
-    lanes = _by_lane(manifest)
+    begun = _resumed(manifest, settings) if settings.resume else _begun(settings)
+    lanes = _by_lane(manifest, begun.finished)
     root = _root(manifest)
-    async with AwsSession(settings, run_id, manifest.partition, lanes) as session:
-        journal = Journal.create(_journal_path(settings))
-        with journal, structlog.contextvars.bound_contextvars(run=run_id):
-            labels = pipeline.labels(os.environ) | settings.label
-            narrate.begin(journal, manifest, settings, run_id=run_id, started=started, labels=labels)
-            failure = await _Job(manifest, settings, session, journal, started, root, stop, on_end).work(lanes)
+    async with AwsSession(settings, begun.run_id, manifest.partition, lanes) as session:
+        with begun.open() as journal, structlog.contextvars.bound_contextvars(run=begun.run_id):
+            begun.write(journal, manifest, settings)
+            failure = await _Job(manifest, settings, session, journal, begun, root, stop, on_end).work(lanes)
             try:
                 await narrate.end(journal, stopped=stop.reason, failure=failure)
             except JournalError as error:
                 failure = failure or error  # the report then says by itself that the run has no end
-    return _report(journal.path, settings, run_id, failure)
+    return _report(journal.path, settings, begun.run_id, failure)
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A run that begins, or begins again: what it needs to know before its first call."""
+
+    run_id: str
+    started: datetime
+    path: Path
+    past: Unfinished | None = None
+
+    @property
+    def finished(self) -> Sequence[int]:
+        return self.past.finished if self.past else ()
+
+    def open(self) -> Journal:
+        return Journal.resume(self.path) if self.past else Journal.create(self.path)
+
+    def write(self, journal: Journal, manifest: Manifest, settings: Settings) -> None:
+        if self.past is None:
+            labels = pipeline.labels(os.environ) | settings.label
+            narrate.begin(journal, manifest, settings, run_id=self.run_id, started=self.started, labels=labels)
+            return
+        journal.write("resumed", from_seq=journal.seq)
+        narrate.name_targets(journal, manifest, self.started, after=self.past.listed)
+
+    def wanted(self, target: Target) -> Wanted:
+        """ValidTo was frozen when the run began, also for what a resume goes on with."""
+        if self.past is not None and target.index < self.past.listed:
+            return Wanted(target, self.past.wanted_valid_to(target.index))
+        return Wanted(target, target.expiry.instant(self.started))
+
+
+def _begun(settings: Settings) -> _Begun:
+    path = _journal_path(settings)
+    older = set_aside(path)
+    if older is not None and not older.finished:
+        log.warning("an unfinished journal was set aside; this run looks at KMS anew", kept=str(older.path))
+    return _Begun(new_run_id(), datetime.now(UTC), path)
+
+
+def _resumed(manifest: Manifest, settings: Settings) -> _Begun:
+    path = _journal_path(settings)
+    past = read_unfinished(path, manifest, settings)
+    return _Begun(past.run_id, past.started_at, path, past)
 
 
 def new_run_id() -> str:
@@ -185,7 +228,7 @@ class _Job:
     settings: Settings
     session: AwsSession
     journal: Journal
-    started: datetime
+    begun: _Begun
     root: Path | None
     stop: Stop
     on_end: Callable[[Outcome], None]
@@ -197,7 +240,7 @@ class _Job:
             await self._connect()
             ports = [await self.session.lane(lane, self.manifest.accounts[lane.account]) for lane in lanes]
             on_end = self._counting()
-            policy = _policy(self.settings, self.session, self.started, self.root)
+            policy = _policy(self.settings, self.session, self.begun.started, self.root)
             runners = [
                 LaneRunner(
                     kms.lane,
@@ -208,7 +251,8 @@ class _Job:
                     stop=self.stop,
                     import_rate=self.session.quotas[PERMIT],
                     on_end=on_end,
-                    wanted=lambda target: Wanted(target, target.expiry.instant(self.started)),
+                    wanted=self.begun.wanted,
+                    pasts=self.begun.past.pasts if self.begun.past else None,
                 )
                 for kms in ports
             ]
@@ -261,7 +305,9 @@ def _report(journal: Path, settings: Settings, run_id: str, failure: BulkImportE
     try:
         path = report.write_report(folded, settings.report).path
     except ReportNotWritten as error:
-        failure = failure or error
+        # It says where the report is, so it is told in any case; what ended the run is told with it.
+        before = f"{failure.code}: {failure.message}\n" if failure else ""
+        failure = ReportNotWritten(before + error.message, advice=error.advice)
         elsewhere = True
     code = folded.exit_code(report_elsewhere=elsewhere)
     return RunResult(
@@ -290,18 +336,13 @@ def _policy(settings: Settings, session: AwsSession, started: datetime, root: Pa
 
 
 def _journal_path(settings: Settings) -> Path:
-    """Beside the report. An older journal there makes room, under its run's id."""
+    """Beside the report, if not elsewhere."""
     if settings.journal:
         path = Path(settings.journal).absolute()
     elif settings.report == report.STDOUT:
         path = Path("bulk-import.journal.jsonl").absolute()
     else:
         path = Path(settings.report).absolute().with_suffix(".journal.jsonl")
-    older = set_aside(path)
-    if older is not None and not older.finished:
-        log.warning(
-            "an unfinished journal was set aside; this run converges from KMS's own state", kept=str(older.path)
-        )
     return path
 
 
@@ -331,9 +372,12 @@ async def _check_one(target: Target, root: Path | None) -> None:
     secret.wipe()
 
 
-def _by_lane(manifest: Manifest) -> dict[Lane, list[Target]]:
+def _by_lane(manifest: Manifest, finished: Sequence[int] = ()) -> dict[Lane, list[Target]]:
+    """The targets that are to be worked on. `finished`: by index, whether an earlier part of the run is done with it."""
     lanes: dict[Lane, list[Target]] = {}
     for target in manifest.targets:
+        if target.index < len(finished) and finished[target.index]:
+            continue
         lanes.setdefault(target.lane, []).append(target)
     return lanes
 

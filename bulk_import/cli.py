@@ -20,10 +20,12 @@ COMMANDS: dict[str, str] = {
     "validate": "Read, check and expand a manifest. Touches no AWS service.",
     "plan": "What `run` would do per target, and the time that the quotas make it take. Reads only.",
     "run": "Import the key material, verify it, and write the report.",
+    "iam": "Least-privilege policies for exactly this manifest. Touches no AWS service.",
     "schema": "JSON Schema of the manifest, the report or the plan.",
     "sandbox": "A local AWS on 127.0.0.1 until stopped. Needs the extra `sandbox`.",
 }
-NOT_YET = ("status", "delete", "prepare", "seal", "submit", "report", "iam", "template")
+NOT_YET = ("status", "delete", "prepare", "seal", "submit", "report", "template")
+OPTIONS_NOT_YET = ("--resume", "--yes", "--within")
 _METAVARS = {
     "quota": "OPERATION=RATE",
     "label": "KEY=VALUE",
@@ -34,6 +36,7 @@ _METAVARS = {
     "endpoint_url": "URL",
     "sts_region": "REGION",
     "external_id": "ID",
+    "caller_arn": "ARN",
     "shard": "I/N",
     "pacing_margin": "SHARE",
 }
@@ -82,6 +85,9 @@ def _say(text: str) -> None:
 def _refuse(argv: Sequence[str]) -> None:
     if argv and argv[0] in NOT_YET:
         raise UsageError(f"`{argv[0]}` is not in this version.")
+    for argument in argv:
+        if argument.partition("=")[0] in OPTIONS_NOT_YET:
+            raise UsageError(f"`{argument.partition('=')[0]}` is not in this version.")
     if any(argument == "--region" or argument.startswith("--region=") for argument in argv):
         raise UsageError(
             "There is no --region: the manifest says where its keys are. --sts-region is where roles are assumed; "
@@ -97,6 +103,7 @@ def _app(argv: Sequence[str]) -> typer.Typer:
         epilog=EPILOG,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
+        add_completion=False,  # it would complete no option: a command's are made only when it is called
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     )
@@ -108,7 +115,8 @@ def _app(argv: Sequence[str]) -> typer.Typer:
 
 
 def _stub() -> None:
-    """Stands for a command that was not called, so that --help can list it without loading it."""
+    """Stands for a command that does not come first, so that --help can list it without loading it."""
+    raise UsageError("The command comes first: bulk-import COMMAND [OPTIONS].")
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer's signature of a callback
@@ -131,18 +139,24 @@ def _callback(module: ModuleType) -> Callable[..., None]:
     from bulk_import import settings  # noqa: PLC0415 - pydantic is loaded only by a command that needs it
 
     chosen = settings.fields(*module.GROUPS)
+    formats: tuple[str, ...] = getattr(module, "FORMATS", ())  # what --format may be here, the default first
     parameters = [
         inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=annotation)
         for name, annotation in module.ARGUMENTS.items()
     ]
-    parameters += [_option(settings.flag_of(name), name, info) for name, info in chosen.items()]
+    parameters += [
+        _option(settings.flag_of(name), name, info, formats if name == "format" else ()) for name, info in chosen.items()
+    ]
     config = Annotated[str | None, typer.Option("--config", metavar="FILE", help="TOML file of settings.")]
     parameters.append(inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, annotation=config, default=None))
 
     def command(**given: Any) -> None:
         arguments = {name: given[name] for name in module.ARGUMENTS}
         flags = {name: given[name] for name in chosen if given[name] not in (None, [])}
-        code = module.execute(settings.load(flags, given["config"]), **arguments)
+        loaded = settings.load(flags, given["config"])
+        if formats and loaded.format not in (None, *formats):
+            raise UsageError(f"--format: {loaded.format} is no form of this result. Use {' or '.join(formats)}.")
+        code = module.execute(loaded, **arguments)
         raise typer.Exit(int(code))
 
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer looks at
@@ -150,14 +164,16 @@ def _callback(module: ModuleType) -> Callable[..., None]:
     return command
 
 
-def _option(flag: str, name: str, info: Any) -> inspect.Parameter:
+def _option(flag: str, name: str, info: Any, choices: Sequence[str] = ()) -> inspect.Parameter:
     kind: Any = str | None
-    metavar: str | None = _metavar(name, info)
+    metavar: str | None = f"[{'|'.join(choices)}]" if choices else _metavar(name, info)
     if info.annotation is bool:
         kind, metavar = bool | None, None
     elif get_origin(info.annotation) in (tuple, dict):
         kind = list[str] | None
     default = "" if info.default in (None, False, (), {}) else f" [default: {_plain(info)}]"
+    if choices:
+        default = f" [default: {choices[0]}]"
     option = typer.Option(flag, help=f"{info.description}{default}", metavar=metavar, show_default=False)
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, option], default=None)
 
@@ -170,8 +186,13 @@ def _metavar(name: str, info: Any) -> str:
     if name in _METAVARS:
         return _METAVARS[name]
     numbers = {int: "N", float: "TIME"}
-    kinds = [number for number in numbers if number is info.annotation or number in get_args(info.annotation)]
+    kinds = [number for number in numbers if number in _kinds(info.annotation)]
     return numbers[kinds[0]] if kinds else name.removeprefix("only_").removeprefix("allow_").upper()
+
+
+def _kinds(annotation: Any) -> list[Any]:
+    """A type and what it is made of: `Annotated[float, …] | None` is a float, too."""
+    return [annotation, *(kind for argument in get_args(annotation) for kind in _kinds(argument))]
 
 
 def _plain(info: Any) -> str:

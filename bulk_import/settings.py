@@ -109,11 +109,14 @@ class Settings(BaseSettings):
     allow_account: Listed = _option((), "A manifest naming any other account is an error (repeatable).", "manifest")
     max_targets: int | None = _option(None, "A manifest with more selected targets is an error.", "manifest", ge=1)
 
-    # decide: what plan and run share
+    # what several commands share
+    format: Literal["table", "json", "cloudformation", "cloudformation-caller"] | None = _option(
+        None, "Form of the result on stdout.", "format"
+    )
     prove: Literal["auto", "changed", "all", "none"] = _option(
         "auto",
         "Which targets' material is compared with KMS's. `all` imports unchanged symmetric material again.",
-        "decide",
+        "prove",
     )
     reads: int = _option(3, "Consecutive good reads that verify an import.", "decide", ge=1, le=100)
     read_interval: Seconds = _option(2.0, "Time between these reads.", "decide", ge=0, le=300)
@@ -121,9 +124,10 @@ class Settings(BaseSettings):
     # run
     report: str = _option("report.json", "Where the report goes; - is stdout.", "run")
     journal: str | None = _option(None, "Where the journal goes. Default: beside the report.", "run")
+    resume: bool = _option(False, "Go on with the journal of a run that did not come to its end.", "run")  # noqa: FBT003
     dry_run: bool = _option(False, "Reads only: prints what would be done, as `plan` does.", "run")  # noqa: FBT003
     require_proof: bool = _option(False, "Fail every target without a proof.", "run")  # noqa: FBT003
-    prove_use: bool = _option(False, "Also encrypt and decrypt once with each symmetric key.", "run")  # noqa: FBT003
+    prove_use: bool = _option(False, "Also encrypt and decrypt once with each symmetric key.", "prove_use")  # noqa: FBT003
     verify_timeout: Seconds = _option(600.0, "Longest wait for the wanted state after an import.", "run", gt=0)
     max_failures: int | None = _option(None, "Start no new target once N have failed.", "run", ge=1)
     deadline: Seconds | None = _option(None, "Stop in good order after this time (exit code 7).", "run", gt=0)
@@ -132,11 +136,13 @@ class Settings(BaseSettings):
     shard: str | None = _option(None, "I/N: only every N-th lane, counted from 1.", "run")
 
     # plan
-    format: Literal["table", "json"] = _option("table", "Form of the plan on stdout.", "plan")
     detailed_exitcode: bool = _option(False, "Exit 10 where changes are pending, none blocked.", "plan_only")  # noqa: FBT003
 
     # validate
     material: bool = _option(False, "Also read file: and env: sources and check their shape.", "validate")  # noqa: FBT003
+
+    # iam
+    caller_arn: str | None = _option(None, "Role, user or account that assumes the importer roles.", "iam")
 
     # sandbox
     port: int = _option(0, "Port on 127.0.0.1; 0 takes a free one.", "sandbox", ge=0, le=65535)
@@ -201,6 +207,9 @@ def load(flags: Mapping[str, Any] | None = None, config: str | None = None) -> S
     Raises UsageError for a flag's value, SettingsError for a variable's or the file's, naming each place.
     """
     flags = dict(flags or {})
+    empty = [flag_of(name) for name, value in flags.items() if value in ("", [""])]
+    if empty:
+        raise UsageError("\n".join(f"{flag}: is empty. Give a value, or leave it out." for flag in empty))
     config = config or os.environ.get(PREFIX + "CONFIG") or None
     problems = _unknown_variables()
     from_file = _read_config(config, problems) if config else {}

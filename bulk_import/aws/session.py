@@ -30,6 +30,9 @@ class AwsSession:
         self.quotas = merge_quotas(settings.quota)
         self.retry = Retry(settings.retry_timeout, settings.consistency_timeout)
         self._gate = asyncio.Semaphore(settings.max_in_flight)
+        # STS has places of its own (and a pool of its own): a KMS call that finds its credentials too old assumes
+        # the role again while it holds a place. With places shared, enough such calls would wait for each other.
+        self._sts_gate = asyncio.Semaphore(settings.max_in_flight)
         self._stack = AsyncExitStack()
         self._clients = Clients(settings, run_id)
         self._accounts: dict[str, Any] = {}
@@ -54,8 +57,8 @@ class AwsSession:
         self._sts = Sts(
             self._sts_client,
             await self._clients.caller_credentials(),
-            limiter=self._limiter(),
-            gate=self._gate,
+            limiter=self._limiter(self._sts_gate),
+            gate=self._sts_gate,
             run_id=self._run_id,
             retry=self.retry,
         )
@@ -79,7 +82,7 @@ class AwsSession:
             lane,
             clients=await self._clients.kms(lane.region),
             credentials=self._accounts[access.account],
-            limiter=self._limiter(),
+            limiter=self._limiter(self._gate),
             gate=self._gate,
             retry=self.retry,
         )
@@ -96,5 +99,5 @@ class AwsSession:
             return "sandbox"
         return "aws" if all(is_aws(url) for url in self._clients.endpoints.values()) else "custom"
 
-    def _limiter(self) -> LaneLimiter:
-        return LaneLimiter(self.quotas, margin=self._settings.pacing_margin, gate=self._gate)
+    def _limiter(self, gate: asyncio.Semaphore) -> LaneLimiter:
+        return LaneLimiter(self.quotas, margin=self._settings.pacing_margin, gate=gate)

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from bulk_import.api import RunResult
 from bulk_import.commands import output
+from bulk_import.errors import ReportNotWritten
 from bulk_import.model import Manifest, Outcome, Status
 
 EVERY = 10.0  # seconds between two lines of progress
@@ -84,4 +85,5 @@ def tell(result: RunResult, *, quiet: bool) -> None:
         output.say(f"Without a proof of which bytes KMS holds: {counts.unproved}.")
     if result.environment not in ("aws", None):
         output.say(f"This run talked to a {result.environment} endpoint, not to AWS.")
-    output.say(f"Report: {result.report or 'stdout'}   Journal: {result.journal}   Exit code: {int(result.exit_code)}")
+    where = "see above" if isinstance(result.error, ReportNotWritten) else result.report or "stdout"
+    output.say(f"Report: {where}   Journal: {result.journal}   Exit code: {int(result.exit_code)}")
