@@ -21,11 +21,11 @@ COMMANDS: dict[str, str] = {
     "plan": "What `run` would do per target, and the time that the quotas make it take. Reads only.",
     "run": "Import the key material, verify it, and write the report.",
     "iam": "Least-privilege policies for exactly this manifest. Touches no AWS service.",
+    "template": "A ready file for a pipeline or a batch engine, on stdout.",
     "schema": "JSON Schema of the manifest, the report or the plan.",
     "sandbox": "A local AWS on 127.0.0.1 until stopped. Needs the extra `sandbox`.",
 }
-NOT_YET = ("status", "delete", "prepare", "seal", "submit", "report", "template")
-OPTIONS_NOT_YET = ("--resume", "--yes", "--within")
+NOT_YET = ("status", "delete", "prepare", "seal", "submit", "report")
 _METAVARS = {
     "quota": "OPERATION=RATE",
     "label": "KEY=VALUE",
@@ -85,9 +85,6 @@ def _say(text: str) -> None:
 def _refuse(argv: Sequence[str]) -> None:
     if argv and argv[0] in NOT_YET:
         raise UsageError(f"`{argv[0]}` is not in this version.")
-    for argument in argv:
-        if argument.partition("=")[0] in OPTIONS_NOT_YET:
-            raise UsageError(f"`{argument.partition('=')[0]}` is not in this version.")
     if any(argument == "--region" or argument.startswith("--region=") for argument in argv):
         raise UsageError(
             "There is no --region: the manifest says where its keys are. --sts-region is where roles are assumed; "
@@ -145,7 +142,8 @@ def _callback(module: ModuleType) -> Callable[..., None]:
         for name, annotation in module.ARGUMENTS.items()
     ]
     parameters += [
-        _option(settings.flag_of(name), name, info, formats if name == "format" else ()) for name, info in chosen.items()
+        _option(settings.flag_of(name), name, info, formats if name == "format" else ())
+        for name, info in chosen.items()
     ]
     config = Annotated[str | None, typer.Option("--config", metavar="FILE", help="TOML file of settings.")]
     parameters.append(inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, annotation=config, default=None))
