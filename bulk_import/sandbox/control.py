@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -143,7 +143,7 @@ class Control:
     def post_key(self, given: dict[str, Any]) -> None:
         key = self._key(given)
         with self.world.kms.lock:
-            key.change(replace(key.now(), state=given["state"], becomes=None))
+            key.become(given["state"])
 
     def _key(self, given: dict[str, Any]) -> SandboxKey:
         key = backend(given["account"], given["region"]).find(given["key"])

@@ -13,6 +13,10 @@ A rule matches by operation, account, Region and key; it skips its first `after`
     act_then_drop   acts, then resets the connection: the import is done, and no answer tells
     truncate        acts, announces the whole body, sends half of it and resets
     malformed       acts, then answers 200 with broken JSON
+    become          puts the call's key into `state`, then acts
+    advance         moves the sandbox's clock by `seconds`, then acts: tokens, sessions and material age
+    revoke, expire  ends the sessions of the caller's account, then acts: the next call is refused
+    act_then_become, act_then_advance, act_then_revoke, act_then_expire   the same, after acting
     hang            does not act and does not answer; resets after `seconds` (60), or when the sandbox is reset
 """
 
@@ -23,6 +27,7 @@ import threading
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+TURNS = ("become", "advance", "revoke", "expire")  # what happens to the world beside the call
 EFFECTS = frozenset(
     [
         "error",
@@ -36,6 +41,8 @@ EFFECTS = frozenset(
         "truncate",
         "malformed",
         "hang",
+        *TURNS,
+        *(f"act_then_{turn}" for turn in TURNS),
     ]
 )
 
@@ -55,6 +62,7 @@ class Fault:
     code: str = "KMSInternalException"
     message: str = ""
     seconds: float = 60.0
+    state: str = "Disabled"
     id: int = 0
     matched: int = 0
     fired: int = 0

@@ -142,18 +142,35 @@ class Front:
             self.world.faults.released.wait(fault.seconds)
         if fault.effect in instead:
             raise instead[fault.effect]
+        self._turn(call, fault, fault.effect)
         try:
             answer = self._serve(call, who)
         except AwsError as error:
             answer = error_answer(error, call.service, call.request_id)
         if fault.effect == "act_then_delay":
             self.world.faults.released.wait(fault.seconds)
+        if fault.effect.startswith("act_then_"):
+            self._turn(call, fault, fault.effect.removeprefix("act_then_"))
         if fault.effect == "malformed":
             return Answer(200, answer.body[: len(answer.body) // 2], answer.content_type)
         afterwards = {"act_then_http500": internal, "act_then_drop": Dropped(), "truncate": Dropped(answer)}
         if fault.effect in afterwards:
             raise afterwards[fault.effect]
         return answer
+
+    def _turn(self, call: Call, fault: Fault, turn: str) -> None:
+        """What happens to the world while a call is on its way."""
+        if turn == "advance":
+            self.world.age(fault.seconds)
+        elif turn == "revoke":
+            self.world.identity.revoke(call.account)
+        elif turn == "expire":
+            self.world.identity.expire(call.account)
+        elif turn == "become":
+            key = backend(call.account, call.region).find(call.key)
+            if key is not None:
+                with self.world.kms.lock:
+                    key.become(fault.state)
 
     def _serve(self, call: Call, who: Principal) -> Answer:
         if call.service == "sts":
@@ -183,7 +200,7 @@ class Front:
         params = check("kms", call.operation, call.params)
         store = backend(who.account, call.region)
         key_id = params.get("KeyId")
-        if key_id and call.operation != "ListAliases":
+        if key_id:
             key = params["Key"] = kms.resolve(who, call.region, call.operation, key_id)
             call.key = key.arn
         handler = kms.handler(call.operation)

@@ -36,6 +36,7 @@ from bulk_import.sandbox.keys import (
     Snapshot,
 )
 from bulk_import.sandbox.kms_backend import invalid_state
+from bulk_import.sandbox.pages import page
 from bulk_import.sandbox.specs import material_fits
 from bulk_import.sandbox.unwrap import Unopenable, unwrap
 from bulk_import.sandbox.wrapping_keys import WrappingKey, WrappingKeys
@@ -182,14 +183,7 @@ def list_rotations(key: SandboxKey, seen: Snapshot, params: dict[str, Any]) -> d
         raise AwsError("UnsupportedOperationException", f"{key.arn} is not a symmetric encryption KMS key.")
     everything = params.get("IncludeKeyMaterial") == "ALL_KEY_MATERIAL"
     entries = [_entry(key, m) for m in seen.materials if everything or m.rotated_at is not None]
-    limit = params.get("Limit", 100)
-    marker = params.get("Marker", "0")
-    if not marker.isdigit() or int(marker) > len(entries):
-        raise AwsError("InvalidMarkerException", "Could not deserialize the marker.")
-    start = int(marker)
-    page = entries[start : start + limit]
-    answer: dict[str, Any] = {"Rotations": page, "Truncated": start + limit < len(entries)}
-    return answer | ({"NextMarker": str(start + limit)} if answer["Truncated"] else {})
+    return page("Rotations", entries, params)
 
 
 def _entry(key: SandboxKey, material: Material) -> dict[str, Any]:

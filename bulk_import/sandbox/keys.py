@@ -157,6 +157,11 @@ class SandboxKey(Key):
         """What a host sees that has not heard of the last change; None where that was the key's birth."""
         return self.history[-2].at(self.history[-1].since) if len(self.history) > 1 else None
 
+    def become(self, state: str) -> None:
+        """Any state, by order of a test."""
+        deletion = self.clock.now() + 30 * 86400 if state == "PendingDeletion" else None
+        self.change(replace(self.now(), state=state, becomes=None, deletion_date=deletion))
+
     def change(self, snapshot: Snapshot) -> None:
         self.history.append(replace(snapshot, since=self.clock.now()))
         self.changes += 1

@@ -20,6 +20,7 @@ from bulk_import.sandbox.keys import SandboxKey, Snapshot
 from bulk_import.sandbox.kms_backend import SandboxKmsBackend, backend, born, invalid_state, missing
 from bulk_import.sandbox.kms_use import Uses
 from bulk_import.sandbox.lag import Lag
+from bulk_import.sandbox.pages import page
 from bulk_import.sandbox.specs import SPECS, new_material
 
 # Operations whose KeyId may be an alias; all others take a key ID or key ARN.
@@ -199,6 +200,19 @@ class Kms(Uses):
         after = replace(seen, state="Disabled", deletion_date=None)
         key.change(replace(after, state=after.state_for_materials()))
         return {"KeyId": key.arn}
+
+    def do_list_keys(self, store: SandboxKmsBackend, params: dict[str, Any]) -> dict[str, Any]:
+        return page("Keys", [{"KeyId": key.id, "KeyArn": key.arn} for key in store.keys.values()], params)
+
+    def do_list_aliases(self, store: SandboxKmsBackend, params: dict[str, Any]) -> dict[str, Any]:
+        """Of one key, or of all; an alias of AWS appears once it has been used."""
+        key: SandboxKey | None = params.get("Key")
+        entries = [
+            {"AliasName": name, "AliasArn": store.keys[key_id].aliases[name].alias_arn, "TargetKeyId": key_id}
+            for name, key_id in store.alias_index.items()
+            if key is None or key.id == key_id
+        ]
+        return page("Aliases", entries, params, default=50)
 
     # --- import
     def do_get_parameters_for_import(self, _: SandboxKmsBackend, params: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from bulk_import.sandbox.answers import AwsError
 
-# quota → (requests per second, its code in Service Quotas, its name there). STS has none adjustable.
+# quota → (requests per second, its code in Service Quotas; empty: not shown there)
 DEFAULTS: dict[str, tuple[float, str]] = {
     "GetParametersForImport": (1, "L-515A0541"),
     "ImportKeyMaterial": (15, "L-99631835"),
@@ -36,9 +36,9 @@ DEFAULTS: dict[str, tuple[float, str]] = {
     "CancelKeyDeletion": (5, "L-635264CC"),
     "EnableKey": (5, "L-BD96F100"),
     "DisableKey": (5, "L-6B8C93BD"),
-    "cryptographic:symmetric": (10000, "L-6E3AF000"),
-    "cryptographic:rsa": (1000, "L-2AC98190"),
-    "cryptographic:ecc": (1000, "L-2A51A4CD"),
+    "cryptographic:symmetric": (10000, ""),
+    "cryptographic:rsa": (1000, ""),
+    "cryptographic:ecc": (1000, ""),
     "sts": (600, ""),
 }
 CRYPTOGRAPHIC = frozenset(

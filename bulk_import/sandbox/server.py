@@ -26,6 +26,8 @@ from bulk_import.sandbox.front import Dropped, Front
 from bulk_import.sandbox.seed import read_seed
 from bulk_import.sandbox.world import SandboxOptions, World
 
+__all__ = ["SandboxOptions", "Server", "serve", "start", "stop"]
+
 SERVER = "bulk-import-sandbox"  # the program tells a sandbox by it
 LARGEST_BODY = 256 * 1024 * 1024
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from typing import Any
 
 import pytest
@@ -61,6 +62,48 @@ def test_a_connection_that_is_cut(sandbox: Sandbox, effect: str, left: str) -> N
     assert (entry["status"], entry["fault"]) == (0, effect)
 
 
+def test_a_cut_is_a_reset(sandbox: Sandbox) -> None:
+    sandbox.fault("drop")
+    address = ("127.0.0.1", int(sandbox.url.rsplit(":", 1)[1]))
+    credential = "AWS4-HMAC-SHA256 Credential=AKIA/20260101/us-east-1/kms/aws4_request"
+    head = f"POST / HTTP/1.1\r\nHost: h\r\nAuthorization: {credential}\r\nContent-Length: 2\r\n\r\n"
+    with socket.create_connection(address, timeout=10) as peer:
+        peer.sendall(head.encode() + b"{}")
+        with pytest.raises(ConnectionResetError):
+            peer.recv(1)
+
+
+@pytest.mark.parametrize("effect", ["become", "act_then_become"])
+def test_a_key_scheduled_for_deletion_on_the_way(sandbox: Sandbox, effect: str) -> None:
+    call, arn = importing(sandbox)
+    sandbox.fault(effect, operation="ImportKeyMaterial", state="PendingDeletion")
+    if effect == "become":
+        with refused("KMSInvalidStateException"):
+            call()
+    else:
+        call()
+    assert state(sandbox, arn) == "PendingDeletion"
+
+
+def test_a_token_that_ages_on_the_way(sandbox: Sandbox) -> None:
+    call, _ = importing(sandbox)
+    sandbox.fault("advance", operation="ImportKeyMaterial", seconds=24 * 3600)
+    with refused("ExpiredImportTokenException"):
+        call()
+    with refused("ExpiredTokenException"):  # and the session with it
+        call()
+
+
+@pytest.mark.parametrize(
+    ("effect", "code"), [("revoke", "UnrecognizedClientException"), ("act_then_expire", "ExpiredTokenException")]
+)
+def test_a_session_that_ends_on_the_way(sandbox: Sandbox, effect: str, code: str) -> None:
+    sandbox.fault(effect, operation="GetParametersForImport")
+    call, _ = importing(sandbox)
+    with refused(code):
+        call()
+
+
 def test_half_an_answer(sandbox: Sandbox) -> None:
     call, arn = importing(sandbox)
     sandbox.fault("truncate", operation="ImportKeyMaterial")
@@ -78,7 +121,7 @@ def test_broken_json(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize(("effect", "left"), [("hang", "PendingImport"), ("act_then_delay", "Enabled")])
 def test_no_answer_in_time(sandbox: Sandbox, effect: str, left: str) -> None:
-    call, arn = importing(sandbox, read_timeout=1)
+    call, arn = importing(sandbox, read_timeout=2)
     sandbox.fault(effect, operation="ImportKeyMaterial", seconds=30)
     with pytest.raises(ReadTimeoutError):
         call()
@@ -141,7 +184,7 @@ def test_a_rule_that_makes_no_sense(sandbox: Sandbox) -> None:
 
 
 def test_reset_lets_hanging_calls_go(sandbox: Sandbox) -> None:
-    call, _ = importing(sandbox, read_timeout=1)
+    call, _ = importing(sandbox, read_timeout=2)
     sandbox.fault("hang", operation="ImportKeyMaterial", seconds=3600)
     with pytest.raises(ReadTimeoutError):
         call()

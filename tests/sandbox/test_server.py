@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sandbox.helpers import OAEP, import_material, metadata, new_material, parameters
+from tests.sandbox.helpers import OAEP, import_material, metadata, new_material, parameters, refused
 from tests.sandbox_client import Sandbox
 
 
@@ -39,6 +39,40 @@ def test_no_key_material_is_shown(sandbox: Sandbox) -> None:
     arn = sandbox.key(key_spec="HMAC_256")["arn"]
     import_material(sandbox.client(), arn, material)
     assert material.hex() not in repr(sandbox.keys()) + repr(sandbox.calls())
+
+
+def test_lists_come_in_pages(sandbox: Sandbox) -> None:
+    lane = {"us-east-1": {"generate": [{"count": 120, "alias": "alias/a-{n}"}]}}
+    keys = sandbox.seed({"accounts": {"111122223333": {"regions": lane}}})
+    kms = sandbox.client()
+    assert len(kms.list_keys()["Keys"]) == 100
+    listed = [key["KeyArn"] for page in kms.get_paginator("list_keys").paginate() for key in page["Keys"]]
+    assert listed == [key["arn"] for key in keys]
+    aliases = [a["AliasName"] for page in kms.get_paginator("list_aliases").paginate() for a in page["Aliases"]]
+    assert aliases == [key["alias"] for key in keys]
+    [one] = kms.list_aliases(KeyId=keys[7]["key_id"])["Aliases"]
+    assert (one["AliasName"], one["TargetKeyId"]) == ("alias/a-7", keys[7]["key_id"])
+    with refused("InvalidMarkerException"):
+        kms.list_keys(Marker="nowhere")
+
+
+def test_aliases_move_and_go(sandbox: Sandbox) -> None:
+    kms = sandbox.client()
+    one, other = sandbox.key(alias="alias/a"), sandbox.key()
+    kms.update_alias(AliasName="alias/a", TargetKeyId=other["key_id"])
+    assert metadata(kms, "alias/a")["Arn"] == other["arn"]
+    assert kms.list_aliases(KeyId=one["key_id"])["Aliases"] == []
+    kms.delete_alias(AliasName="alias/a")
+    with refused("NotFoundException"):
+        metadata(kms, "alias/a")
+
+
+def test_an_aws_managed_key(sandbox: Sandbox) -> None:
+    kms = sandbox.client()
+    seen = metadata(kms, "alias/aws/s3")
+    assert (seen["KeyManager"], seen["Origin"], seen["KeyState"]) == ("AWS", "AWS_KMS", "Enabled")
+    with refused("UnsupportedOperationException"):
+        parameters(kms, seen["KeyId"], OAEP[1])
 
 
 def test_an_operation_that_kms_lacks(sandbox: Sandbox) -> None:
