@@ -24,6 +24,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("plan",),
     ("run",),
     ("record",),
+    ("iam", "templates"),
     ("pipeline",),
     ("api",),
     ("commands",),

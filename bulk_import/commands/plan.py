@@ -19,7 +19,8 @@ from bulk_import.settings import Settings
 ARGUMENTS: dict[str, Any] = {
     "manifest": Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, or - for stdin.")]
 }
-GROUPS = ("common", "aws", "manifest", "decide", "plan", "plan_only")
+GROUPS = ("common", "aws", "manifest", "format", "prove", "decide", "plan_only")
+FORMATS = ("table", "json")
 
 
 def execute(settings: Settings, manifest: str) -> ExitCode:

@@ -18,7 +18,8 @@ from bulk_import.settings import Settings
 ARGUMENTS: dict[str, Any] = {
     "manifest": Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, or - for stdin.")]
 }
-GROUPS = ("common", "aws", "manifest", "decide", "run", "plan")
+GROUPS = ("common", "aws", "manifest", "format", "prove", "decide", "run", "prove_use")
+FORMATS = plan.FORMATS
 
 
 def execute(settings: Settings, manifest: str) -> ExitCode:

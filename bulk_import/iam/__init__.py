@@ -1,0 +1,17 @@
+"""Least-privilege policies for exactly one manifest: the importer roles', their keys' and the caller's. Calls nobody.
+
+    targets ─ grants.py ─▶ operations under conditions ─ policies.py ─▶ policy documents ─┬─ document.py ───── JSON
+                                                         packing.py: IAM's limits         └─ cloudformation.py
+
+Only what `run` calls is granted. https://docs.aws.amazon.com/kms/latest/developerguide/kms-api-permissions-reference.html
+"""
+
+from __future__ import annotations
+
+from bulk_import.iam.caller import check_caller
+from bulk_import.iam.cloudformation import caller_template, importer_template
+from bulk_import.iam.document import document
+from bulk_import.iam.grants import Asked
+from bulk_import.iam.policies import Access, access
+
+__all__ = ["Access", "Asked", "access", "caller_template", "check_caller", "document", "importer_template"]

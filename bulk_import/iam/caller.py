@@ -1,0 +1,28 @@
+"""The principal that assumes the importer roles, by its ARN."""
+
+from __future__ import annotations
+
+import re
+
+from bulk_import.errors import UsageError
+
+# Stands where no --caller-arn was given. IAM refuses it as a principal, so that it cannot be left in by oversight.
+PLACEHOLDER = "REPLACE-WITH-THE-CALLERS-ARN"
+ARN_PATTERN = r"arn:[a-z-]+:iam::[0-9]{12}:(?:role/[!-~]+|user/[!-~]+|root)"
+
+
+def check_caller(arn: str | None, partition: str) -> None:
+    """Raises UsageError where `arn` is no principal that a trust policy of this partition can name."""
+    if arn is None:
+        return
+    if re.fullmatch(r"arn:[a-z-]+:sts::[0-9]{12}:assumed-role/.+", arn):
+        raise UsageError(
+            "--caller-arn: that is a session of a role. Give the role itself, with its path if it has one: "
+            "arn:aws:iam::111122223333:role/path/Name."
+        )
+    if re.fullmatch(ARN_PATTERN, arn) is None:
+        raise UsageError(
+            "--caller-arn: write the ARN of a role, a user or an account: arn:aws:iam::111122223333:role/Name."
+        )
+    if arn.split(":")[1] != partition:
+        raise UsageError(f"--caller-arn: {arn} is not of the manifest's partition, {partition}.")

@@ -1,0 +1,192 @@
+"""Policy documents of one account: the importer role's permissions, its trust policy, its keys' policies.
+
+How a key is named decides how its statement finds it:
+- by key ID or key ARN: the ARN stands in Resource, and nothing else is allowed.
+- by alias: an alias in Resource grants nothing on the key behind it. So Resource is every key of the account and
+  Region, and kms:ResourceAliases, the aliases that the key carries, whatever the request calls it, narrows it.
+  kms:RequestAlias would not do: it is the alias in the request, and a run names the key by alias only once, in its
+  first DescribeKey; all its other calls name the ARN.
+https://docs.aws.amazon.com/kms/latest/developerguide/alias-authorization.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bulk_import.iam.caller import PLACEHOLDER
+from bulk_import.iam.grants import Asked, Condition, Grant, grants
+from bulk_import.iam.packing import (
+    MANAGED_POLICIES,
+    MANAGED_POLICY,
+    TRUST_POLICY,
+    Document,
+    Statement,
+    pack,
+    policy,
+    size,
+)
+from bulk_import.model import AccountAccess, Lane, Manifest, Target
+
+ORDER = ("Read", "Parameters", "Import", "ProveUse")  # of the grants in a policy: that of a run
+EXTERNAL: Condition = ("StringEquals", "kms:KeyOrigin", ("EXTERNAL",))
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPolicy:
+    """Statements for the key policy of each of these keys, which differ in nothing that the statements say."""
+
+    targets: tuple[Target, ...]
+    statements: tuple[Statement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Everything that one account needs. `trust` None: the account is entered with the caller's own credentials."""
+
+    account: AccountAccess
+    targets: tuple[Target, ...]
+    permissions: tuple[Document, ...]
+    trust: Document | None
+    key_policies: tuple[KeyPolicy, ...]
+    warnings: tuple[str, ...]
+
+
+def access(manifest: Manifest, account: str, asked: Asked, caller_arn: str | None) -> Access:
+    """The policies of one of the manifest's accounts. `caller_arn` None: a placeholder that IAM refuses."""
+    entered = manifest.accounts[account]
+    targets = tuple(target for target in manifest.targets if target.lane.account == account)
+    warnings: list[str] = []
+    permissions = _permissions(account, targets, asked, warnings)
+    caller = caller_arn or PLACEHOLDER
+    trust = None if entered.role_arn is None else trust_policy(caller, entered.external_id)
+    if trust is not None and size(trust) > TRUST_POLICY:
+        warnings.append(
+            f"Account {account}: the trust policy is longer than the {TRUST_POLICY:,} characters of the quota."
+        )
+    return Access(
+        entered, targets, permissions, trust, _key_policies(targets, asked, entered.role_arn or caller), tuple(warnings)
+    )
+
+
+def trust_policy(caller: Any, external_id: str | None) -> Document:
+    """Who may assume the role. https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_common-scenarios_third-party.html"""
+    statement: Statement = {
+        "Sid": "Caller",
+        "Effect": "Allow",
+        "Principal": {"AWS": caller},
+        "Action": "sts:AssumeRole",
+    }
+    if external_id is not None:
+        statement["Condition"] = {"StringEquals": {"sts:ExternalId": external_id}}
+    return policy([statement])
+
+
+def caller_policies(manifest: Manifest) -> list[Document]:
+    """What the caller needs: sts:AssumeRole on exactly the roles of the manifest. Empty where there are none."""
+    roles = sorted({entered.role_arn for entered in manifest.accounts.values() if entered.role_arn is not None})
+    if not roles:
+        return []
+    statement = {"Sid": "AssumeImporters", "Effect": "Allow", "Action": ["sts:AssumeRole"], "Resource": roles}
+    # More roles than ten policies hold is more than one caller may be given: the policies are all printed then.
+    return pack([statement], most=len(roles)) or []
+
+
+def _permissions(account: str, targets: Sequence[Target], asked: Asked, warnings: list[str]) -> tuple[Document, ...]:
+    aliased = sum(alias_of(target) is not None for target in targets)
+    if aliased:
+        warnings.append(
+            f"Account {account}: {aliased} of {len(targets)} keys are named by alias. Their policy allows whatever "
+            "EXTERNAL key carries the alias, so whoever may move the alias moves the permission. For a policy on "
+            "exactly these keys, state key ARNs in the manifest."
+        )
+    exact = pack(list(_exact_statements(_by_grant(targets, asked))))
+    if exact is not None:
+        return tuple(exact)
+    lanes = sorted({target.lane for target in targets})
+    warnings.append(
+        f"Account {account}: policies on exactly its {len(targets)} keys are longer than {MANAGED_POLICIES} managed "
+        f"policies of {MANAGED_POLICY:,} characters. What is printed allows EVERY key of Origin EXTERNAL in "
+        f"{', '.join(lane.region for lane in lanes)}. Split the work over several roles to keep it narrow."
+    )
+    fixed = [target.expiry.valid_to for target in targets if target.expiry.valid_to is not None]
+    grouped = _by_grant(targets, asked, latest=max(fixed, default=None))
+    everything = [_any_key(lane) for lane in lanes]
+    wide = [_statement(grant, everything, (EXTERNAL,)) for grant in grouped]
+    return tuple(pack(wide, most=len(wide)) or [policy(wide)])
+
+
+def _by_grant(targets: Iterable[Target], asked: Asked, **options: Any) -> dict[Grant, list[Target]]:
+    grouped: dict[Grant, list[Target]] = {}
+    for target in targets:
+        for grant in grants(target, asked, **options):
+            grouped.setdefault(grant, []).append(target)
+    return grouped
+
+
+def _exact_statements(grouped: dict[Grant, list[Target]]) -> Iterable[Statement]:
+    for grant, targets in sorted(grouped.items(), key=lambda item: ORDER.index(item[0].name)):
+        arns = dict.fromkeys(arn for target in targets if (arn := key_arn(target)) is not None)
+        if arns:
+            yield _statement(grant, list(arns), ())
+        aliases: dict[Lane, dict[str, None]] = {}
+        for target in targets:
+            if (alias := alias_of(target)) is not None:
+                aliases.setdefault(target.lane, {})[alias] = None
+        alike: dict[tuple[str, ...], list[str]] = {}
+        for lane, names in aliases.items():
+            alike.setdefault(tuple(names), []).append(_any_key(lane))
+        for names_, keys in alike.items():
+            yield _statement(grant, keys, (EXTERNAL, ("ForAnyValue:StringEquals", "kms:ResourceAliases", names_)))
+
+
+def _statement(grant: Grant, resources: list[str], narrowed: tuple[Condition, ...]) -> Statement:
+    statement: Statement = {
+        "Sid": grant.name,
+        "Effect": "Allow",
+        "Action": [f"kms:{operation}" for operation in grant.operations],
+        "Resource": resources,
+    }
+    conditions = _conditions((*grant.conditions, *narrowed))
+    return statement | {"Condition": conditions} if conditions else statement
+
+
+def _key_policies(targets: Sequence[Target], asked: Asked, principal: str) -> tuple[KeyPolicy, ...]:
+    """In a key policy Resource "*" is the key itself. https://docs.aws.amazon.com/kms/latest/developerguide/key-policies.html"""
+    alike: dict[tuple[Grant, ...], list[Target]] = {}
+    for target in targets:
+        alike.setdefault(tuple(grants(target, asked)), []).append(target)
+    found = []
+    for needed, those in alike.items():
+        statements = []
+        for grant in needed:
+            statement = _statement(grant, ["*"], ())
+            named = {"Sid": f"BulkImport{grant.name}", "Effect": "Allow", "Principal": {"AWS": principal}}
+            statements.append(named | {name: value for name, value in statement.items() if name not in named})
+        found.append(KeyPolicy(tuple(those), tuple(statements)))
+    return tuple(found)
+
+
+def _conditions(conditions: Iterable[Condition]) -> dict[str, dict[str, list[str]]]:
+    joined: dict[str, dict[str, list[str]]] = {}
+    for operator, key, values in conditions:
+        joined.setdefault(operator, {})[key] = list(values)
+    return joined
+
+
+def _any_key(lane: Lane) -> str:
+    return f"arn:{lane.partition}:kms:{lane.region}:{lane.account}:key/*"
+
+
+def alias_of(target: Target) -> str | None:
+    """`alias/…`, where the manifest names the key by an alias or its ARN."""
+    name = target.key_id.rsplit(":", 1)[-1]
+    return name if name.startswith("alias/") else None
+
+
+def key_arn(target: Target) -> str | None:
+    """The key's ARN, where the manifest names it by key ID or ARN; in lower case, as KMS writes it and IAM compares."""
+    if alias_of(target) is not None:
+        return None
+    return _any_key(target.lane).removesuffix("*") + target.key_id.rsplit("/", 1)[-1].lower()
