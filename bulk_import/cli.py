@@ -7,6 +7,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
+from io import UnsupportedOperation
 from types import ModuleType
 from typing import Annotated, Any, get_args, get_origin
 
@@ -49,6 +50,7 @@ EPILOG = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code. Never lets a traceback out: it could quote a secret."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
+    _open_streams()
     try:
         _refuse(argv)
         result = _app(argv)(args=argv, prog_name="bulk-import", standalone_mode=True)
@@ -61,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BulkImportError as error:
         _say(_told(error))
         return error.exit_code
-    except BrokenPipeError:
+    except (BrokenPipeError, UnsupportedOperation):
         # Whoever read stdout has gone. Python's own flush at exit must not complain about it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.INTERNAL
@@ -70,6 +72,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""  # noqa: PTH119
         _say(f"Internal error: {type(error).__name__}{where}. This is a defect of bulk-import; please report it.")
         return ExitCode.INTERNAL
+
+
+def _open_streams() -> None:
+    """Python has None for a stream that was closed before it started. Then stdin is empty, and stdout refuses."""
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: PTH123, SIM115 - a stream for the life of the process
+    sys.stdout = sys.stdout or open(os.devnull)  # noqa: PTH123, SIM115 - opened to read: a result must not vanish
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115 - messages may
 
 
 def _told(error: BulkImportError) -> str:

@@ -50,10 +50,12 @@ class Clients:
         try:
             self._core = AioSession(profile=settings.profile)
             self._core.get_scoped_config()
-        except ProfileNotFound:
+        except ProfileNotFound as error:
+            profile = error.kwargs.get("profile")
             raise SettingsError(
-                [Problem("settings", 0, "--profile", f"the profile {settings.profile!r} is not configured.")]
-            ) from None
+                [Problem("settings", 0, "--profile", f"the profile {profile!r} is not configured.",
+                         "Check --profile and AWS_PROFILE, or add it to the AWS configuration files.")]
+            ) from None  # fmt: skip
         except BotoCoreError as error:
             raise SettingsError([Problem("AWS configuration", 0, "", f"cannot be read: {error}")]) from None
         self._callers = create_credential_resolver(self._core)
@@ -131,6 +133,10 @@ class Clients:
 
 def refuse_plain_http(endpoint: str) -> None:
     """Key material never leaves the machine without TLS. Raises SettingsError."""
+    if "{" in endpoint:
+        raise SettingsError(
+            [Problem("settings", 0, "--endpoint-url", f"{endpoint}: an unknown placeholder.", "There is {region}.")]
+        )
     url = urlsplit(endpoint)
     if url.scheme == "https" or (url.scheme == "http" and _is_loopback(url.hostname or "")):
         return

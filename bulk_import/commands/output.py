@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from bulk_import.errors import BulkImportError
 from bulk_import.settings import Settings
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -52,6 +53,17 @@ def say(text: str) -> None:
 
 
 def result(data: bytes) -> None:
-    """The command's result, on stdout."""
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    """The command's result, on stdout. Raises BulkImportError where it is closed or full."""
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        # Python's own flush at exit must not complain about it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise  # whoever read it has gone, and knows
+        raise BulkImportError(
+            f"stdout cannot be written: {error.strerror or 'it is closed'}.",
+            code="OutputNotWritten",
+            advice="Send it to a file or a pipe that takes it.",
+        ) from None
