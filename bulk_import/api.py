@@ -13,7 +13,6 @@ Every function raises the exceptions of bulk_import.errors, and no others on pur
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ import structlog
 
 from bulk_import import manifest as manifest_room
 from bulk_import import material, pipeline
+from bulk_import.aws.clients import is_aws
 from bulk_import.aws.limiter import LaneLimiter
 from bulk_import.aws.session import AwsSession
 from bulk_import.errors import (
@@ -40,11 +40,11 @@ from bulk_import.material import sources
 from bulk_import.material.checks import manifest_checks
 from bulk_import.model import Lane, Manifest, Outcome, Status, Target
 from bulk_import.plan import Wanted
-from bulk_import.record import narrate, report
-from bulk_import.record.fold import fold
+from bulk_import.record import narrate, renderings, report
+from bulk_import.record.begin import Begun, begin, journal_path, new_run_id
+from bulk_import.record.fold import Folded, fold
 from bulk_import.record.journal import Journal
-from bulk_import.record.older import set_aside
-from bulk_import.record.past import Unfinished, read_unfinished
+from bulk_import.record.reread import Report
 from bulk_import.record.summary import Summary
 from bulk_import.run.lane import LaneRunner
 from bulk_import.run.planner import LanePlanner, Plan, summarise
@@ -54,11 +54,22 @@ from bulk_import.run.target_run import Policy
 from bulk_import.settings import Settings
 from bulk_import.settings import load as load_settings
 
-__all__ = ["RunResult", "check_material", "load_manifest", "load_settings", "plan", "run"]
+__all__ = ["RunResult", "Started", "check_material", "load_manifest", "load_settings", "plan", "run"]
 
 PERMIT = "GetParametersForImport"  # the scarce one
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What is known of a run before its first call."""
+
+    run_id: str
+    lanes: Mapping[Lane, int]  # targets to work on; those that a resume finds finished are left out
+    finished: int  # targets that an earlier part of the run is done with
+    quota: float  # of GetParametersForImport: requests a second and lane
+    endpoints: Mapping[str, str]  # service → URL, where it is not AWS's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +82,7 @@ class RunResult:
     report: Path | None
     journal: Path
     environment: str | None  # aws | custom | sandbox; None: no caller was ever known
+    document: Report  # the report itself, read from the journal
     error: BulkImportError | None = None
 
 
@@ -147,21 +159,24 @@ async def run(
     settings: Settings,
     *,
     stop: Stop | None = None,
+    on_start: Callable[[Started], None] = lambda _: None,
     on_end: Callable[[Outcome], None] = lambda _: None,
 ) -> RunResult:
     """Imports, verifies, proves, and writes journal and report.
 
-    `stop`: request it to end the run in good order; `on_end` hears of each target's end. A target's failure is in
-    the report and the exit code, not an exception. Raises SettingsError before any call, and JournalError where
-    the journal cannot be begun.
+    `stop`: request it to end the run in good order; `on_start` hears of the run before its first call, `on_end` of
+    each target's end. A target's failure is in the report and the exit code, not an exception. Raises SettingsError
+    before any call, and JournalError where the journal cannot be begun.
     """
     stop = stop or Stop()
-    begun = _resumed(manifest, settings) if settings.resume else _begun(settings)
+    renderings.check(settings, journal_path(settings))
+    begun = begin(manifest, settings, labels=pipeline.labels(os.environ) | settings.label)
     lanes = _by_lane(manifest, begun.finished)
     root = _root(manifest)
     async with AwsSession(settings, begun.run_id, manifest.partition, lanes) as session:
         with begun.open() as journal, structlog.contextvars.bound_contextvars(run=begun.run_id):
-            begun.write(journal, manifest, settings)
+            begun.write(journal)
+            on_start(_started(begun, lanes, session))
             failure = await _Job(manifest, settings, session, journal, begun, root, stop, on_end).work(lanes)
             try:
                 await narrate.end(journal, stopped=stop.reason, failure=failure)
@@ -170,54 +185,14 @@ async def run(
     return _report(journal.path, settings, begun.run_id, failure)
 
 
-@dataclass(frozen=True, slots=True)
-class _Begun:
-    """A run that begins, or begins again: what it needs to know before its first call."""
-
-    run_id: str
-    started: datetime
-    path: Path
-    past: Unfinished | None = None
-
-    @property
-    def finished(self) -> Sequence[int]:
-        return self.past.finished if self.past else ()
-
-    def open(self) -> Journal:
-        return Journal.resume(self.path) if self.past else Journal.create(self.path)
-
-    def write(self, journal: Journal, manifest: Manifest, settings: Settings) -> None:
-        if self.past is None:
-            labels = pipeline.labels(os.environ) | settings.label
-            narrate.begin(journal, manifest, settings, run_id=self.run_id, started=self.started, labels=labels)
-            return
-        journal.write("resumed", from_seq=journal.seq)
-        narrate.name_targets(journal, manifest, self.started, after=self.past.listed)
-
-    def wanted(self, target: Target) -> Wanted:
-        """ValidTo was frozen when the run began, also for what a resume goes on with."""
-        if self.past is not None and target.index < self.past.listed:
-            return Wanted(target, self.past.wanted_valid_to(target.index))
-        return Wanted(target, target.expiry.instant(self.started))
-
-
-def _begun(settings: Settings) -> _Begun:
-    path = _journal_path(settings)
-    older = set_aside(path)
-    if older is not None and not older.finished:
-        log.warning("an unfinished journal was set aside; this run looks at KMS anew", kept=str(older.path))
-    return _Begun(new_run_id(), datetime.now(UTC), path)
-
-
-def _resumed(manifest: Manifest, settings: Settings) -> _Begun:
-    path = _journal_path(settings)
-    past = read_unfinished(path, manifest, settings)
-    return _Begun(past.run_id, past.started_at, path, past)
-
-
-def new_run_id() -> str:
-    """Sorts by time, is unique, and fits into a role session's name."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+def _started(begun: Begun, lanes: Mapping[Lane, Sequence[Target]], session: AwsSession) -> Started:
+    return Started(
+        run_id=begun.run_id,
+        lanes={lane: len(targets) for lane, targets in lanes.items()},
+        finished=sum(begun.finished),
+        quota=session.quotas[PERMIT],
+        endpoints={service: url for service, url in session.endpoints.items() if not is_aws(url)},
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +203,7 @@ class _Job:
     settings: Settings
     session: AwsSession
     journal: Journal
-    begun: _Begun
+    begun: Begun
     root: Path | None
     stop: Stop
     on_end: Callable[[Outcome], None]
@@ -304,6 +279,7 @@ def _report(journal: Path, settings: Settings, run_id: str, failure: BulkImportE
     elsewhere = False
     try:
         path = report.write_report(folded, settings.report).path
+        _render(folded, settings, path)
     except ReportNotWritten as error:
         # It says where the report is, so it is told in any case; what ended the run is told with it.
         before = f"{failure.code}: {failure.message}\n" if failure else ""
@@ -317,7 +293,22 @@ def _report(journal: Path, settings: Settings, run_id: str, failure: BulkImportE
         report=path,
         journal=journal,
         environment=folded.caller.get("environment"),
+        document=report.as_report(folded, report_elsewhere=elsewhere),
         error=failure,
+    )
+
+
+def _render(folded: Folded, settings: Settings, path: Path | None) -> None:
+    """Raises ReportNotWritten where a rendering could not be written; then the report says exit code 6, too."""
+    missing = renderings.write(report.as_report(folded), settings)
+    if not missing:
+        return
+    if path is not None and path.is_file():
+        report.write_report(folded, settings.report, report_elsewhere=True)
+    raise ReportNotWritten(
+        " ".join(missing),
+        advice=f"The report is written. Make the rendering from it, or from the journal: bulk-import report "
+        f"{path or folded.journal} --format …",
     )
 
 
@@ -333,17 +324,6 @@ def _policy(settings: Settings, session: AwsSession, started: datetime, root: Pa
         require_proof=settings.require_proof,
         prove_use=settings.prove_use,
     )
-
-
-def _journal_path(settings: Settings) -> Path:
-    """Beside the report, if not elsewhere."""
-    if settings.journal:
-        path = Path(settings.journal).absolute()
-    elif settings.report == report.STDOUT:
-        path = Path("bulk-import.journal.jsonl").absolute()
-    else:
-        path = Path(settings.report).absolute().with_suffix(".journal.jsonl")
-    return path
 
 
 def _root(manifest: Manifest) -> Path | None:
@@ -373,7 +353,7 @@ async def _check_one(target: Target, root: Path | None) -> None:
 
 
 def _by_lane(manifest: Manifest, finished: Sequence[int] = ()) -> dict[Lane, list[Target]]:
-    """The targets that are to be worked on. `finished`: by index, whether an earlier part of the run is done with it."""
+    """The targets to work on. `finished`: by index, whether an earlier part of the run is done with it."""
     lanes: dict[Lane, list[Target]] = {}
     for target in manifest.targets:
         if target.index < len(finished) and finished[target.index]:

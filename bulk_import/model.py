@@ -197,6 +197,20 @@ class KeyRotation:
     valid_to: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What an earlier part of the same run, before it was killed or stopped, is known to have done with a target."""
+
+    key_arn: str  # that key_id was resolved to; it must still be
+    key_state: str  # as found before the first import
+    expiration_model: str | None
+    valid_to: datetime | None
+    attempts: int = 0  # imports that were sent, or may have been
+    accepted: bool = False  # one was answered well
+    in_doubt: bool = False  # one got no answer
+    key_material_id: str | None = None  # that KMS answered
+
+
 class Status(StrEnum):
     """The final word on a target."""
 

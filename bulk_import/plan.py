@@ -78,9 +78,18 @@ def decide(
         check_expiry(wanted, now)
     except TargetError as error:
         return Decision(Action.BLOCKED, detail=error.message, error=error)
-    if view.state == KeyState.PENDING_IMPORT:
-        return Decision(Action.IMPORT, spec, algorithm, KeyState.ENABLED, detail)
-    return Decision(Action.REIMPORT, spec, algorithm, view.state, detail)
+    action = Action.IMPORT if view.state == KeyState.PENDING_IMPORT else Action.REIMPORT
+    return Decision(action, spec, algorithm, final_state(view), detail)
+
+
+def recovered(wanted: Wanted, before: KeyView) -> Decision:
+    """The decision that an earlier part of the run took, by what it had found: its import took effect since.
+
+    Raises TargetError where such a key takes no import.
+    """
+    spec = _importable(wanted.target, before)
+    action = Action.IMPORT if before.state == KeyState.PENDING_IMPORT else Action.REIMPORT
+    return Decision(action, spec, _algorithm(wanted.target, spec), final_state(before), "imported before the resume")
 
 
 def expiry_as_wanted(wanted: Wanted, view: KeyView, now: datetime) -> bool:
@@ -101,6 +110,18 @@ def shows_expiry(wanted: Wanted, view: KeyView) -> bool:
     if wanted.valid_to is None:
         return view.expiration_model == "KEY_MATERIAL_DOES_NOT_EXPIRE" and view.valid_to is None
     return view.expiration_model == "KEY_MATERIAL_EXPIRES" and view.valid_to == wanted.valid_to
+
+
+def shows_effect(wanted: Wanted, before: KeyView, view: KeyView) -> bool:
+    """Whether a read shows that an import took effect. One that changes nothing visible (--prove all) never does."""
+    if before.state == KeyState.PENDING_IMPORT:
+        return view.state == final_state(before) and shows_expiry(wanted, view)
+    return shows_expiry(wanted, view) and not shows_expiry(wanted, before)
+
+
+def final_state(before: KeyView) -> str:
+    """The state that an import leaves a key in: a key found Disabled stays so."""
+    return KeyState.ENABLED if before.state == KeyState.PENDING_IMPORT else before.state
 
 
 def check_expiry(wanted: Wanted, now: datetime) -> None:

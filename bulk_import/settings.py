@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from bulk_import.errors import Problem, SettingsError, UsageError
 
 PREFIX = "BULK_IMPORT_"
+RENDERINGS = ("html", "junit", "markdown", "github", "csv")  # of a report
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, None: 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
@@ -47,6 +48,10 @@ def _mapping(value: Any) -> Any:
         wrong = [key for key, equals, _ in pairs if not (key and equals)]
         if wrong:
             raise ValueError(f"{wrong[0]!r} is not NAME=VALUE")
+        names = [key.strip() for key, _, _ in pairs]
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise ValueError(f"{twice[0]} is given twice")
         return {key.strip(): text.strip() for key, _, text in pairs}
     return value
 
@@ -110,9 +115,12 @@ class Settings(BaseSettings):
     max_targets: int | None = _option(None, "A manifest with more selected targets is an error.", "manifest", ge=1)
 
     # what several commands share
-    format: Literal["table", "json", "cloudformation", "cloudformation-caller"] | None = _option(
-        None, "Form of the result on stdout.", "format"
-    )
+    format: (
+        Literal[
+            "table", "json", "cloudformation", "cloudformation-caller", "html", "junit", "markdown", "github", "csv"
+        ]
+        | None
+    ) = _option(None, "Form of the result on stdout.", "format")
     prove: Literal["auto", "changed", "all", "none"] = _option(
         "auto",
         "Which targets' material is compared with KMS's. `all` imports unchanged symmetric material again.",
@@ -132,6 +140,9 @@ class Settings(BaseSettings):
     max_failures: int | None = _option(None, "Start no new target once N have failed.", "run", ge=1)
     deadline: Seconds | None = _option(None, "Stop in good order after this time (exit code 7).", "run", gt=0)
     grace: Seconds = _option(20.0, "How long calls in flight may take after a stop.", "run", ge=0, le=3600)
+    render: Mapped = _option(
+        {}, "FORMAT=PATH: also write the report as html, junit, markdown, github or csv (repeatable).", "run"
+    )
     label: Mapped = _option({}, "KEY=VALUE kept in the report (repeatable).", "run")
     shard: str | None = _option(None, "I/N: only every N-th lane, counted from 1.", "run")
 
@@ -140,6 +151,9 @@ class Settings(BaseSettings):
 
     # validate
     material: bool = _option(False, "Also read file: and env: sources and check their shape.", "validate")  # noqa: FBT003
+
+    # report
+    output: str = _option("-", "Where the result goes; - is stdout.", "report")
 
     # iam
     caller_arn: str | None = _option(None, "Role, user or account that assumes the importer roles.", "iam")
@@ -164,6 +178,16 @@ class Settings(BaseSettings):
         if len(labels) > 50 or any(len(k) > 128 or len(v) > 1024 for k, v in labels.items()):
             raise ValueError("at most 50 labels, names of at most 128 and values of at most 1024 characters")
         return labels
+
+    @field_validator("render")
+    @classmethod
+    def _renderings(cls, renderings: dict[str, str]) -> dict[str, str]:
+        for name, path in renderings.items():
+            if name not in RENDERINGS:
+                raise ValueError(f"{name!r} is no rendering. Use one of: {', '.join(RENDERINGS)}")
+            if path in ("", "-"):
+                raise ValueError(f"{name} needs a path, such as {name}=report.{name}")
+        return renderings
 
     @field_validator("shard")
     @classmethod

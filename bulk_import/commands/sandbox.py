@@ -16,7 +16,8 @@ GROUPS = ("common", "sandbox")
 def execute(settings: Settings) -> ExitCode:
     output.configure(settings)
     try:
-        from bulk_import.sandbox.server import SandboxOptions, serve  # noqa: PLC0415 - the extra may be missing
+        from bulk_import.sandbox.server import serve  # noqa: PLC0415 - the extra may be missing
+        from bulk_import.sandbox.world import SandboxOptions  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise MissingExtra(
             f"`sandbox` needs the extra `sandbox` ({error.name} is not installed).",

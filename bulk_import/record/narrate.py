@@ -19,21 +19,33 @@ MATTERS = frozenset({"prove", "reads", "read_interval", "verify_timeout", "requi
 def begin(
     sink: Sink, manifest: Manifest, settings: Settings, *, run_id: str, started: datetime, labels: Mapping[str, str]
 ) -> None:
-    """The run and its targets; each target's ValidTo is frozen here."""
+    """The run and its targets. Each target's ValidTo is frozen here."""
     sink.write(
         "run_started",
         run_id=run_id,
         started_at=started,
         tool={"name": "bulk-import", "version": __version__},
-        manifest={"uri": manifest.uri, "sha256": manifest.sha256, "targets": manifest.total},
-        selection=selection(settings),
-        partition=manifest.partition,
         labels=dict(labels),
-        shard=settings.shard,
-        settings=settings.model_dump(mode="json", include=set(MATTERS)),
         report=settings.report,
+        **bound_to(manifest, settings),
     )
-    for target in manifest.targets:
+    name_targets(sink, manifest, started)
+
+
+def bound_to(manifest: Manifest, settings: Settings) -> dict[str, Any]:
+    """What a journal is bound to: a resume must find the same."""
+    return {
+        "manifest": {"uri": manifest.uri, "sha256": manifest.sha256, "targets": manifest.total},
+        "selection": selection(settings),
+        "partition": manifest.partition,
+        "shard": settings.shard,
+        "settings": settings.model_dump(mode="json", include=set(MATTERS)),
+    }
+
+
+def name_targets(sink: Sink, manifest: Manifest, started: datetime, *, after: int = 0) -> None:
+    """The selected targets, but for the first `after`, which are named already."""
+    for target in manifest.targets[after:]:
         sink.write(
             "target",
             index=target.index,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -16,6 +16,7 @@ from bulk_import.errors import ADVICE, DEFAULT_ADVICE, ReportNotWritten
 from bulk_import.record.files import NewFile, fsync_directory
 from bulk_import.record.fold import Folded, fold
 from bulk_import.record.older import keep_older, sha256_path
+from bulk_import.record.reread import Lazily, Report
 from bulk_import.record.summary import outcome_of
 
 SCHEMA_VERSION: Final = 1
@@ -38,15 +39,15 @@ def build(journal: Path, destination: str) -> tuple[Folded, Written]:
     return folded, write_report(folded, destination)
 
 
-def write_report(folded: Folded, destination: str) -> Written:
-    """Writes the report to a path, or to stdout for `-`.
+def write_report(folded: Folded, destination: str, *, report_elsewhere: bool = False) -> Written:
+    """Writes the report to a path, or to stdout for `-`. `report_elsewhere`: it shall say exit code 6.
 
     An older report at the path is kept under its run's ID, and `<report>.sha256` says the new one's sum, in
     sha256sum's format. Where the path cannot be written the report goes beside the journal, or else to the
     folder for temporary files, with exit code 6 in it, and ReportNotWritten says where.
     """
     try:
-        return _write_to(folded, destination)
+        return _write_to(folded, destination, report_elsewhere=report_elsewhere)
     except OSError as error:
         reason = error.strerror or type(error).__name__
     asked = "stdout" if destination == STDOUT else destination
@@ -54,7 +55,7 @@ def write_report(folded: Folded, destination: str) -> Written:
     for folder in (folded.journal.parent, Path(tempfile.gettempdir())):
         path = folder / f"report.{run_id}.json"
         try:
-            _replace(path, folded, report_elsewhere=True)
+            replace(path, chunks(folded, report_elsewhere=True), run_id)
         except OSError:
             continue
         raise ReportNotWritten(f"The report could not be written to {asked} ({reason}). It is at {path}.")
@@ -67,8 +68,19 @@ def write_report(folded: Folded, destination: str) -> Written:
 
 def chunks(folded: Folded, *, report_elsewhere: bool = False) -> Iterator[bytes]:
     """The report's bytes, a few hundred kilobytes at a time: one member a line, one lane a line, one result a line."""
+    return gathered_chunks(head(folded, report_elsewhere=report_elsewhere), folded.entries())
+
+
+def as_report(folded: Folded, *, report_elsewhere: bool = False) -> Report:
+    """The same as values, for renderings."""
+    entries = Lazily(lambda: map(orjson.loads, folded.entries()))
+    return Report(head(folded, report_elsewhere=report_elsewhere), entries)
+
+
+def gathered_chunks(head: Mapping[str, Any], results: Iterable[bytes]) -> Iterator[bytes]:
+    """A report's bytes from its members; `results` are JSON already."""
     gathered, size = [], 0
-    for piece in _pieces(folded, report_elsewhere=report_elsewhere):
+    for piece in _pieces(head, results):
         gathered.append(piece)
         size += len(piece)
         if size >= _CHUNK:
@@ -77,21 +89,27 @@ def chunks(folded: Folded, *, report_elsewhere: bool = False) -> Iterator[bytes]
     yield b"".join(gathered)
 
 
-def _pieces(folded: Folded, *, report_elsewhere: bool) -> Iterator[bytes]:
-    head = {
+def head(folded: Folded, *, report_elsewhere: bool = False) -> dict[str, Any]:
+    """Every member of the report but `results`."""
+    return {
         "schema_version": SCHEMA_VERSION,
         "tool": folded.started["tool"],
         "run": _run(folded, report_elsewhere=report_elsewhere),
         "summary": asdict(folded.summary),
+        "lanes": list(_lanes(folded)),
     }
+
+
+def _pieces(head: Mapping[str, Any], results: Iterable[bytes]) -> Iterator[bytes]:
     yield b"{\n"
     for name, value in head.items():
-        yield b'"%b":%b,\n' % (name.encode(), orjson.dumps(value))
-    lanes = (orjson.dumps(lane) for lane in _lanes(folded))
-    yield from chain([b'"lanes":['], _lines(lanes), [b'],\n"results":['], _lines(folded.entries()), [b"]\n}\n"])
+        if name != "lanes":
+            yield b'"%b":%b,\n' % (name.encode(), orjson.dumps(value))
+    lanes = (orjson.dumps(lane) for lane in head["lanes"])
+    yield from chain([b'"lanes":['], _lines(lanes), [b'],\n"results":['], _lines(results), [b"]\n}\n"])
 
 
-def _lines(items: Iterator[bytes]) -> Iterator[bytes]:
+def _lines(items: Iterable[bytes]) -> Iterator[bytes]:
     separator = b"\n"
     for item in items:
         yield separator + item
@@ -143,7 +161,7 @@ def _lanes(folded: Folded) -> Iterator[dict[str, Any]]:
         }
 
 
-def _write_to(folded: Folded, destination: str) -> Written:
+def _write_to(folded: Folded, destination: str, *, report_elsewhere: bool) -> Written:
     if destination == STDOUT:
         sys.stdout.flush()
         # Past the buffer: what a broken pipe does not take must not be tried again when the process exits.
@@ -154,7 +172,7 @@ def _write_to(folded: Folded, destination: str) -> Written:
         with path.open("wb") as stream:  # a FIFO or a device keeps its place
             _stream(folded, stream)
         return Written(path, None)
-    return _replace(path, folded)
+    return replace(path, chunks(folded, report_elsewhere=report_elsewhere), folded.started["run_id"])
 
 
 def _stream(folded: Folded, stream: IO[bytes]) -> None:
@@ -165,13 +183,13 @@ def _stream(folded: Folded, stream: IO[bytes]) -> None:
     stream.flush()
 
 
-def _replace(path: Path, folded: Folded, *, report_elsewhere: bool = False) -> Written:
-    """Atomically: a reader finds the older report or the whole new one. Raises OSError."""
+def replace(path: Path, report: Iterable[bytes], run_id: str) -> Written:
+    """Atomically: a reader finds the older report, kept under its run's ID, or the whole new one. Raises OSError."""
     with NewFile(path) as new:
-        sha256 = new.fill(chunks(folded, report_elsewhere=report_elsewhere))
+        sha256 = new.fill(report)
         with NewFile(sha256_path(path)) as sums:
             sums.fill([f"{sha256}  {path.name}\n".encode()])
-            keep_older(path, folded.started["run_id"])
+            keep_older(path, run_id)
             new.commit()
             sums.commit()
     fsync_directory(path.parent)

@@ -18,7 +18,7 @@ from bulk_import.material import wrapping
 from bulk_import.material.evidence import Evidence
 from bulk_import.material.secret import Fingerprint
 from bulk_import.model import ImportParameters, KeySpec, KeyView, WrappingAlgorithm
-from bulk_import.plan import Action, check_expiry, shows_expiry
+from bulk_import.plan import check_expiry, shows_effect
 from bulk_import.ports import KeyService
 from bulk_import.run.lifecycle import Event, State
 from bulk_import.run.target_run import Policy, TargetRun
@@ -38,7 +38,6 @@ class Importer:
         self._kms = kms
         self._policy = policy
         self._before: KeyView = view
-        self._action: Action = decision.action
         self._key_spec: KeySpec = decision.key_spec
         self._algorithm: WrappingAlgorithm = decision.algorithm
         self._parameters: ImportParameters | None = None
@@ -133,7 +132,7 @@ class Importer:
         except TargetError as error:  # the answer came from another account: it was carried out, somewhere
             self._note_answer("unknown", "")
             raise error from None
-        run.in_doubt = False
+        run.in_doubt, run.accepted = False, True
         self._note_answer("ok", run.requests[-1][1] if run.requests else "")
         run.life.advance(Event.ACCEPTED)
         await run.sink.sync()
@@ -159,15 +158,8 @@ class Importer:
             if look:
                 await asyncio.sleep(self._policy.read_interval)
             view = await self._kms.describe_key(self._before.arn, self._run)
-            if self._shows_effect(view):
-                self._run.in_doubt = False
+            if shows_effect(self._run.wanted, self._before, view):
+                self._run.in_doubt, self._run.accepted = False, True
                 self._run.life.advance(Event.EFFECT_SEEN)
                 return True
         return False
-
-    def _shows_effect(self, view: KeyView) -> bool:
-        wanted = self._run.wanted
-        if self._action is Action.IMPORT:
-            return view.state == self._run.final_state and shows_expiry(wanted, view)
-        # An import that changes nothing visible (--prove all) is simply sent again: that does no harm.
-        return shows_expiry(wanted, view) and not shows_expiry(wanted, self._before)

@@ -14,14 +14,15 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
 from bulk_import import material
 from bulk_import.errors import ServiceError, TargetError
-from bulk_import.model import KeyRotation, KeyView, Lane, Outcome, Proof, Target, Verification
-from bulk_import.plan import Action, Wanted, decide, must_wait, needs_rotations
+from bulk_import.model import KeyRotation, KeySpec, KeyView, Lane, Outcome, Past, Proof, Target, Verification
+from bulk_import.plan import Action, Wanted, decide, must_wait, needs_rotations, recovered, shows_effect
 from bulk_import.ports import KeyService, Sink
 from bulk_import.run.importer import Importer
 from bulk_import.run.lifecycle import Event, State
@@ -52,6 +53,7 @@ class LaneRunner:
         import_rate: float,
         on_end: Callable[[Outcome], None],
         wanted: Callable[[Target], Wanted],
+        pasts: Mapping[int, Past] | None = None,
     ) -> None:
         self.lane = lane
         self.targets = targets
@@ -62,6 +64,7 @@ class LaneRunner:
         self._stop = stop
         self._on_end = on_end
         self._wanted = wanted
+        self._pasts = pasts or {}  # of resumed targets, by index
         self._verifier = LaneVerifier(kms, policy, stop)
         self._importing = asyncio.Semaphore(2 + math.ceil(SECONDS_PER_IMPORT * import_rate))
         self._comparing = asyncio.Semaphore(READS_AT_ONCE)
@@ -123,7 +126,7 @@ class LaneRunner:
                 await self._start_in(self._importing, group, run, self._import)
 
     def _new_run(self, target: Target) -> TargetRun:
-        return TargetRun(self._wanted(target), self._sink, self._on_end)
+        return TargetRun(self._wanted(target), self._sink, self._on_end, self._pasts.get(target.index))
 
     async def _start_in(
         self,
@@ -162,12 +165,37 @@ class LaneRunner:
         run.pin(view)
         if owner != run.target.id:
             raise TargetError(f"{view.arn} is the key of target {owner!r} already.", code="DuplicateKey")
+        if run.past is not None and await self._recovers(run, run.past, view):
+            return
         rotations = await self._rotations(run, view) if needs_rotations(view) else []
         decision = decide(run.wanted, view, rotations, now=datetime.now(UTC), import_again=self._policy.prove == "all")
         run.decision = decision
         if decision.error is not None:
             raise decision.error
         run.life.advance(Event.AS_WANTED if decision.action is Action.UNCHANGED else Event.IMPORT_NEEDED)
+
+    async def _recovers(self, run: TargetRun, past: Past, view: KeyView) -> bool:
+        """A resumed target: whether its import, sent before the run was cut short, took effect. Then it is verified."""
+        if past.key_arn != view.arn:
+            raise TargetError(f"{run.target.key_id} was {past.key_arn} and is now {view.arn}.", code="AliasMoved")
+        if not (past.accepted or past.in_doubt):
+            return False
+        before = replace(view, state=past.key_state, expiration_model=past.expiration_model, valid_to=past.valid_to)
+        looks = 0 if past.accepted else self._policy.reads
+        seen = past.accepted or shows_effect(run.wanted, before, view)
+        while not seen and looks > 1:
+            await asyncio.sleep(self._policy.read_interval)
+            seen = shows_effect(run.wanted, before, await self._kms.describe_key(view.arn, run))
+            looks -= 1
+        if not seen:
+            return False
+        run.decision = recovered(run.wanted, before)
+        secret, evidence = await material.prepare(run.target, KeySpec(view.key_spec), self._policy.material_root)
+        secret.wipe()
+        run.in_doubt, run.accepted = False, True
+        run.life.advance(Event.EFFECT_SEEN)
+        self._verifier.add(run, evidence)
+        return True
 
     async def _settled_view(self, run: TargetRun) -> KeyView:
         """The key, once it is neither Creating nor Updating."""

@@ -6,7 +6,8 @@ What always holds (an exhaustive test walks every path, with a crash or a stop a
   through an answer or a read that shows the import's effect.
 - UNCHANGED_WELL is reached through COMPARING alone, and no path to it passes SENDING.
 - From SENDING and LOOKING nothing ends as if it were known whether KMS took the material, unless KMS said so.
-- NOT_ATTEMPTED is reached only from states in which no import was ever sent.
+- NOT_ATTEMPTED is reached only from states in which no import was ever sent. (A resumed target may have sent one
+  before: TargetRun knows its past, and ends it as FAILED instead.)
 """
 
 from __future__ import annotations
@@ -62,6 +63,8 @@ TABLE: dict[State, dict[Event, State]] = {
     State.READING: {
         Event.AS_WANTED: State.COMPARING,
         Event.IMPORT_NEEDED: State.PREPARING,
+        # A resumed target whose import, before the kill, was accepted or now shows its effect.
+        Event.EFFECT_SEEN: State.VERIFYING,
         **_BEFORE_ANY_IMPORT,
     },
     State.COMPARING: {Event.PROVED: State.UNCHANGED_WELL, **_BEFORE_ANY_IMPORT},

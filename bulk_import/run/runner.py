@@ -12,6 +12,8 @@ from bulk_import.run.stop import Stop
 
 async def run_lanes(lanes: Sequence[LaneRunner], stop: Stop, *, grace: float, deadline: float | None) -> None:
     """Runs every lane to its end. `grace`, `deadline` in seconds. Raises JournalError where the journal failed."""
+    if not lanes:
+        return  # a resume that finds all work done
     try:
         async with asyncio.TaskGroup() as group:
             watchers = [group.create_task(_drain(lanes, stop, grace))]

@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 
 from bulk_import.errors import ADVICE, JournalError, TargetError
-from bulk_import.model import Failure, KeyState, KeyView, Outcome, Status, Target, Verification
+from bulk_import.model import Failure, KeyState, KeyView, Outcome, Past, Status, Target, Verification
 from bulk_import.plan import Action, Decision, Wanted
 from bulk_import.ports import Retrier, Sink
 from bulk_import.run.lifecycle import Event, Life, State
@@ -40,11 +40,11 @@ class TargetRun:
     """Implements ports.Trace. Ends exactly once, with one `ended` line in the journal."""
 
     __slots__ = (
-        "attempts", "decision", "in_doubt", "life", "material_id", "on_end", "requests", "sink", "started_at",
-        "verification", "view", "wanted",
+        "accepted", "attempts", "decision", "in_doubt", "life", "material_id", "on_end", "past", "requests", "sink",
+        "started_at", "verification", "view", "wanted",
     )  # fmt: skip
 
-    def __init__(self, wanted: Wanted, sink: Sink, on_end: Callable[[Outcome], None]) -> None:
+    def __init__(self, wanted: Wanted, sink: Sink, on_end: Callable[[Outcome], None], past: Past | None = None) -> None:
         self.wanted = wanted
         self.sink = sink
         self.on_end = on_end
@@ -52,10 +52,12 @@ class TargetRun:
         self.view: KeyView | None = None
         self.decision: Decision | None = None
         self.verification: Verification | None = None
-        self.material_id: str | None = None  # that ImportKeyMaterial answered
+        self.past = past  # of a resumed target
+        self.material_id = past.key_material_id if past else None  # that ImportKeyMaterial answered
         self.requests: list[tuple[str, str]] = []
-        self.attempts = 0
-        self.in_doubt = False  # an import request of this run got no answer
+        self.attempts = past.attempts if past else 0
+        self.in_doubt = past.in_doubt if past else False  # an import request of this run got no answer
+        self.accepted = past.accepted if past else False  # one was answered well, or its effect was seen
         self.started_at: datetime | None = None
 
     @property
@@ -126,14 +128,15 @@ class TargetRun:
 
     @property
     def changed(self) -> bool | None:
-        """Whether an import took effect; None where the last request that was sent got no clear answer."""
-        changed = self.life.changed
-        return False if changed is None and not self.in_doubt else changed
+        """Whether an import took effect; None where one was sent and it could not be found out."""
+        if self.life.changed or self.accepted:
+            return True
+        return None if self.in_doubt else False
 
     def fail(self, error: TargetError) -> None:
         changed = self.changed
         failure = Failure(error.code, error.operation, error.message, error.retryable, error.advice)
-        if changed is None:
+        if changed is None and error.code != "InternalError":
             message = f"Whether the import took effect could not be found out ({error.code}: {error.message})"
             failure = Failure("OutcomeUnknown", error.operation, message, True, ADVICE["OutcomeUnknown"])  # noqa: FBT003
         self.life.advance(Event.ERROR)
@@ -142,7 +145,8 @@ class TargetRun:
     def stop(self, reason: str) -> None:
         """The run ends before the target does: says truthfully how far it came."""
         changed = self.changed
-        self.life.advance(Event.STOPPED)
+        # What was sent before a resume counts too: such a target is never "not attempted".
+        self.life.advance(Event.ERROR if self.attempts else Event.STOPPED)
         if self.life.state is State.NOT_ATTEMPTED:
             code = "MaxFailures" if reason == "max_failures" else "Stopped"
             message, status = f"Not attempted: the run was stopped ({reason}).", Status.NOT_ATTEMPTED

@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import stat
+import subprocess
 
 import jsonschema
 import orjson
@@ -160,7 +161,7 @@ def test_plan_and_dry_run_change_nothing_and_say_what_a_run_would_do(sandbox: Sa
 def test_the_first_signal_drains(sandbox: Sandbox, work: Workplace) -> None:
     add_keys(sandbox, work, 6)
     process = work.start("--quota", "GetParametersForImport=0.5", "--read-interval", "1s")
-    wait_for(sandbox, "ImportKeyMaterial")
+    wait_for(sandbox, "ImportKeyMaterial", process)
     result = work.finish(process, signal.SIGTERM)
     assert result.code == 143
     summary = result.report["summary"]
@@ -243,10 +244,10 @@ def test_http_off_loopback_is_refused_before_any_call(sandbox: Sandbox, work: Wo
     assert not (work.folder / "report.json").exists()
 
 
-def wait_for(sandbox: Sandbox, operation: str) -> None:
-    """Until the server has answered the operation once; the test's own timeout bounds it."""
-    while not [call for call in sandbox.calls(operation=operation) if call["status"] == 200]:
-        pass
+def wait_for(sandbox: Sandbox, operation: str, process: subprocess.Popen[bytes], *, times: int = 1) -> None:
+    """Until the server has answered the operation that often; fails where the process ends before."""
+    while len([call for call in sandbox.calls(operation=operation) if call["status"] == 200]) < times:
+        assert process.poll() is None, process.communicate()
 
 
 def test_no_trace_of_the_folder_is_left_behind(sandbox: Sandbox, work: Workplace) -> None:

@@ -1,0 +1,134 @@
+"""What a resume must know: the journal of a run that did not come to its end, read for going on.
+
+A journal is bound to its manifest and to the settings without which its results cannot be judged: another manifest,
+selection or setting is refused, not guessed at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from bulk_import.errors import JournalError, Problem
+from bulk_import.model import Manifest, Past, Status
+from bulk_import.record.narrate import bound_to
+from bulk_import.record.reading import JournalReader
+from bulk_import.settings import Settings
+
+WELL = frozenset(status.value for status in Status if status.well)
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A run to go on with. Indexes are targets' positions among the selected ones."""
+
+    run_id: str
+    started_at: datetime
+    listed: int  # targets that the journal names; fewer than selected: it was killed while naming them
+    finished: bytearray  # 1 for each target that ended well: it is not asked for again
+    valid_to: list[str | None]  # frozen when the run began
+    pasts: dict[int, Past]
+
+    def wanted_valid_to(self, index: int) -> datetime | None:
+        text = self.valid_to[index]
+        return datetime.fromisoformat(text) if text else None
+
+
+def read_unfinished(path: Path, manifest: Manifest, settings: Settings) -> Unfinished:
+    """Raises JournalError for a missing or damaged journal, and for one of another manifest or other settings."""
+    if not path.exists():
+        raise JournalError([Problem(str(path), 0, "", "there is no journal to resume.", "Run without --resume.")])
+    reader = JournalReader(path)
+    state = _Reading(reader)
+    for _, event in reader:
+        try:
+            state.apply(event)
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise reader.problem(f"this version cannot read this event ({type(error).__name__}).") from None
+    if not state.started:
+        raise JournalError([Problem(str(path), 0, "", "the journal holds no run.", "Run without --resume.")])
+    _refuse_another(path, state.started, manifest, settings)
+    return Unfinished(
+        run_id=state.started["run_id"],
+        started_at=datetime.fromisoformat(state.started["started_at"]),
+        listed=len(state.valid_to),
+        finished=state.finished,
+        valid_to=state.valid_to,
+        pasts=state.pasts,
+    )
+
+
+class _Reading:
+    def __init__(self, reader: JournalReader) -> None:
+        self.started: dict[str, Any] = {}
+        self.finished = bytearray()
+        self.valid_to: list[str | None] = []
+        self.pasts: dict[int, Past] = {}
+        self._pending: set[int] = set()  # intents without an answer
+        self._reader = reader
+
+    def apply(self, event: dict[str, Any]) -> None:
+        name = event["event"]
+        if name == "run_started":
+            self.started = event
+        elif name == "target" and event["index"] == len(self.valid_to):
+            self.valid_to.append(event["valid_to"])
+            self.finished.append(0)
+        elif name == "pinned":
+            self._on_pinned(event)
+        elif name == "intent":
+            self._on_intent(event)
+        elif name == "answered":
+            self._on_answered(event)
+        elif name == "ended" and event["result"]["status"] in WELL:
+            self.finished[event["index"]] = 1
+            self.pasts.pop(event["index"], None)
+
+    def _on_pinned(self, event: dict[str, Any]) -> None:
+        known = self.pasts.get(event["index"])
+        if known is not None and known.attempts:
+            return  # what was found before the first import is what counts
+        valid_to = event.get("valid_to")
+        self.pasts[event["index"]] = Past(
+            key_arn=event["key_arn"],
+            key_state=event["key_state"],
+            expiration_model=event.get("expiration_model"),
+            valid_to=datetime.fromisoformat(valid_to) if valid_to else None,
+        )
+
+    def _on_intent(self, event: dict[str, Any]) -> None:
+        index = event["index"]
+        past = self.pasts[index]
+        self.pasts[index] = replace(past, attempts=past.attempts + 1, in_doubt=True)
+        self.finished[index] = 0
+        if index in self._pending or past.in_doubt:
+            self._pending.add(index)  # an earlier one stays in doubt, whatever this one is answered
+
+    def _on_answered(self, event: dict[str, Any]) -> None:
+        index, outcome = event["index"], event["outcome"]
+        past = self.pasts[index]
+        if outcome == "ok":
+            self._pending.discard(index)
+            material = event.get("key_material_id") or past.key_material_id
+            self.pasts[index] = replace(past, accepted=True, in_doubt=False, key_material_id=material)
+        elif outcome == "refused" and index not in self._pending:
+            self.pasts[index] = replace(past, in_doubt=False)
+
+
+def _refuse_another(path: Path, started: dict[str, Any], manifest: Manifest, settings: Settings) -> None:
+    wanted = bound_to(manifest, settings)
+    differing = [name for name, value in wanted.items() if started.get(name) != value]
+    if not differing:
+        return
+    if "manifest" in differing:
+        message = f"the journal belongs to another manifest (SHA-256 {started['manifest']['sha256'][:12]}…)."
+    else:
+        name = differing[0]
+        if name == "settings":
+            ours, theirs = wanted["settings"], started["settings"]
+            name = "--" + next(key for key in ours if ours[key] != theirs.get(key)).replace("_", "-")
+        message = f"the run that the journal belongs to was started with another {name}."
+    advice = "Resume with what it was started with, or run without --resume."
+    raise JournalError([Problem(str(path), 1, "", message, advice)])
