@@ -59,7 +59,8 @@ def _warn(settings: Settings, accounts: Sequence[iam.Access], result: bytes) -> 
     for access in accounts:
         for warning in access.warnings:
             output.say(f"Warning: {warning}")
-    if settings.caller_arn is None and settings.format in (None, "json"):
+    role_less = any(access.trust is None for access in accounts)
+    if settings.caller_arn is None and (role_less or settings.format in (None, "json")):
         output.say("Warning: without --caller-arn a placeholder stands for the caller, which IAM refuses.")
     if settings.format not in (None, "json") and len(result) > LARGEST_BODY:
         output.say(

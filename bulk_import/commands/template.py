@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from bulk_import.commands import output
-from bulk_import.errors import ExitCode
+from bulk_import.errors import ExitCode, UsageError
 from bulk_import.settings import Settings
 from bulk_import.templates import FILES, template
 
-if TYPE_CHECKING:
-    Name = str
-else:
-    Name = StrEnum("Name", {name.upper().replace("-", "_"): name for name in FILES})
-
-ARGUMENTS: dict[str, Any] = {"name": Annotated[Name, typer.Argument(metavar="|".join(FILES), help="For which engine.")]}
+ARGUMENTS: dict[str, Any] = {"name": Annotated[str, typer.Argument(metavar="|".join(FILES), help="For which engine.")]}
 GROUPS = ("common",)
 
 
-def execute(settings: Settings, name: Name) -> ExitCode:
+def execute(settings: Settings, name: str) -> ExitCode:
     output.configure(settings)
-    output.result(template(str(name)).encode())
+    if name not in FILES:
+        raise UsageError(f"There is no template {name}. Use one of {', '.join(FILES)}.")
+    output.result(template(name).encode())
     return ExitCode.OK

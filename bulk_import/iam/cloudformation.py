@@ -70,7 +70,7 @@ def _role(access: Access, role_arn: str) -> dict[str, Any]:
         "Properties": {
             "RoleName": name,
             "Path": f"{path}/",
-            "MaxSessionDuration": max(3600, access.account.session_duration),
+            "MaxSessionDuration": 3600,  # role chaining allows no more
             "AssumeRolePolicyDocument": trust_policy({"Ref": "CallerArn"}, access.account.external_id),
         },
     }

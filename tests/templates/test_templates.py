@@ -1,0 +1,276 @@
+"""Every printed file: real options and variables, one version, no secret where it could be read, the end told apart."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bulk_import import __version__, cli, settings
+from bulk_import.templates import FILES, template
+
+NAMES = sorted(FILES)
+PREFIX = "BULK_IMPORT_"
+
+
+class CloudFormation(yaml.SafeLoader):
+    """Its short forms (`!Ref`) read as what they stand for."""
+
+
+CloudFormation.add_multi_constructor("!", lambda loader, tag, node: {tag: loader.construct_scalar(node)})  # type: ignore[no-untyped-call]  # PyYAML's stubs
+
+
+def documents(name: str) -> list[Any]:
+    return list(yaml.load_all(template(name), CloudFormation))
+
+
+def nodes(value: Any) -> Any:
+    yield value
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for child in children:
+        yield from nodes(child)
+
+
+def variables(name: str) -> dict[str, str]:
+    """The BULK_IMPORT_* variables that the file sets, however the engine writes them."""
+    text = template(name)
+    found = dict(re.findall(rf"({PREFIX}\w+)\s*[:=]\s*'?\"?([^\s'\"\\]+)", text))
+    found |= dict(re.findall(rf"[Nn]ame: ({PREFIX}\w+)\n\s+[Vv]alue: \"?([^\s\"]+)", text))
+    return found
+
+
+# --- what is asked of the program
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_variable_is_a_setting_with_a_good_value(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = set(re.findall(rf"{PREFIX}[A-Z_]*[A-Z]", template(name)))
+    given = variables(name)
+    assert given
+    assert named == given.keys(), "a variable that is named and not set, or not read by this test"
+    for variable, value in given.items():
+        monkeypatch.setenv(variable, value)
+    loaded = settings.load()
+    assert all(getattr(loaded, variable.removeprefix(PREFIX).lower()) is not None for variable in given)
+
+
+def calls(text: str) -> list[tuple[str, str]]:
+    """(command, the rest of its line) of every call of the program, in comments too."""
+    joined = re.sub(r"\\\n\s*(?:#\s*)?", "", text)
+    found = re.findall(r"bulk-import(?::[\w.]+)? ([a-z]+)\b([^|>;`\n]*)", joined)
+    return [(command, rest) for command, rest in found if command in cli.COMMANDS]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_option_is_one_of_its_command(name: str) -> None:
+    assert calls(template(name))
+    for command, rest in calls(template(name)):
+        groups = importlib.import_module(f"bulk_import.commands.{command}").GROUPS
+        known = {settings.flag_of(field) for field in settings.fields(*groups)}
+        assert set(re.findall(r"--[a-z-]+", rest)) <= known, (command, rest)
+
+
+def test_the_options_are_seen() -> None:
+    """What the test above rests on."""
+    assert ("plan", " keys.yaml --detailed-exitcode --format json ") in calls(template("codebuild"))
+    assert ("iam", " keys.yaml --format cloudformation-caller") in calls(template("kubernetes"))
+    assert ("run", " keys.yaml") in calls(template("container"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_version_is_this_one(name: str) -> None:
+    text = template(name)
+    assert "@VERSION@" not in text
+    assert f"bulk-import {__version__}" in text.splitlines()[0]
+    assert all(pin == __version__ for pin in re.findall(r"bulk-import==([\w.]+?)(?=[\\'\s])", text))
+
+
+def test_the_command_prints_it() -> None:
+    for name in NAMES:
+        done = subprocess.run([sys.executable, "-m", "bulk_import", "template", name], capture_output=True, check=True)
+        assert done.stdout.decode() == template(name)
+        assert done.stderr == b""
+    wrong = subprocess.run(
+        [sys.executable, "-m", "bulk_import", "template", "travis"], capture_output=True, check=False
+    )
+    assert wrong.returncode == 2
+    assert b"kubernetes" in wrong.stderr
+
+
+# --- secrets
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_secret_on_a_command_line_and_no_stored_keys(name: str) -> None:
+    text = template(name)
+    code = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith(("#", "//")))
+    assert not re.search(r"\$\{?PAYMENTS_KEY", code), "a shell would show it in its process list or trace"
+    assert not re.search(r"AWS_SECRET_ACCESS_KEY|aws_secret|AKIA[A-Z0-9]{16}|aws-access-key-id", text)
+    assert "set -x" not in text
+
+
+def test_material_comes_from_the_engines_secret_store() -> None:
+    assert "PAYMENTS_KEY: ${{ secrets.PAYMENTS_KEY }}" in template("github-actions")
+    assert "PAYMENTS_KEY = credentials('payments-key')" in template("jenkins")
+    assert "PAYMENTS_KEY" not in yaml.safe_load(template("gitlab"))["variables"]  # a CI/CD variable of the project
+    by_name = {each.get("Name"): each for each in nodes(documents("codebuild")) if isinstance(each, dict)}
+    assert by_name["PAYMENTS_KEY"]["Type"] == "SECRETS_MANAGER"
+    job = documents("aws-batch")[0]["Resources"]["Job"]["Properties"]["ContainerProperties"]
+    assert [secret["Name"] for secret in job["Secrets"]] == ["PAYMENTS_KEY"]
+    assert "PAYMENTS_KEY" not in json.dumps(job["Environment"])
+    kubernetes = {each.get("name"): each for each in nodes(documents("kubernetes")) if isinstance(each, dict)}
+    assert kubernetes["PAYMENTS_KEY"]["valueFrom"].keys() == {"secretKeyRef"}
+    assert "PAYMENTS_KEY" not in re.sub(r"^#.*$", "", template("container"), flags=re.MULTILINE)
+
+
+# --- one run at a time, an approval, the report whatever the end
+
+
+def test_one_run_at_a_time() -> None:
+    github = yaml.safe_load(template("github-actions"))
+    assert github["concurrency"] == {"group": "bulk-import-keys", "cancel-in-progress": False}
+    assert yaml.safe_load(template("gitlab"))[".aws"]["resource_group"] == "bulk-import-keys"
+    assert "disableConcurrentBuilds()" in template("jenkins")
+    assert documents("codebuild")[0]["Resources"]["Project"]["Properties"]["ConcurrentBuildLimit"] == 1
+    batch = documents("aws-batch")[0]["Resources"]
+    assert batch["Compute"]["Properties"]["ComputeResources"]["MaxvCpus"] == 1
+    needs = batch["Job"]["Properties"]["ContainerProperties"]["ResourceRequirements"]
+    assert {"Type": "VCPU", "Value": "1"} in needs
+    assert documents("kubernetes")[3]["spec"]["concurrencyPolicy"] == "Forbid"
+
+
+def test_the_report_is_kept_whatever_the_end() -> None:
+    job = yaml.safe_load(template("github-actions"))["jobs"]["import"]
+    upload = job["steps"][-1]
+    assert upload["if"] == "always()"
+    assert job["steps"][-3]["env"]["BULK_IMPORT_REPORT"].startswith(upload["with"]["path"])
+    gitlab = yaml.safe_load(template("gitlab"))["import"]
+    assert gitlab["artifacts"]["when"] == "always"
+    assert gitlab["variables"]["BULK_IMPORT_REPORT"].startswith(gitlab["artifacts"]["paths"][0])
+    after = template("jenkins").split("stage('Import')")[1].split("post {")[1]
+    assert after.lstrip().startswith("always {")
+    assert "archiveArtifacts artifacts: 'out/**'" in after
+    spec = yaml.safe_load(documents("codebuild")[0]["Resources"]["Project"]["Properties"]["Source"]["BuildSpec"])
+    assert spec["artifacts"]["files"] == ["out/**/*"]
+    assert variables("codebuild")["BULK_IMPORT_REPORT"] == "out/report.json"
+    assert variables("aws-batch")["BULK_IMPORT_REPORT"] == "-", "the log keeps it"
+    pod = documents("kubernetes")[3]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    kept = {mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "reports"}
+    assert kept == {os.path.dirname(variables("kubernetes")["BULK_IMPORT_REPORT"])}  # noqa: PTH120 - a path of the pod
+
+
+@pytest.mark.parametrize("name", ["github-actions", "gitlab", "jenkins"])
+def test_a_person_stands_between_plan_and_import(name: str) -> None:
+    text = template(name)
+    assert text.index("--detailed-exitcode") < text.index("bulk-import run")
+    if name == "github-actions":
+        jobs = yaml.safe_load(text)["jobs"]
+        assert jobs["import"]["if"] == "needs.plan.outputs.exit-code == '10'"
+        assert jobs["import"]["environment"] == "key-import"
+    elif name == "gitlab":
+        jobs = yaml.safe_load(text)
+        assert jobs["plan"]["allow_failure"] == {"exit_codes": [10]}
+        assert jobs["import"]["rules"][0]["when"] == "manual"
+    else:
+        assert "code == 10" in text
+        assert text.index("stage('Plan')") < text.index("input {") < text.index("stage('Import')")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "container"])
+def test_exit_codes_are_told_apart(name: str) -> None:
+    text = template(name)
+    for code in ("4", "5", "7"):
+        assert re.search(rf"(?<![\d.]){code}(?=[ ),\]|:]| the)", text), code
+    assert "143" in text
+
+
+def test_batch_engines_start_again_only_what_was_stopped() -> None:
+    rules = documents("kubernetes")[3]["spec"]["jobTemplate"]["spec"]["podFailurePolicy"]["rules"]
+    fails = next(rule["onExitCodes"] for rule in rules if rule["action"] == "FailJob")
+    assert fails["operator"] == "In"
+    assert fails["values"] == [1, 2, 3, 4, 5, 6, 7]
+    retry = documents("aws-batch")[0]["Resources"]["Job"]["Properties"]["RetryStrategy"]["EvaluateOnExit"]
+    assert [(rule.get("OnExitCode", "*"), rule["Action"]) for rule in retry] == [("143", "RETRY"), ("*", "EXIT")]
+
+
+# --- time
+
+
+def seconds(text: str) -> float:
+    number, unit = re.fullmatch(r"(\d+)(s|m|h)", text).groups()  # type: ignore[union-attr]  # it fails loudly
+    return int(number) * {"s": 1, "m": 60, "h": 3600}[unit]
+
+
+# Seconds that the engine leaves between its first signal and the end; and that it lets a job take.
+LEAVES = {"github-actions": 10, "jenkins": 20, "kubernetes": 60, "aws-batch": 30, "codebuild": 60, "gitlab": 60}
+
+
+@pytest.mark.parametrize("name", sorted(LEAVES))
+def test_grace_and_deadline_fit_into_the_engines_time(name: str) -> None:
+    given = variables(name)
+    limits = {
+        "github-actions": lambda: yaml.safe_load(template(name))["jobs"]["import"]["timeout-minutes"] * 60,
+        "gitlab": lambda: seconds(yaml.safe_load(template(name))["import"]["timeout"]),
+        "jenkins": lambda: int(re.findall(r"timeout\(time: (\d+), unit: 'MINUTES'", template(name))[-1]) * 60,
+        "codebuild": lambda: documents(name)[0]["Resources"]["Project"]["Properties"]["TimeoutInMinutes"] * 60,
+        "aws-batch": lambda: documents(name)[0]["Resources"]["Job"]["Properties"]["Timeout"]["AttemptDurationSeconds"],
+        "kubernetes": lambda: documents(name)[3]["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"],
+    }
+    grace, deadline = seconds(given["BULK_IMPORT_GRACE"]), seconds(given["BULK_IMPORT_DEADLINE"])
+    assert grace < LEAVES[name]
+    assert deadline + grace + 60 < limits[name]()
+
+
+def test_the_pods_grace_is_the_one_above() -> None:
+    pod = documents("kubernetes")[3]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert pod["terminationGracePeriodSeconds"] == LEAVES["kubernetes"]
+
+
+# --- pins and rights
+
+
+def test_actions_are_pinned_by_commit() -> None:
+    uses = re.findall(r"uses: (\S+)(.*)", template("github-actions"))
+    assert len(uses) == 8
+    assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action) for action, _ in uses)
+    assert all(re.fullmatch(r"\s+# v\d+\.\d+\.\d+", version) for _, version in uses)
+
+
+def test_jobs_have_the_least_permissions() -> None:
+    workflow = yaml.safe_load(template("github-actions"))
+    assert workflow["permissions"] == {}
+    for job in workflow["jobs"].values():
+        assert job["permissions"] == {"contents": "read", "id-token": "write"}
+
+
+@pytest.mark.parametrize("name", ["kubernetes", "jenkins"])
+def test_images_are_named_by_digest(name: str) -> None:
+    images = re.findall(r"image:? '?(\S+?)'?\n", template(name))
+    assert images
+    assert all(re.fullmatch(r"[\w./-]+@sha256:[0-9a-f]{64}", image) for image in images)
+
+
+@pytest.mark.parametrize("name", ["codebuild", "aws-batch"])
+def test_roles_have_no_wildcards(name: str) -> None:
+    for node in nodes(documents(name)):
+        if isinstance(node, dict) and node.get("Effect") == "Allow":
+            assert "*" not in json.dumps(node.get("Action"))
+            assert json.dumps(node.get("Resource", "")) not in ('"*"', '["*"]')
+
+
+def test_files_end_as_files_do() -> None:
+    for name in NAMES:
+        text = template(name)
+        assert text.endswith("\n")
+        assert not text.endswith("\n\n")
+        assert "\t" not in text
+        assert max(map(len, text.splitlines())) <= 130
+        assert Path(FILES[name]).name == FILES[name]
