@@ -141,17 +141,22 @@ class LaneRunner:
     def _start(
         self, group: asyncio.TaskGroup, run: TargetRun, work: Callable[[], Awaitable[None]]
     ) -> asyncio.Task[None]:
-        task = group.create_task(self._bounded(run, work))
-        self._active[task] = run
-        task.add_done_callback(self._active.pop)
-        return task
+        return group.create_task(self._bounded(run, work))
 
     async def _bounded(self, run: TargetRun, work: Callable[[], Awaitable[None]]) -> None:
-        async with run.boundary(self._stop.why):
-            if self._stop.requested.is_set() and run.life.state in UNCHANGING:
-                run.stop(self._stop.why())
-                return
-            await work()
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a target is worked on in a task")
+        # Only from here on: a task that is cancelled before its first step would end without a word.
+        self._active[task] = run
+        try:
+            async with run.boundary(self._stop.why):
+                if self._stop.requested.is_set() and run.life.state in UNCHANGING:
+                    run.stop(self._stop.why())
+                    return
+                await work()
+        finally:
+            del self._active[task]
 
     async def _inspect(self, run: TargetRun, claimed_before: asyncio.Event, claimed: asyncio.Event) -> None:
         """Finds the key and decides. Keys are claimed in manifest order, however the answers come."""
