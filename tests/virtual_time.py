@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -26,9 +26,14 @@ class _JumpingSelector(selectors.SelectSelector):
     def __init__(self) -> None:
         super().__init__()
         self.now = START
+        self.turns = 0
+        self.in_turn: dict[int, Callable[[], object]] = {}
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Instead of waiting, moves the clock by `timeout` seconds."""
+        self.turns += 1
+        if callback := self.in_turn.get(self.turns):
+            callback()
         ready = super().select(0)
         if ready:
             return ready
@@ -48,6 +53,11 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._virtual.now
+
+    def in_turn(self, turn: int, callback: Callable[[], object]) -> None:
+        """Calls back before anything else happens in that turn of the loop, counted from now: 1 is the next."""
+        turns = self._virtual.turns + turn
+        self._virtual.in_turn[turns] = lambda: self.call_soon(callback)
 
     def call_at(self, when: float, *args: Any, **kwargs: Any) -> asyncio.TimerHandle:
         return super().call_at(max(when, self.time() + TICK), *args, **kwargs)
