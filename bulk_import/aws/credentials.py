@@ -9,25 +9,35 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from aiobotocore.credentials import AioCredentials, AioRefreshableCredentials
 
 from bulk_import.errors import LaneError
 
-# Whose credentials sign the call being made. It has no default: a call outside a lane raises LookupError instead
-# of going, silently, to the caller's own account.
-_current: ContextVar[AioCredentials] = ContextVar("credentials of the current call")
+
+@dataclass(slots=True)
+class Call:
+    """A call that is being made: who signs it, and when it was sent (the event loop's time; None: not yet)."""
+
+    credentials: AioCredentials
+    sent_at: float | None = None
+
+
+# It has no default: a call outside a lane raises LookupError instead of going, silently, to the caller's own account.
+current_call: ContextVar[Call] = ContextVar("the call being made")
 
 
 @contextmanager
-def signing_as(credentials: AioCredentials) -> Iterator[None]:
-    """Calls made inside are signed with these credentials."""
-    token = _current.set(credentials)
+def signing_as(credentials: AioCredentials) -> Iterator[Call]:
+    """A call made inside is signed with these credentials."""
+    call = Call(credentials)
+    token = current_call.set(call)
     try:
-        yield
+        yield call
     finally:
-        _current.reset(token)
+        current_call.reset(token)
 
 
 class CurrentCredentials(AioCredentials):  # type: ignore[misc]  # aiobotocore has no types
@@ -37,7 +47,7 @@ class CurrentCredentials(AioCredentials):  # type: ignore[misc]  # aiobotocore h
         super().__init__("chosen-per-call", "chosen-per-call", method="bulk-import-lane")
 
     async def get_frozen_credentials(self) -> Any:
-        return await _current.get().get_frozen_credentials()
+        return await current_call.get().credentials.get_frozen_credentials()
 
     async def get_account_id(self) -> None:
         """None: endpoints are not made from account IDs, since a client serves many accounts."""

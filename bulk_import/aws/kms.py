@@ -183,9 +183,13 @@ class LaneKms:
         permitted = await throttler.acquire()
         self.limiter.calls[operation] += 1
         trace.sent(operation)
+        sent_at = None
         try:
-            with signing_as(credentials):
-                answer = await method(**request)
+            with signing_as(credentials) as call:
+                try:
+                    answer = await method(**request)
+                finally:
+                    sent_at = call.sent_at
         except BulkImportError:
             raise  # ours already: a credentials refresh inside the signature failed
         except Exception as error:  # noqa: BLE001 - every vendor's exception is translated, here and nowhere else
@@ -198,7 +202,7 @@ class LaneKms:
             raise ours from None
         finally:
             self._gate.release()
-            throttler.settle(permitted)
+            throttler.settle(permitted, sent_at)
         throttler.succeeded()
         trace.note(operation, answer["ResponseMetadata"].get("RequestId", ""))
         return answer

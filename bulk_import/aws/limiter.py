@@ -84,24 +84,24 @@ class PacedThrottler(Throttler):
             log.append(permitted)
             return permitted
 
-    def settle(self, permitted: float) -> None:
-        """The call of this permit was answered now: its permit counts from when it may have reached KMS.
+    def settle(self, permitted: float, sent: float | None) -> None:
+        """The call of this permit was sent at `sent` and has ended now: it counts from when it may have reached KMS.
 
-        KMS judges a call on arrival. One that was long on its way (a new connection, a busy machine) arrives late,
-        and the next, sent on time, too early: pacing by the time of sending alone gets calls throttled. Whatever a
-        call took longer than the quickest one so far may have been its way there. Of the first call of a lane,
-        which makes the connection, all of it.
+        KMS judges a call on arrival. One that was long on its way arrives late, and the next, sent on time, too
+        early: pacing by the time of the permit alone gets calls throttled. A call is late by what it waited between
+        permit and wire (for the processor, for its connection), and may be late by as much as its answer took longer
+        than the quickest one so far. `sent` None: it never left.
         """
-        latency = self._clock() - permitted
-        late = latency if self._least_latency is None else max(0.0, latency - self._least_latency)
-        self._least_latency = latency if self._least_latency is None else min(latency, self._least_latency)
-        log = self._task_logs
-        if self.rate_limit > MOST_SETTLED:
+        if self.rate_limit > MOST_SETTLED or sent is None:
             return
+        latency = self._clock() - sent
+        self._least_latency = latency if self._least_latency is None else min(latency, self._least_latency)
+        arrived = sent + latency - self._least_latency
+        log = self._task_logs
         for index in range(len(log) - 1, -1, -1):
             if log[index] == permitted:
                 newer = log[index + 1] if index + 1 < len(log) else math.inf
-                log[index] = min(permitted + late, newer)  # the log stays in order
+                log[index] = min(max(permitted, arrived), newer)  # the log stays in order
                 return
 
     @property

@@ -31,7 +31,7 @@ from bulk_import.run.stop import Stop
 from bulk_import.run.target_run import Policy, TargetRun
 from bulk_import.run.verifier import LaneVerifier
 
-LOOK_AHEAD = 2  # targets inspected before their turn, to begin with
+LOOK_AHEAD = 2  # targets inspected before their turn; one, until the lane has taken its first permit
 READS_AT_ONCE = 32  # the most, in a lane whose keys are as wanted
 # Importers per permit a second: from the permit to the import's answer a target takes well under this many seconds.
 SECONDS_PER_IMPORT = 2
@@ -103,7 +103,7 @@ class LaneRunner:
     async def _pull(self, group: asyncio.TaskGroup) -> None:
         window: deque[tuple[TargetRun, asyncio.Task[None]]] = deque()
         waiting: Iterator[Target] = iter(self.targets)
-        width = LOOK_AHEAD
+        width = 1
         claimed_before = asyncio.Event()
         claimed_before.set()
         while True:
@@ -123,6 +123,7 @@ class LaneRunner:
                 width = min(width * 2, READS_AT_ONCE)
                 await self._start_in(self._comparing, group, run, self._compare)
             elif run.life.state is State.PREPARING:
+                width = max(width, LOOK_AHEAD)
                 await self._start_in(self._importing, group, run, self._import)
 
     def _new_run(self, target: Target) -> TargetRun:

@@ -1,0 +1,47 @@
+"""The HTTP sessions beneath the clients: connections shared by all Regions, and the time of sending.
+
+aiobotocore makes a session, a connection pool and a TLS context for each client. Loading the CA bundle blocks the
+event loop for 25 ms each time, which with ten Regions delayed the first permits by half a second; and pools that are
+bounded each by themselves add up to more connections than a process may have.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import aiohttp
+from aiobotocore.httpsession import AIOHTTPSession
+
+from bulk_import.aws.credentials import current_call
+
+
+async def _note_sent(*_: Any) -> None:
+    """The request's head has just been written: after signing, after the connection was made."""
+    call = current_call.get(None)
+    if call is not None:
+        call.sent_at = asyncio.get_running_loop().time()
+
+
+def shared_session_class() -> type[AIOHTTPSession]:
+    """For AioConfig's http_session_cls: all sessions of the class have one connection pool (for each proxy)."""
+    connectors: dict[str | None, aiohttp.TCPConnector] = {}
+    trace = aiohttp.TraceConfig()
+    trace.on_request_headers_sent.append(_note_sent)
+    trace.freeze()
+
+    class SharedSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no types
+        def _create_connector(self, proxy_url: str | None) -> aiohttp.TCPConnector:
+            connector = connectors.get(proxy_url)
+            if connector is None:
+                connector = connectors[proxy_url] = super()._create_connector(proxy_url)
+            return connector
+
+        async def _get_session(self, proxy_url: str | None) -> aiohttp.ClientSession:
+            known = proxy_url in self._sessions
+            session: aiohttp.ClientSession = await super()._get_session(proxy_url)
+            if not known:
+                session.trace_configs.append(trace)
+            return session
+
+    return SharedSession
