@@ -42,7 +42,7 @@ from bulk_import.model import Lane, Manifest, Outcome, Status, Target
 from bulk_import.plan import Wanted
 from bulk_import.record import narrate, renderings, report
 from bulk_import.record.begin import Begun, begin, journal_path, new_run_id
-from bulk_import.record.fold import Folded, fold
+from bulk_import.record.fold import fold
 from bulk_import.record.journal import Journal
 from bulk_import.record.reread import Report
 from bulk_import.record.summary import Summary
@@ -276,16 +276,25 @@ class _Job:
 def _report(journal: Path, settings: Settings, run_id: str, failure: BulkImportError | None) -> RunResult:
     folded = fold(journal)
     path: Path | None = None
-    elsewhere = False
+    missing: list[ReportNotWritten] = []
     try:
         path = report.write_report(folded, settings.report).path
-        _render(folded, settings, path)
     except ReportNotWritten as error:
-        # It says where the report is, so it is told in any case; what ended the run is told with it.
-        before = f"{failure.code}: {failure.message}\n" if failure else ""
-        failure = ReportNotWritten(before + error.message, advice=error.advice)
-        elsewhere = True
-    code = folded.exit_code(report_elsewhere=elsewhere)
+        missing.append(error)
+    try:
+        renderings.write(report.as_report(folded, report_elsewhere=bool(missing)), settings)
+    except ReportNotWritten as error:
+        missing.append(error)
+        if path is not None and path.is_file():  # it shall say exit code 6 too
+            path = report.write_report(folded, settings.report, report_elsewhere=True).path
+    if missing:
+        # They say where the report is, so they are told in any case; what ended the run is told with them.
+        before = [f"{failure.code}: {failure.message}"] if failure else []
+        failure = ReportNotWritten(
+            "\n".join([*before, *(error.message for error in missing)]),
+            advice=" ".join(dict.fromkeys(error.advice for error in missing)),
+        )
+    code = folded.exit_code(report_elsewhere=bool(missing))
     return RunResult(
         run_id=run_id,
         exit_code=ExitCode.INTERNAL if code is None else code,
@@ -293,22 +302,8 @@ def _report(journal: Path, settings: Settings, run_id: str, failure: BulkImportE
         report=path,
         journal=journal,
         environment=folded.caller.get("environment"),
-        document=report.as_report(folded, report_elsewhere=elsewhere),
+        document=report.as_report(folded, report_elsewhere=bool(missing)),
         error=failure,
-    )
-
-
-def _render(folded: Folded, settings: Settings, path: Path | None) -> None:
-    """Raises ReportNotWritten where a rendering could not be written; then the report says exit code 6, too."""
-    missing = renderings.write(report.as_report(folded), settings)
-    if not missing:
-        return
-    if path is not None and path.is_file():
-        report.write_report(folded, settings.report, report_elsewhere=True)
-    raise ReportNotWritten(
-        " ".join(missing),
-        advice=f"The report is written. Make the rendering from it, or from the journal: bulk-import report "
-        f"{path or folded.journal} --format …",
     )
 
 

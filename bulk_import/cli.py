@@ -21,15 +21,18 @@ COMMANDS: dict[str, str] = {
     "validate": "Read, check and expand a manifest. Touches no AWS service.",
     "plan": "What `run` would do per target, and the time that the quotas make it take. Reads only.",
     "run": "Import the key material, verify it, and write the report.",
+    "report": "Render reports, merge them, or rebuild one from a journal. Touches no AWS service.",
     "iam": "Least-privilege policies for exactly this manifest. Touches no AWS service.",
     "template": "A ready file for a pipeline or a batch engine, on stdout.",
     "schema": "JSON Schema of the manifest, the report or the plan.",
     "sandbox": "A local AWS on 127.0.0.1 until stopped. Needs the extra `sandbox`.",
 }
-NOT_YET = ("status", "delete", "prepare", "seal", "submit", "report")
+NOT_YET = ("status", "delete", "prepare", "seal", "submit")
 _METAVARS = {
     "quota": "OPERATION=RATE",
     "label": "KEY=VALUE",
+    "render": "FORMAT=PATH",
+    "output": "PATH",
     "report": "PATH",
     "journal": "PATH",
     "seed": "PATH",

@@ -70,6 +70,8 @@ ADVICE: dict[str, str] = {
     "role (kms:GenerateMac, kms:GetPublicKey), or state key_material_id.",
     "ReportNotWritten": "Take the report from where the message says, and make the asked place writable.",
     "RotatedKey": "The key has several key materials. This version imports into keys with one material only.",
+    "ShardMissing": "Merge it with the reports of all shards. A shard that left none: rebuild it from its journal, or "
+    "run that shard again.",
     "Stopped": "The run was stopped before this target was started. Run again, or with --resume.",
     "MaxFailures": "The run stopped because --max-failures was reached. Mend the failures, then run again.",
     "VerificationTimeout": "The import was accepted, but KMS did not show the wanted state consistently in time. "

@@ -128,7 +128,7 @@ def test_the_walk_sees_steps_back(tmp_path: Path) -> None:
 
 
 def test_every_file_of_a_command_is_a_command() -> None:
-    helpers = {"__init__", "output", "summary"}
+    helpers = {"__init__", "output"}
     assert {path.stem for path in (ROOT / "commands").glob("*.py")} - helpers == COMMANDS.keys()
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -13,6 +15,24 @@ from bulk_import.errors import BulkImportError
 from bulk_import.settings import Settings
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_COLOURS = {"debug": "\x1b[2m", "warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[31m"}
+_RESET = "\x1b[0m"
+
+
+def _to_stderr(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()
+
+
+_write: Callable[[str], None] = _to_stderr
+
+
+class _Stderr(io.TextIOBase):
+    """What the log is written to: the writer of the moment."""
+
+    def write(self, text: str) -> int:
+        _write(text)
+        return len(text)
 
 
 class _Bridge(logging.Handler):
@@ -24,12 +44,7 @@ class _Bridge(logging.Handler):
 
 def configure(settings: Settings) -> None:
     """Sets logging up: structlog to stderr, as text or JSON."""
-    colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-    renderer: Any = (
-        structlog.processors.JSONRenderer()
-        if settings.log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=0)
-    )
+    renderer: Any = structlog.processors.JSONRenderer() if settings.log_format == "json" else _Text(colours())
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -40,16 +55,50 @@ def configure(settings: Settings) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(
             max(_LEVELS[settings.log_level], _LEVELS["warning"] if settings.quiet else 0)
         ),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(_Stderr()),  # type: ignore[arg-type]  # asks for write and flush only
         cache_logger_on_first_use=True,
     )
     # Warnings only: at debug level botocore logs whole requests.
     logging.basicConfig(level=logging.WARNING, handlers=[_Bridge()], force=True)
 
 
+def colours() -> bool:
+    """Whether stderr shows them: a terminal that is able to, and nobody said NO_COLOR (https://no-color.org)."""
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+class _Text:
+    """A line for people: time, level, the target that it is about, what happened; then whatever else is known."""
+
+    def __init__(self, colours: bool) -> None:  # noqa: FBT001 - the only one
+        self._colours = colours
+
+    def __call__(self, _logger: Any, _method: str, event: structlog.typing.EventDict) -> str:
+        time, level, text = str(event.pop("timestamp"))[11:19], str(event.pop("level")), str(event.pop("event"))
+        target, account, region = (event.pop(name, None) for name in ("target", "account", "region"))
+        code, message = event.pop("code", None), event.pop("message", None)
+        place = f"{account}/{region}" if account and region else account
+        where = " in ".join(str(part) for part in (target, place) if part)
+        what = ": ".join(str(part) for part in (where, text, code, message) if part)
+        rest = " ".join(f"{name}={value}" for name, value in event.items())
+        colour = _COLOURS.get(level, "") if self._colours else ""
+        word = f"{colour}{level.upper()}{_RESET}" if colour else level.upper()
+        return _one_line(f"{time} {word} {what}" + (f" ({rest})" if rest else ""))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.splitlines())
+
+
+def divert(writer: Callable[[str], None] | None) -> None:
+    """From now on all text for stderr goes to `writer`; None: to stderr itself."""
+    global _write  # noqa: PLW0603 - one process has one stderr
+    _write = writer or _to_stderr
+
+
 def say(text: str) -> None:
     """A line for people, on stderr."""
-    sys.stderr.write(text.rstrip("\n") + "\n")
+    _write(text.rstrip("\n") + "\n")
 
 
 def result(data: bytes) -> None:

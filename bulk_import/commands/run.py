@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from typing import Annotated, Any
 
 import typer
 
 from bulk_import import api
-from bulk_import.commands import output, plan, summary
+from bulk_import.commands import output, plan
+from bulk_import.commands.terminal import actions, ending
+from bulk_import.commands.terminal.progress import Progress
 from bulk_import.errors import ExitCode, UsageError
 from bulk_import.model import Manifest
 from bulk_import.run.stop import Stop
@@ -30,7 +33,8 @@ def execute(settings: Settings, manifest: str) -> ExitCode:
     output.configure(settings)
     loaded = api.load_manifest(manifest, settings)
     result = asyncio.run(_run(loaded, settings))
-    summary.tell(result, quiet=settings.quiet)
+    ending.tell(result, settings)
+    actions.tell(result.document.whole(), os.environ, quiet=settings.quiet)
     return result.exit_code
 
 
@@ -48,6 +52,5 @@ async def _run(manifest: Manifest, settings: Settings) -> api.RunResult:
 
     for name in ("SIGINT", "SIGTERM"):
         loop.add_signal_handler(getattr(signal, name), on_signal, name)
-    progress = summary.Progress(manifest, quiet=settings.quiet)
-    async with progress:
-        return await api.run(manifest, settings, stop=stop, on_end=progress.ended)
+    async with Progress(manifest, settings) as progress:
+        return await api.run(manifest, settings, stop=stop, on_start=progress.started, on_end=progress.ended)

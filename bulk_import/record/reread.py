@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,14 +14,40 @@ from bulk_import.errors import InputError, Problem
 
 _RESULTS: Final = b'"results":['
 _SCHEMA_VERSION: Final = 1
+# What every rendering rests on: where one of these is missing, the file is no report, whatever else it is.
+_HEAD: Final = {
+    "tool": frozenset(("name", "version")),
+    "run": frozenset(("run_id", "started_at", "finished_at", "duration_seconds", "outcome", "exit_code", "manifest",
+                      "environment", "endpoints", "labels")),
+    "summary": frozenset(("total", "imported", "reimported", "unchanged", "failed", "not_attempted", "unproved")),
+}  # fmt: skip
+_RESULT: Final = frozenset(
+    ("id", "account", "region", "key_id", "key_arn", "status", "changed", "key_spec", "key_state", "expiration_model",
+     "valid_to", "key_material_id", "wrapping_algorithm", "wrapping_key_spec", "verification", "attempts",
+     "request_ids", "started_at", "finished_at", "error")
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Lazily:
+    """An iterable that makes its items anew each time, so that 100,000 results need no memory."""
+
+    make: Callable[[], Iterator[dict[str, Any]]]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return self.make()
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`head`: every member but `results`. `results` may be iterated once."""
+    """`head`: every member but `results`, in the report's order. `results` may be iterated again and again."""
 
     head: dict[str, Any]
-    results: Iterator[dict[str, Any]]
+    results: Iterable[dict[str, Any]]
+
+    def whole(self) -> dict[str, Any]:
+        """In the shape that the renderings take."""
+        return {**self.head, "results": self.results}
 
 
 def read_report(path: Path) -> Report:
@@ -32,7 +59,7 @@ def read_report(path: Path) -> Report:
     try:
         head = _streamed_head(path)
         if head is not None:
-            return Report(_checked(path, head), _streamed_results(path))
+            return Report(_checked(path, head), Lazily(partial(_streamed_results, path)))
         whole = orjson.loads(path.read_bytes())
     except OSError as error:
         raise _error(path, 0, f"the report cannot be read: {error.strerror}.") from None
@@ -41,7 +68,9 @@ def read_report(path: Path) -> Report:
     results = whole.pop("results", None) if isinstance(whole, dict) else None
     if not isinstance(results, list):
         raise _error(path, 0, "this is not a report of bulk-import.")
-    return Report(_checked(path, whole), iter(results))
+    for result in results:
+        _check_result(path, 0, result)
+    return Report(_checked(path, whole), results)
 
 
 def _streamed_head(path: Path) -> dict[str, Any] | None:
@@ -75,9 +104,10 @@ def _streamed_results(path: Path) -> Iterator[dict[str, Any]]:
                 return
             else:
                 try:
-                    yield orjson.loads(line.rstrip(b",\n"))
+                    result = orjson.loads(line.rstrip(b",\n"))
                 except orjson.JSONDecodeError as error:
                     raise _error(path, number, f"this result is not JSON: {error.msg}.") from None
+                yield _check_result(path, number, result)
     raise _error(path, number, "the report ends in the middle.")
 
 
@@ -88,7 +118,22 @@ def _checked(path: Path, head: dict[str, Any]) -> dict[str, Any]:
     missing = [name for name in ("tool", "run", "summary", "lanes") if name not in head]
     if missing:
         raise _error(path, 0, f"this is not a report of bulk-import: {', '.join(missing)} is missing.")
+    for name, fields in _HEAD.items():
+        value = head[name]
+        lacking = fields - value.keys() if isinstance(value, dict) else fields
+        if lacking:
+            raise _error(path, 0, f"this is not a report of bulk-import: {name} lacks {', '.join(sorted(lacking))}.")
+    if not isinstance(head["lanes"], list):
+        raise _error(path, 0, "this is not a report of bulk-import: lanes is not a list.")
     return head
+
+
+def _check_result(path: Path, line: int, result: Any) -> dict[str, Any]:
+    if not isinstance(result, dict):
+        raise _error(path, line, "this result is not an object.")
+    if not result.keys() >= _RESULT:
+        raise _error(path, line, f"this result lacks {', '.join(sorted(_RESULT - result.keys()))}.")
+    return result
 
 
 def _error(path: Path, line: int, message: str) -> InputError:

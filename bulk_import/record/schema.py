@@ -23,7 +23,7 @@ def report_schema() -> Schema:
             "What a run found, did and could show, key by key.",
             schema_version={"const": 1, "description": "Of this format."},
             tool=_tool(),
-            run=_run(),
+            run=_with_runs(_run()),
             summary=_summary(),
             lanes=_list("One entry per account and Region, in order of first appearance.", _lane()),
             results=_list("One entry per selected target, in manifest order.", _result()),
@@ -128,6 +128,12 @@ def _run() -> Schema:
             )
         ),
     )
+
+
+def _with_runs(run: Schema) -> Schema:
+    """A merged report has its parts' blocks besides."""
+    parts = _list("Of a merged report: the block of each report that it was made of, in order.", run)
+    return {**run, "properties": {**run["properties"], "runs": parts}}
 
 
 def _summary() -> Schema:

@@ -52,9 +52,14 @@ def render(name: str, report: Mapping[str, Any], out: TextIO | Path) -> None:
         return
     text = io.StringIO()
     write(report, text)
+    write_text(out, text.getvalue())
+
+
+def write_text(path: Path, text: str) -> None:
+    """Atomically, as UTF-8. Raises OSError."""
     # A path quoted in a message may hold bytes that are no UTF-8: shown as escapes, not a crash.
-    data = text.getvalue().encode("utf-8", "backslashreplace")
-    with NewFile(out) as new:
+    data = text.encode("utf-8", "backslashreplace")
+    with NewFile(path) as new:
         new.fill([data])
         new.commit()
-    fsync_directory(out.parent)
+    fsync_directory(path.parent)

@@ -97,7 +97,7 @@ def _failures(report: Mapping[str, Any], limit: int) -> list[str]:
 
 
 def _lanes(report: Mapping[str, Any], limit: int) -> list[str]:
-    lanes = sorted(report["lanes"], key=lambda lane: -lane["duration_seconds"])
+    lanes = sorted(report["lanes"], key=lambda lane: -(lane["duration_seconds"] or 0))
     if not lanes:
         return []
     head = ["### Lanes, the longest first", ""]

@@ -32,7 +32,7 @@ def plural(count: int, noun: str) -> str:
 def environment_warning(report: Mapping[str, Any]) -> str | None:
     """What a run whose endpoint is not AWS's must say in its first and last line, else None."""
     run = report["run"]
-    if run["environment"] == "aws":
+    if run["environment"] in ("aws", None):  # None: no caller was ever known, so nothing was talked about
         return None
     where = ", ".join(f"{service} {url}" for service, url in (run.get("endpoints") or {}).items())
     kind = "the sandbox" if run["environment"] == "sandbox" else "a custom endpoint"
@@ -43,6 +43,8 @@ def warnings(report: Mapping[str, Any]) -> list[str]:
     """What a reader must know before the numbers, the gravest first."""
     summary, run = report["summary"], report["run"]
     found = [environment_warning(report)]
+    if run.get("error"):
+        found.append(f"{run['error']['code']}: {run['error']['message']} {run['error']['advice']}")
     if run["outcome"] == "interrupted":
         left = f"; {summary['not_attempted']:,} of {plural(summary['total'], 'target')} not attempted"
         found.append(

@@ -1,0 +1,122 @@
+"""A run's progress: a live view on a terminal, else a line every so often; failures as they come, as log events."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+from typing import Self
+
+import structlog
+from rich.console import Console
+
+from bulk_import.api import Started
+from bulk_import.commands import output
+from bulk_import.commands.terminal.live import LiveView
+from bulk_import.commands.terminal.tally import Tally
+from bulk_import.model import Manifest, Outcome, Status
+from bulk_import.record.formats.view import duration, plural
+from bulk_import.settings import Settings
+
+EVERY = 10.0  # seconds between two lines
+DRAWN_EVERY = 0.25  # seconds between two pictures of the live view
+
+log = structlog.get_logger()
+
+
+class Progress:
+    """An asynchronous context manager. Hand `started` and `ended` to the run."""
+
+    def __init__(self, manifest: Manifest, settings: Settings) -> None:
+        self._manifest = manifest
+        self._quiet = settings.quiet
+        self._json = settings.log_format == "json"
+        self._console = Console(file=sys.stderr, highlight=False)
+        self._live: LiveView | None = None
+        self._tally: Tally | None = None
+        self._held: list[str] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        # A run that does not talk to AWS says so in its first line. Until that is known, nothing is said.
+        output.divert(self._held.append)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        if self._live is not None:
+            self._live.stop()
+        self._release()
+
+    def started(self, run: Started) -> None:
+        """Hears of the run before its first call."""
+        self._tally = Tally(run.lanes, run.quota, time.monotonic)
+        first = _first_line(self._manifest, run)
+        output.divert(None)
+        if self._json:
+            log.warning(first, run=run.run_id) if run.endpoints else log.info(first, run=run.run_id)
+        elif not self._quiet:
+            output.say(first)
+        self._release()
+        if self._quiet:
+            return
+        if self._console.is_terminal and not self._console.is_dumb_terminal and not self._json:
+            self._live = LiveView(self._console, self._tally, first)
+            self._live.start()
+        self._task = asyncio.create_task(self._tell(self._tally))
+
+    def ended(self, outcome: Outcome) -> None:
+        """Hears of a target's end."""
+        if self._tally is not None:
+            self._tally.end(outcome)
+        if outcome.status is Status.FAILED and outcome.error is not None:
+            log.error(
+                "failed",
+                target=outcome.id,
+                account=outcome.account,
+                region=outcome.region,
+                code=outcome.error.code,
+                message=outcome.error.message,
+            )
+
+    def _release(self) -> None:
+        output.divert(None)
+        for text in self._held:
+            output.say(text)
+        self._held.clear()
+
+    async def _tell(self, tally: Tally) -> None:
+        while True:
+            if self._live is not None:
+                self._live.draw()
+                await asyncio.sleep(DRAWN_EVERY)
+                continue
+            await asyncio.sleep(EVERY)
+            if self._json:
+                log.info(
+                    "progress",
+                    ended=tally.ended,
+                    total=tally.total,
+                    failed=tally.failed,
+                    imports_per_second=round(tally.rate(), 2),
+                    quota_per_second=tally.quota_now(),
+                    seconds_left=round(tally.seconds_left()),
+                )
+            else:
+                output.say(
+                    f"{duration(tally.elapsed)}: {tally.ended:,} of {plural(tally.total, 'target')} ended, "
+                    f"{tally.failed:,} failed, {tally.rate():.1f} imports/s of {tally.quota_now():g}/s, "
+                    f"about {duration(tally.seconds_left())} left."
+                )
+
+
+def _first_line(manifest: Manifest, run: Started) -> str:
+    where = ", ".join(sorted(set(run.endpoints.values())))
+    warning = f"Not AWS: this run talks to {where}. " if where else ""
+    done = f" ({run.finished:,} more are done already)" if run.finished else ""
+    work = f"{plural(sum(run.lanes.values()), 'target')} in {plural(len(run.lanes), 'lane')}{done}"
+    return f"{warning}Run {run.run_id}, {manifest.uri}: {work}."
