@@ -11,7 +11,7 @@ from bulk_import.errors import ExitCode, UsageError
 from bulk_import.settings import Settings
 from bulk_import.templates import FILES, template
 
-ARGUMENTS: dict[str, Any] = {"name": Annotated[str, typer.Argument(metavar="|".join(FILES), help="For which engine.")]}
+ARGUMENTS: dict[str, Any] = {"name": Annotated[str, typer.Argument(metavar="NAME", help=f"One of {', '.join(FILES)}.")]}
 GROUPS = ("common",)
 
 

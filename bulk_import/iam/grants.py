@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from bulk_import.material import wrapping
 from bulk_import.material.expect import applies
-from bulk_import.model import KeySpec, Target
+from bulk_import.model import Expect, Expiry, KeySpec, Target, WrappingAlgorithm, WrappingKeySpec
 
 Condition = tuple[str, str, tuple[str, ...]]  # operator, condition key, values
 
@@ -36,28 +37,53 @@ class Grant:
     conditions: tuple[Condition, ...] = ()
 
 
-def grants(target: Target, asked: Asked, latest: datetime | None = None) -> Iterator[Grant]:
+def grants(target: Target, asked: Asked, latest: datetime | None = None) -> tuple[Grant, ...]:
     """What a run needs for one key. `latest`: allow a fixed ValidTo up to this instant instead of the target's own."""
-    specs = possible_specs(target)
-    symmetric = any(spec.symmetric for spec in specs)
-    yield Grant("Read", tuple(_unconditional(specs, asked)))
-    yield Grant("Parameters", ("GetParametersForImport",), _wrapping(target, specs))
-    yield Grant("Import", ("ImportKeyMaterial",), _expiry(target, latest))
-    if asked.prove_use and symmetric:
+    expiry = target.expiry if latest is None or target.expiry.valid_to is None else Expiry(valid_to=latest)
+    expect = target.expect and Expect(*(value and "" for value in (target.expect.kcv, target.expect.spki_sha256)))
+    return _grants(
+        key_spec=target.key_spec,
+        algorithm=target.wrapping_algorithm,
+        wrapping_key_spec=target.wrapping_key_spec,
+        expect=expect,
+        expiry=expiry,
+        asked=asked,
+    )
+
+
+@lru_cache(maxsize=4096)
+def _grants(
+    *,
+    key_spec: KeySpec | None,
+    algorithm: WrappingAlgorithm | None,
+    wrapping_key_spec: WrappingKeySpec,
+    expect: Expect | None,
+    expiry: Expiry,
+    asked: Asked,
+) -> tuple[Grant, ...]:
+    """Fleets have many keys and few kinds of them. `expect`: which check value is stated, not its value."""
+    specs = [key_spec] if key_spec is not None else _possible_specs(algorithm, wrapping_key_spec, expect)
+    found = [
+        Grant("Read", tuple(_unconditional(specs, asked))),
+        Grant("Parameters", ("GetParametersForImport",), _wrapping(specs, algorithm, wrapping_key_spec)),
+        Grant("Import", ("ImportKeyMaterial",), _expiry(expiry)),
+    ]
+    if asked.prove_use and any(spec.symmetric for spec in specs):
         # The round trip's own encryption context: the role can open nothing that others have encrypted.
         context: Condition = ("StringEquals", "kms:EncryptionContext:bulk-import", ("proof",))
-        yield Grant("ProveUse", ("Decrypt", "Encrypt"), (context,))
+        found.append(Grant("ProveUse", ("Decrypt", "Encrypt"), (context,)))
+    return tuple(found)
 
 
-def possible_specs(target: Target) -> list[KeySpec]:
-    """The stated key spec; without one, all that the target's other fields leave possible."""
-    if target.key_spec is not None:
-        return [target.key_spec]
+def _possible_specs(
+    algorithm: WrappingAlgorithm | None, wrapping_key_spec: WrappingKeySpec, expect: Expect | None
+) -> list[KeySpec]:
+    """Without a stated key spec: all that the target's other fields leave possible."""
     return [
         spec
         for spec in KeySpec
-        if wrapping.refusal(spec, target.wrapping_algorithm, target.wrapping_key_spec) is None
-        and (target.expect is None or applies(target.expect, spec) is None)
+        if wrapping.refusal(spec, algorithm, wrapping_key_spec) is None
+        and (expect is None or applies(expect, spec) is None)
     ]
 
 
@@ -71,25 +97,25 @@ def _unconditional(specs: list[KeySpec], asked: Asked) -> Iterator[str]:
         yield "GetPublicKey"
 
 
-def _wrapping(target: Target, specs: list[KeySpec]) -> tuple[Condition, ...]:
-    stated = target.wrapping_algorithm
+def _wrapping(
+    specs: list[KeySpec], stated: WrappingAlgorithm | None, wrapping_key_spec: WrappingKeySpec
+) -> tuple[Condition, ...]:
     algorithms = {stated} if stated is not None else {wrapping.default_algorithm(spec) for spec in specs}
     return (
         ("StringEquals", "kms:WrappingAlgorithm", tuple(sorted(algorithm.value for algorithm in algorithms))),
-        ("StringEquals", "kms:WrappingKeySpec", (target.wrapping_key_spec.value,)),
+        ("StringEquals", "kms:WrappingKeySpec", (wrapping_key_spec.value,)),
     )
 
 
-def _expiry(target: Target, latest: datetime | None) -> tuple[Condition, ...]:
+def _expiry(expiry: Expiry) -> tuple[Condition, ...]:
     """https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-valid-to
 
     With valid_for the instant differs from run to run, and KMS's own limit of 365 days is all that bounds it. The
     guide compares ValidTo as Unix time with numeric operators, and so does this.
     """
-    if target.expiry.never:
+    if expiry.never:
         return (("StringEquals", "kms:ExpirationModel", ("KEY_MATERIAL_DOES_NOT_EXPIRE",)),)
     expires: Condition = ("StringEquals", "kms:ExpirationModel", ("KEY_MATERIAL_EXPIRES",))
-    if target.expiry.valid_to is None:
+    if expiry.valid_to is None:
         return (expires,)
-    instant = latest or target.expiry.valid_to
-    return (expires, ("NumericLessThanEquals", "kms:ValidTo", (str(int(instant.timestamp())),)))
+    return (expires, ("NumericLessThanEquals", "kms:ValidTo", (str(int(expiry.valid_to.timestamp())),)))

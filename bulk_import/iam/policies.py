@@ -156,7 +156,7 @@ def _key_policies(targets: Sequence[Target], asked: Asked, principal: str) -> tu
     """In a key policy Resource "*" is the key itself. https://docs.aws.amazon.com/kms/latest/developerguide/key-policies.html"""
     alike: dict[tuple[Grant, ...], list[Target]] = {}
     for target in targets:
-        alike.setdefault(tuple(grants(target, asked)), []).append(target)
+        alike.setdefault(grants(target, asked), []).append(target)
     found = []
     for needed, those in alike.items():
         statements = []
