@@ -44,6 +44,7 @@ _METAVARS = {
     "shard": "I/N",
     "pacing_margin": "SHARE",
 }
+COMPLETE = "_BULK_IMPORT_COMPLETE"  # what typer's shell scripts set
 EPILOG = (
     "Every option is also a variable, BULK_IMPORT_ and its name in capitals (lists with commas), "
     "and a key of the TOML file that --config names. A flag wins over a variable, a variable over the file."
@@ -112,15 +113,23 @@ def _app(argv: Sequence[str]) -> typer.Typer:
         epilog=EPILOG,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
-        add_completion=False,  # it would complete no option: a command's are made only when it is called
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     )
     app.callback()(_version_option)
+    called = argv[:1] or _completing()
     for name, help_text in COMMANDS.items():
-        callback = _callback(importlib.import_module(f"bulk_import.commands.{name}")) if name in argv[:1] else _stub
+        callback = _callback(importlib.import_module(f"bulk_import.commands.{name}")) if name in called else _stub
         app.command(name, help=help_text, epilog=EPILOG)(callback)
     return app
+
+
+def _completing() -> list[str]:
+    """The command on the line that a shell wants completed: typer's scripts hand it over in variables, not in argv."""
+    if not os.environ.get(COMPLETE):
+        return []
+    line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or ""
+    return line.split()[1:2]
 
 
 def _stub() -> None:
@@ -184,8 +193,26 @@ def _option(flag: str, name: str, info: Any, choices: Sequence[str] = ()) -> ins
     default = "" if info.default in (None, False, (), {}) else f" [default: {_plain(info)}]"
     if choices:
         default = f" [default: {choices[0]}]"
-    option = typer.Option(flag, help=f"{info.description}{default}", metavar=metavar, show_default=False)
+    values = choices or _choices(info.annotation)
+    option = typer.Option(
+        flag,
+        help=f"{info.description}{default}",
+        metavar=metavar,
+        show_default=False,
+        autocompletion=_completer(values),
+    )
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, option], default=None)
+
+
+def _completer(values: Sequence[str]) -> Callable[[str], list[str]] | None:
+    """What a shell offers for an option's value; None: files."""
+    if not values:
+        return None
+
+    def complete(incomplete: str) -> list[str]:
+        return [value for value in values if value.startswith(incomplete)]
+
+    return complete
 
 
 def _metavar(name: str, info: Any) -> str:

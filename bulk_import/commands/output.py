@@ -44,7 +44,7 @@ class _Bridge(logging.Handler):
 
 def configure(settings: Settings) -> None:
     """Sets logging up: structlog to stderr, as text or JSON."""
-    renderer: Any = structlog.processors.JSONRenderer() if settings.log_format == "json" else _Text(colours())
+    renderer: Any = structlog.processors.JSONRenderer() if settings.log_format == "json" else _Text()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -62,16 +62,15 @@ def configure(settings: Settings) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[_Bridge()], force=True)
 
 
-def colours() -> bool:
-    """Whether stderr shows them: a terminal that is able to, and nobody said NO_COLOR (https://no-color.org)."""
-    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
 class _Text:
     """A line for people: time, level, the target that it is about, what happened; then whatever else is known."""
 
-    def __init__(self, colours: bool) -> None:  # noqa: FBT001 - the only one
-        self._colours = colours
+    def __init__(self) -> None:
+        self._at_terminal = sys.stderr.isatty()
+        # A terminal that is able to, and nobody said NO_COLOR: https://no-color.org
+        self._colours = (
+            self._at_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
+        )
 
     def __call__(self, _logger: Any, _method: str, event: structlog.typing.EventDict) -> str:
         time, level, text = str(event.pop("timestamp"))[11:19], str(event.pop("level")), str(event.pop("event"))
@@ -80,6 +79,8 @@ class _Text:
         place = f"{account}/{region}" if account and region else account
         where = " in ".join(str(part) for part in (target, place) if part)
         what = ": ".join(str(part) for part in (where, text, code, message) if part)
+        if self._at_terminal:
+            event.pop("run", None)  # the first line says it, and nobody joins the lines of a screen
         rest = " ".join(f"{name}={value}" for name, value in event.items())
         colour = _COLOURS.get(level, "") if self._colours else ""
         word = f"{colour}{level.upper()}{_RESET}" if colour else level.upper()

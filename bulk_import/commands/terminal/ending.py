@@ -69,6 +69,9 @@ def show(
     """
     console = _console(out, like)
     run, summary = report["run"], report["summary"]
+    warning = view.environment_warning(report)
+    if warning and not last:
+        _line(console, warning, "yellow")  # a run has said it in its own first line
     if run.get("error") and not told:
         _line(console, f"{run['error']['code']}: {run['error']['message']} {run['error']['advice']}", "bold red")
     if summary["failed"] or summary["not_attempted"]:

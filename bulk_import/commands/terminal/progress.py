@@ -65,7 +65,8 @@ class Progress:
         if self._quiet:
             return
         if self._console.is_terminal and not self._console.is_dumb_terminal and not self._json:
-            self._live = LiveView(self._console, self._tally, first)
+            head = f"{'Not AWS: ' if run.endpoints else ''}{run.run_id}, {self._manifest.uri}"
+            self._live = LiveView(self._console, self._tally, head)
             self._live.start()
         self._task = asyncio.create_task(self._tell(self._tally))
 
