@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,17 @@ QUICK = (
     "--consistency-timeout", "0",
     "--retry-timeout", "20",
 )  # fmt: skip
+
+
+def quick(options: Sequence[str]) -> list[str]:
+    """QUICK, but for what `options` set themselves: a quota that is given twice is wrong usage."""
+    pairs = zip(QUICK[::2], QUICK[1::2], strict=True)
+    given = {_what(flag, value) for flag, value in itertools.pairwise(options)}
+    return [text for flag, value in pairs if _what(flag, value) not in given for text in (flag, value)]
+
+
+def _what(flag: str, value: str) -> str:
+    return f"{flag} {value.partition('=')[0]}" if flag == "--quota" else flag
 
 
 @dataclass
@@ -91,13 +104,13 @@ class Workplace:
     def run(self, *options: str, **environment: str) -> Result:
         """`run` of the manifest as it is now."""
         self.write()
-        return self.call("run", "manifest.json", *QUICK, *options, **environment)
+        return self.call("run", "manifest.json", *quick(options), *options, **environment)
 
     def start(self, *options: str, **environment: str) -> subprocess.Popen[bytes]:
         """`run` in the background; end it with `finish`."""
         self.write()
         return subprocess.Popen(
-            self.command("run", "manifest.json", *QUICK, *options), cwd=self.folder,
+            self.command("run", "manifest.json", *quick(options), *options), cwd=self.folder,
             env=self.environment(**environment), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
