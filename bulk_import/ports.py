@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, TypeVar
 
-from bulk_import.model import ImportParameters, KeyRotation, KeyView, Lane
+from bulk_import.model import ImportParameters, KeyRotation, KeyView, Lane, ObjectFacts, ObjectUri
 
 T = TypeVar("T")
 
@@ -83,4 +84,42 @@ class Sink(Protocol):
 
     async def sync(self) -> None:
         """Returns when all that was written is on disk. Raises JournalError where it cannot be."""
+        ...
+
+
+class ObjectStore(Protocol):
+    """S3, as the caller (never as a lane). Every call is repeated inside, as far as that does no harm.
+
+    Every method raises ObjectError, or CallerError where the caller's credentials do not work.
+    API: https://docs.aws.amazon.com/AmazonS3/latest/API/
+    """
+
+    async def get(self, uri: ObjectUri, into: BinaryIO, *, limit: int) -> ObjectFacts:
+        """Writes the object into `into`, from its beginning; more than `limit` bytes are an ObjectError."""
+        ...
+
+    async def look(self, uri: ObjectUri, *, head: int = 0) -> tuple[ObjectFacts, bytes] | None:
+        """What is known of an object, and its first `head` bytes. None: there is none."""
+        ...
+
+    async def put(
+        self,
+        uri: ObjectUri,
+        body: Path | bytes,
+        *,
+        sha256: str,
+        content_type: str,
+        metadata: Mapping[str, str],
+        if_match: str | None = None,
+        if_none_match: bool = False,
+    ) -> str:
+        """Writes an object, and returns its ETag. `sha256` (hex) is what S3 checks the body by.
+
+        `if_match`: only in the place of the object with this ETag; `if_none_match`: only where there is none. Else
+        ObjectError with `conflict`.
+        """
+        ...
+
+    async def copy(self, source: ObjectUri, to: ObjectUri, *, if_match: str) -> None:
+        """Copies an object as long as its ETag is `if_match`, its metadata with it."""
         ...

@@ -106,7 +106,14 @@ class Clients:
                 self._regions[region] = pair
             return pair
 
-    async def _client(self, service: str, region: str, session_class: type[Any]) -> Any:
+    async def s3(self, region: str) -> Any:
+        """By path on loopback, where no name stands for a bucket."""
+        client = await self._client("s3", region, self._writes)
+        if not _is_loopback(urlsplit(client.meta.endpoint_url).hostname or ""):
+            return client
+        return await self._client("s3", region, self._writes, s3={"addressing_style": "path"})
+
+    async def _client(self, service: str, region: str, session_class: type[Any], **more: Any) -> Any:
         settings = self._settings
         url = settings.endpoint_url
         config = AioConfig(
@@ -119,6 +126,7 @@ class Clients:
             # The whole text: botocore would otherwise put its own together anew for each request, 10% of its cost.
             user_agent=f"bulk-import/{__version__} run/{self._run_id} {self._core.user_agent()}",
             http_session_cls=session_class,
+            **more,
             parameter_validation=False,  # what it checks is checked here before, and it costs CPU on every call
         )
         try:
@@ -149,7 +157,7 @@ def refuse_plain_http(endpoint: str) -> None:
         return
     raise SettingsError(
         [Problem("settings", 0, "--endpoint-url", f"{endpoint}: only https:// is allowed off loopback.",
-                 "Use https://, or unset AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_KMS/_STS.")]
+                 "Use https://, or unset AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_KMS/_STS/_S3.")]
     )  # fmt: skip
 
 

@@ -1,0 +1,191 @@
+"""S3 with the caller's own credentials: the port ObjectStore. A lane's role never reads a manifest nor writes a report.
+
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-requests.html
+A bucket of another Region is found by S3's own redirect.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+from aiohttp import ClientError as HttpError
+from botocore.exceptions import BotoCoreError, ClientError
+
+from bulk_import.aws.clients import Clients
+from bulk_import.aws.credentials import signing_as
+from bulk_import.aws.retry import Retry
+from bulk_import.aws.translate import translate
+from bulk_import.errors import CallerError, ObjectError, ServiceError
+from bulk_import.model import ObjectFacts, ObjectUri
+from bulk_import.settings import Settings
+
+T = TypeVar("T")
+
+_CHUNK = 1 << 20  # bytes read at once
+
+# https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+_CALLERS = frozenset(
+    {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "InvalidClientTokenId",
+     "CallerCredentialsMissing", "ClockSkew"}
+)  # fmt: skip
+_ADVICE = {
+    "NoSuchBucket": "Check the bucket's name and the partition; it is not made by this program.",
+    "NoSuchKey": "Check the key, and that the step before has uploaded it.",
+    "PreconditionFailed": "Another run writes to the same place. Give each run a key of its own.",
+    "ConditionalRequestConflict": "Another run writes to the same place. Give each run a key of its own.",
+    "ConnectionFailed": "Check the network path to S3: proxy, VPC endpoint, firewall, DNS.",
+    "TooLarge": "Split it.",
+}
+_DENIED = {
+    "GetObject": "Grant the caller s3:GetObject on it, and kms:Decrypt on the key that it is encrypted with. "
+    "Without s3:ListBucket, S3 calls a missing object denied, too: check the key.",
+    "PutObject": "Grant the caller s3:PutObject and s3:GetObject on it (and on the names beside it), and "
+    "kms:GenerateDataKey and kms:Decrypt on the KMS key of --s3-sse-kms-key-id; or look at the bucket's policy, "
+    "which may ask for an encryption (--s3-sse).",
+}
+_DENIED["CopyObject"] = _DENIED["PutObject"]
+_CALLERS_ADVICE = "Look at the credentials that this program was started with: they do not work at S3."
+_ELSE = "Look the code up in the S3 API reference."
+
+
+@asynccontextmanager
+async def open_objects(settings: Settings, *, partition: str = "aws", run_id: str = "-") -> AsyncIterator[S3Objects]:
+    """Makes the client, and finds the caller's credentials; calls nobody at S3.
+
+    `partition`: whose first Region is asked where none is configured. Raises CallerError, SettingsError.
+    """
+    async with Clients(settings, run_id) as clients:
+        credentials = await clients.caller_credentials()
+        yield S3Objects(await clients.s3(clients.sts_region(partition)), credentials, settings)
+
+
+class S3Objects:
+    """Implements ports.ObjectStore. Made by `open_objects`."""
+
+    def __init__(self, client: Any, credentials: Any, settings: Settings) -> None:
+        self._client = client
+        self._credentials = credentials
+        self._retry = Retry(settings.retry_timeout, consistency_timeout=0)
+        self._encryption: dict[str, str] = {}
+        if settings.s3_sse:
+            self._encryption["ServerSideEncryption"] = settings.s3_sse
+        if settings.s3_sse_kms_key_id:
+            self._encryption["SSEKMSKeyId"] = settings.s3_sse_kms_key_id
+
+    async def get(self, uri: ObjectUri, into: BinaryIO, *, limit: int) -> ObjectFacts:
+        async def attempt() -> ObjectFacts:
+            into.seek(0)
+            into.truncate()
+            answer = await self._client.get_object(Bucket=uri.bucket, Key=uri.key)
+            facts = _facts(answer)
+            async with answer["Body"] as body:
+                if facts.size > limit:
+                    message = f"is larger than {limit >> 20} MiB ({facts.size:,} bytes)."
+                    raise ObjectError(str(uri), message, code="TooLarge", advice=_ADVICE["TooLarge"])
+                while chunk := await body.read(_CHUNK):  # the length that was announced is checked at its end
+                    into.write(chunk)
+            return facts
+
+        return await self._call("GetObject", uri, attempt)
+
+    async def look(self, uri: ObjectUri, *, head: int = 0) -> tuple[ObjectFacts, bytes] | None:
+        async def attempt() -> tuple[ObjectFacts, bytes]:
+            # Not HeadObject: its errors have no body, so a missing bucket would look like a missing key.
+            answer = await self._client.get_object(Bucket=uri.bucket, Key=uri.key)
+            first = bytearray()
+            async with answer["Body"] as body:
+                while len(first) < head and (chunk := await body.read(head - len(first))):
+                    first += chunk
+            return _facts(answer), bytes(first)
+
+        try:
+            return await self._call("GetObject", uri, attempt)
+        except ObjectError as error:
+            if error.missing:
+                return None
+            raise
+
+    async def put(
+        self,
+        uri: ObjectUri,
+        body: Path | bytes,
+        *,
+        sha256: str,
+        content_type: str,
+        metadata: Mapping[str, str],
+        if_match: str | None = None,
+        if_none_match: bool = False,
+    ) -> str:
+        request: dict[str, Any] = {
+            "Bucket": uri.bucket,
+            "Key": uri.key,
+            "ContentType": content_type,
+            "ChecksumSHA256": base64.b64encode(bytes.fromhex(sha256)).decode(),
+            "Metadata": dict(metadata),
+            **self._encryption,
+        }
+        if if_match is not None:
+            request["IfMatch"] = if_match
+        if if_none_match:
+            request["IfNoneMatch"] = "*"
+
+        async def attempt() -> str:
+            with ExitStack() as stack:
+                whole = stack.enter_context(body.open("rb")) if isinstance(body, Path) else body
+                answer = await self._client.put_object(Body=whole, **request)
+            return str(answer["ETag"])
+
+        return await self._call("PutObject", uri, attempt)
+
+    async def copy(self, source: ObjectUri, to: ObjectUri, *, if_match: str) -> None:
+        async def attempt() -> None:
+            await self._client.copy_object(
+                Bucket=to.bucket,
+                Key=to.key,
+                CopySource={"Bucket": source.bucket, "Key": source.key},
+                CopySourceIfMatch=if_match,
+                **self._encryption,
+            )
+
+        await self._call("CopyObject", to, attempt)
+
+    async def _call(self, operation: str, uri: ObjectUri, attempt: Callable[[], Awaitable[T]]) -> T:
+        async def once() -> T:
+            try:
+                with signing_as(self._credentials):
+                    return await attempt()
+            except (ClientError, BotoCoreError, HttpError) as error:
+                translated = translate(error, operation)
+            if translated.code in _CALLERS:  # before any repeating: these do not become right by themselves
+                raise _caller_error(translated, uri)
+            raise translated
+
+        try:
+            return await self._retry(once)
+        except ServiceError as error:
+            advice = _DENIED[operation] if error.code == "AccessDenied" else _ADVICE.get(error.code, _ELSE)
+            raise ObjectError(
+                str(uri), f"{error.code}: {error.message} ({operation})", code=error.code, advice=advice
+            ) from None
+
+
+def _caller_error(error: ServiceError, uri: ObjectUri) -> CallerError:
+    advice = error.advice if error.code in ("CallerCredentialsMissing", "ClockSkew") else _CALLERS_ADVICE
+    return CallerError(
+        f"{uri}: the caller's credentials do not work: {error.message} ({error.operation})",
+        code=error.code,
+        advice=advice,
+    )
+
+
+def _facts(answer: Mapping[str, Any]) -> ObjectFacts:
+    return ObjectFacts(
+        etag=str(answer["ETag"]),
+        size=int(answer["ContentLength"]),
+        modified=answer["LastModified"],
+        metadata=dict(answer.get("Metadata", {})),
+    )
