@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any
 
 import orjson
 import typer
 
 from bulk_import import __version__, api
-from bulk_import.commands import output
+from bulk_import.commands import loop, output
 from bulk_import.errors import ExitCode
 from bulk_import.plan import Action
 from bulk_import.record.entry import kms_instant
@@ -17,16 +16,16 @@ from bulk_import.run.planner import Plan, PlannedTarget
 from bulk_import.settings import Settings
 
 ARGUMENTS: dict[str, Any] = {
-    "manifest": Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, or - for stdin.")]
+    "manifest": Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, s3://bucket/key, or - for stdin.")]
 }
-GROUPS = ("common", "aws", "manifest", "format", "prove", "decide", "plan_only")
+GROUPS = ("common", "caller", "aws", "manifest", "format", "prove", "decide", "plan_only")
 FORMATS = ("table", "json")
 
 
 def execute(settings: Settings, manifest: str) -> ExitCode:
     output.configure(settings)
     loaded = api.load_manifest(manifest, settings)
-    plan = asyncio.run(api.plan(loaded, settings))
+    plan = loop.run(api.plan(loaded, settings))
     if settings.format == "json":
         output.result(orjson.dumps(_document(plan), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     else:

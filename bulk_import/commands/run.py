@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from bulk_import import api
-from bulk_import.commands import output, plan
+from bulk_import.commands import loop, output, plan
 from bulk_import.commands.terminal import actions, ending
 from bulk_import.commands.terminal.progress import Progress
 from bulk_import.errors import ExitCode, UsageError
@@ -19,9 +19,9 @@ from bulk_import.run.stop import Stop
 from bulk_import.settings import Settings
 
 ARGUMENTS: dict[str, Any] = {
-    "manifest": Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, or - for stdin.")]
+    "manifest": Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, s3://bucket/key, or - for stdin.")]
 }
-GROUPS = ("common", "aws", "manifest", "format", "prove", "decide", "run", "prove_use")
+GROUPS = ("common", "caller", "aws", "manifest", "format", "prove", "decide", "run", "prove_use")
 FORMATS = plan.FORMATS
 
 
@@ -32,7 +32,7 @@ def execute(settings: Settings, manifest: str) -> ExitCode:
         return plan.execute(settings, manifest)
     output.configure(settings)
     loaded = api.load_manifest(manifest, settings)
-    result = asyncio.run(_run(loaded, settings))
+    result = loop.run(_run(loaded, settings))
     ending.tell(result, settings)
     actions.tell(result.document.whole(), os.environ, quiet=settings.quiet)
     return result.exit_code
@@ -41,7 +41,7 @@ def execute(settings: Settings, manifest: str) -> ExitCode:
 async def _run(manifest: Manifest, settings: Settings) -> api.RunResult:
     """The first SIGINT or SIGTERM drains; a second ends at once."""
     stop = Stop()
-    loop = asyncio.get_running_loop()
+    running = asyncio.get_running_loop()
 
     def on_signal(name: str) -> None:
         if stop.reason:
@@ -51,6 +51,6 @@ async def _run(manifest: Manifest, settings: Settings) -> api.RunResult:
         stop.request(name)
 
     for name in ("SIGINT", "SIGTERM"):
-        loop.add_signal_handler(getattr(signal, name), on_signal, name)
+        running.add_signal_handler(getattr(signal, name), on_signal, name)
     async with Progress(manifest, settings) as progress:
         return await api.run(manifest, settings, stop=stop, on_start=progress.started, on_end=progress.ended)

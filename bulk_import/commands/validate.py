@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any
 
 import typer
 
 from bulk_import import api
-from bulk_import.commands import output
+from bulk_import.commands import loop, output
 from bulk_import.errors import ExitCode
 from bulk_import.settings import Settings
 
 ARGUMENTS: dict[str, Any] = {
-    "manifest": Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, or - for stdin.")]
+    "manifest": Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, s3://bucket/key, or - for stdin.")]
 }
-GROUPS = ("common", "manifest", "validate")
+GROUPS = ("common", "caller", "manifest", "validate")
 
 
 def execute(settings: Settings, manifest: str) -> ExitCode:
     output.configure(settings)
     loaded = api.load_manifest(manifest, settings)
     if settings.material:
-        asyncio.run(api.check_material(loaded))
+        loop.run(api.check_material(loaded))
     if not settings.quiet:
         lanes = {target.lane for target in loaded.targets}
         output.say(
