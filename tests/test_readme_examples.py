@@ -297,7 +297,11 @@ def test_the_jq_lines_find_what_they_say(tmp_path: Path) -> None:
     assert json.loads(throttled)["throttled"] == {"X": 1}
 
 
-# --- links
+# --- links and words
+
+
+def test_nothing_internal_is_named() -> None:
+    assert not re.search(r"CONTRACT|KMS_FACTS|ARCHITECTURE|/work/|\bissue \d|\bhelper\b", README)
 
 
 def test_links_into_this_repository_lead_somewhere() -> None:
