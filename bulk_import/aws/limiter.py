@@ -90,13 +90,16 @@ class PacedThrottler(Throttler):
         KMS judges a call on arrival. One that was long on its way arrives late, and the next, sent on time, too
         early: pacing by the time of the permit alone gets calls throttled. A call is late by what it waited between
         permit and wire (for the processor, for its connection), and may be late by as much as its answer took longer
-        than the quickest one so far. `sent` None: it never left.
+        than the quickest one so far; the first, which has none to compare with, by all that its answer took.
+        `sent` None: it never left.
         """
         if self.rate_limit > MOST_SETTLED or sent is None:
             return
         latency = self._clock() - sent
+        arrived = sent + latency
+        if self._least_latency is not None:
+            arrived -= min(latency, self._least_latency)
         self._least_latency = latency if self._least_latency is None else min(latency, self._least_latency)
-        arrived = sent + latency - self._least_latency
         log = self._task_logs
         for index in range(len(log) - 1, -1, -1):
             if log[index] == permitted:

@@ -107,7 +107,7 @@ class World:
             self.gate.release()
             self.seen.answers[who] = self.now()
             if self._settles:
-                self.throttler.settle(permitted)
+                self.throttler.settle(permitted, permitted)
 
     async def _no_place_is_lost(self) -> None:
         """As many places as there were in the beginning: a lost one would make the last `acquire` a deadlock."""
