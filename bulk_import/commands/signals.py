@@ -1,0 +1,68 @@
+"""SIGINT and SIGTERM while a run is at it, from its first line to its last.
+
+before the work   nothing can have changed: the command ends at once
+at work           the first drains, a second makes it urgent (run/stop.py)
+after the work    only the report is still written: the first signal lets that come to its end, a second does not
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from types import FrameType
+
+from bulk_import.commands import output
+from bulk_import.errors import Interrupted
+from bulk_import.run.stop import Stop
+
+
+class Signals:
+    """A context manager around the whole command; `attach` it when the event loop runs.
+
+    Plain signal handlers, and not the loop's: those would be deaf while a manifest is read or a report is written.
+    """
+
+    def __init__(self, grace: float) -> None:
+        """`grace` in seconds, for the message."""
+        self._grace = grace
+        self._stop: Stop | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._count = 0
+
+    def __enter__(self) -> Signals:
+        self._before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def attach(self, stop: Stop) -> None:
+        """From here on signals go to `stop`."""
+        self._stop, self._loop = stop, asyncio.get_running_loop()
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        """Raises Interrupted where there is nothing to drain. Runs between any two steps of the main thread."""
+        self._count += 1
+        name = signal.Signals(number).name
+        if self._stop is None or self._loop is None:
+            raise Interrupted(number, f"Stopped by {name} before anything was changed.")
+        if not self._stop.done:
+            self._loop.call_soon_threadsafe(self._tell, name)
+        elif self._count > 1:
+            raise Interrupted(number, f"Stopped by {name} before the report was written. The journal has all of it.")
+        else:
+            # Past sys.stderr, which may be in the middle of a line.
+            os.write(2, f"{name}: the work is done, the report is being written. Again: at once.\n".encode())
+            if not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._stop.request, name)  # what is sent elsewhere has its grace, too
+
+    def _tell(self, name: str) -> None:
+        if self._stop is None:
+            return
+        if self._stop.requested.is_set():
+            self._stop.urgent.set()
+            return
+        output.say(f"{name}: no new target starts; calls in flight may take {self._grace:g} s. Again: at once.")
+        self._stop.request(name)
