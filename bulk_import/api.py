@@ -12,6 +12,7 @@ Every function raises the exceptions of bulk_import.errors, and no others on pur
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -50,7 +51,7 @@ from bulk_import.run.lane import LaneRunner
 from bulk_import.run.planner import LanePlanner, Plan, summarise
 from bulk_import.run.runner import run_lanes
 from bulk_import.run.stop import Stop
-from bulk_import.run.target_run import Policy
+from bulk_import.run.target_run import Policy, place_of
 from bulk_import.settings import Settings
 from bulk_import.settings import load as load_settings
 
@@ -142,7 +143,7 @@ async def plan(manifest: Manifest, settings: Settings) -> Plan:
             )
             for lane, targets in lanes.items()
         ]
-        await run_lanes(planners, Stop(), grace=0, deadline=None)
+        await run_lanes(planners, Stop(), grace=0)
         return summarise(
             planners,
             manifest,
@@ -179,7 +180,7 @@ async def run(
             on_start(_started(begun, lanes, session))
             failure = await _Job(manifest, settings, session, journal, begun, root, stop, on_end).work(lanes)
             try:
-                await narrate.end(journal, stopped=stop.reason, failure=failure)
+                await narrate.end(journal, stopped=stop.stopped_by, failure=failure)
             except JournalError as error:
                 failure = failure or error  # the report then says by itself that the run has no end
     return _report(journal.path, settings, begun.run_id, failure)
@@ -210,9 +211,12 @@ class _Job:
 
     async def work(self, lanes: Mapping[Lane, Sequence[Target]]) -> BulkImportError | None:
         """Returns what ended the whole run before its time, if anything did."""
+        if self.settings.deadline is not None:
+            asyncio.get_running_loop().call_later(self.settings.deadline, self.stop.request, "deadline")
         try:
             await self.journal.sync()
-            await self._connect()
+            if not await self.stop.unless_requested(self._connect()):
+                return None
             ports = [await self.session.lane(lane, self.manifest.accounts[lane.account]) for lane in lanes]
             on_end = self._counting()
             policy = _policy(self.settings, self.session, self.begun.started, self.root)
@@ -228,15 +232,22 @@ class _Job:
                     on_end=on_end,
                     wanted=self.begun.wanted,
                     pasts=self.begun.past.pasts if self.begun.past else None,
+                    claimed=self.begun.past.claimed if self.begun.past else None,
                 )
                 for kms in ports
             ]
-            await run_lanes(runners, self.stop, grace=self.settings.grace, deadline=self.settings.deadline)
+            await run_lanes(runners, self.stop, grace=self.settings.grace)
             for runner, kms in zip(runners, ports, strict=True):
                 self._note_lane(runner, kms.limiter)
         except BulkImportError as error:
             return error
-        return None
+        except Exception as error:  # noqa: BLE001 - a defect ends the run, and the report still says how far it came
+            where = place_of(error)
+            log.error("internal error", at=where, exception=type(error).__name__)  # noqa: TRY400 - a traceback's text could quote a secret
+            return BulkImportError(f"{type(error).__name__} at {where}.", code="InternalError")
+        finally:
+            self.stop.done = True
+        return self.stop.fatal
 
     async def _connect(self) -> None:
         await self.session.connect()

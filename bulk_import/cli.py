@@ -14,7 +14,7 @@ from typing import Annotated, Any, get_args, get_origin
 import typer
 
 from bulk_import import __version__
-from bulk_import.errors import BulkImportError, ExitCode, InputError, UsageError
+from bulk_import.errors import BulkImportError, ExitCode, InputError, Interrupted, UsageError
 
 # Command → what it does. Its module is bulk_import.commands.<name>.
 COMMANDS: dict[str, str] = {
@@ -61,6 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(result or 0)
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else ExitCode.USAGE
+    except Interrupted as interrupted:
+        _say(str(interrupted))
+        return interrupted.exit_code
     except KeyboardInterrupt:
         _say("Stopped by SIGINT before anything was changed.")
         return ExitCode.SIGINT

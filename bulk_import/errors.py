@@ -123,6 +123,14 @@ class BulkImportError(Exception):
         self.advice = advice or ADVICE.get(self.code, DEFAULT_ADVICE)
 
 
+class Interrupted(BaseException):
+    """SIGINT or SIGTERM where there is nothing to drain. Not an Exception: nobody may take it for a failure."""
+
+    def __init__(self, number: int, message: str) -> None:
+        super().__init__(message)
+        self.exit_code = ExitCode(128 + number)
+
+
 class UsageError(BulkImportError):
     """Wrong options or arguments."""
 

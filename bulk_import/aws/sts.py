@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from bulk_import.aws.credentials import AccountCredentials, signing_as
 from bulk_import.aws.limiter import LaneLimiter
 from bulk_import.aws.retry import Retry
-from bulk_import.aws.translate import translate
+from bulk_import.aws.translate import STALE_CREDENTIALS, translate
 from bulk_import.errors import CallerError, LaneError, ServiceError
 from bulk_import.model import AccountAccess
 
@@ -107,7 +107,10 @@ class Sts:
                 method = {"AssumeRole": "assume_role", "GetCallerIdentity": "get_caller_identity"}[operation]
                 return await getattr(self._client, method)(**request)
         except (ClientError, BotoCoreError) as error:
-            raise translate(error, operation) from None
+            ours = translate(error, operation)
+            if ours.code in STALE_CREDENTIALS:
+                ours.retryable = False  # they are the caller's own: asking again makes no others
+            raise ours from None
         finally:
             self._gate.release()
 

@@ -71,6 +71,7 @@ def _answered(error: ClientError, operation: str) -> ServiceError:
         code=code,
         operation=operation,
         retryable=code in THROTTLING or code in STALE_CREDENTIALS or status >= 500,
+        outcome_unknown=status >= 500 and code not in THROTTLING,
         request_id=str(meta.get("RequestId", "")),
     )
 

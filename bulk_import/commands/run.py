@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 from typing import Annotated, Any
 
 import typer
 
 from bulk_import import api
 from bulk_import.commands import loop, output, plan
+from bulk_import.commands.signals import Signals
 from bulk_import.commands.terminal import actions, ending
 from bulk_import.commands.terminal.progress import Progress
 from bulk_import.errors import ExitCode, UsageError
@@ -31,26 +30,16 @@ def execute(settings: Settings, manifest: str) -> ExitCode:
     if settings.dry_run:
         return plan.execute(settings, manifest)
     output.configure(settings)
-    loaded = api.load_manifest(manifest, settings)
-    result = loop.run(_run(loaded, settings))
-    ending.tell(result, settings)
-    actions.tell(result.document.whole(), os.environ, quiet=settings.quiet)
+    with Signals(settings.grace) as signals:
+        loaded = api.load_manifest(manifest, settings)
+        result = loop.run(_run(loaded, settings, signals))
+        ending.tell(result, settings)
+        actions.tell(result.document.whole(), os.environ, quiet=settings.quiet)
     return result.exit_code
 
 
-async def _run(manifest: Manifest, settings: Settings) -> api.RunResult:
-    """The first SIGINT or SIGTERM drains; a second ends at once."""
+async def _run(manifest: Manifest, settings: Settings, signals: Signals) -> api.RunResult:
     stop = Stop()
-    running = asyncio.get_running_loop()
-
-    def on_signal(name: str) -> None:
-        if stop.reason:
-            stop.urgent.set()
-            return
-        output.say(f"{name}: no new target starts; calls in flight may take {settings.grace:g} s. Again: at once.")
-        stop.request(name)
-
-    for name in ("SIGINT", "SIGTERM"):
-        running.add_signal_handler(getattr(signal, name), on_signal, name)
+    signals.attach(stop)
     async with Progress(manifest, settings) as progress:
         return await api.run(manifest, settings, stop=stop, on_start=progress.started, on_end=progress.ended)

@@ -30,6 +30,7 @@ class Unfinished:
     finished: bytearray  # 1 for each target that ended well: it is not asked for again
     valid_to: list[str | None]  # frozen when the run began
     pasts: dict[int, Past]
+    claimed: dict[str, str]  # ARN → id of the finished target that has it
 
     def wanted_valid_to(self, index: int) -> datetime | None:
         text = self.valid_to[index]
@@ -57,6 +58,7 @@ def read_unfinished(path: Path, manifest: Manifest, settings: Settings) -> Unfin
         finished=state.finished,
         valid_to=state.valid_to,
         pasts=state.pasts,
+        claimed=state.claimed,
     )
 
 
@@ -66,6 +68,7 @@ class _Reading:
         self.finished = bytearray()
         self.valid_to: list[str | None] = []
         self.pasts: dict[int, Past] = {}
+        self.claimed: dict[str, str] = {}
         self._pending: set[int] = set()  # intents without an answer
         self._reader = reader
 
@@ -85,6 +88,7 @@ class _Reading:
         elif name == "ended" and event["result"]["status"] in WELL:
             self.finished[event["index"]] = 1
             self.pasts.pop(event["index"], None)
+            self.claimed[event["result"]["key_arn"]] = event["result"]["id"]
 
     def _on_pinned(self, event: dict[str, Any]) -> None:
         known = self.pasts.get(event["index"])

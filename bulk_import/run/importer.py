@@ -2,9 +2,9 @@
 
 https://docs.aws.amazon.com/kms/latest/developerguide/importing-keys.html
 
-When a token serves again: only after an answer that shows that KMS did not accept it (throttling, 5xx) and a read
-that shows no effect. After no answer at all, reads an interval apart must show no effect, and then a new token is
-fetched. A reused token that KMS refuses fetches one new set, once.
+When a token serves again: after throttling, and a read that shows no effect; after a 5xx, which does not say whether
+KMS carried the request out, and reads an interval apart that show no effect. After no answer at all the reads must
+show none either, and then a new token is fetched. A reused token that KMS refuses fetches one new set, once.
 """
 
 from __future__ import annotations
@@ -147,7 +147,8 @@ class Importer:
         """After a request that was not accepted, or got no answer. False: it may be sent again."""
         if error.outcome_unknown:
             self._run.life.advance(Event.LOST)
-            self._parameters = None  # whether the token was spent is unknown: the next try takes a new one
+            if not error.request_id:
+                self._parameters = None  # whether the token was spent is unknown: the next try takes a new one
             looks = self._policy.reads
         elif error.retryable or error.code == "KMSInvalidStateException":
             self._run.life.advance(Event.NOT_ACCEPTED)

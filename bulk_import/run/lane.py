@@ -54,6 +54,7 @@ class LaneRunner:
         on_end: Callable[[Outcome], None],
         wanted: Callable[[Target], Wanted],
         pasts: Mapping[int, Past] | None = None,
+        claimed: dict[str, str] | None = None,
     ) -> None:
         self.lane = lane
         self.targets = targets
@@ -68,7 +69,7 @@ class LaneRunner:
         self._verifier = LaneVerifier(kms, policy, stop)
         self._importing = asyncio.Semaphore(2 + math.ceil(SECONDS_PER_IMPORT * import_rate))
         self._comparing = asyncio.Semaphore(READS_AT_ONCE)
-        self._claimed: dict[str, str] = {}  # ARN → id of the target that has it
+        self._claimed = {} if claimed is None else claimed  # ARN → id of the target that has it
         self._active: dict[asyncio.Task[None], TargetRun] = {}
 
     async def run(self) -> None:
@@ -151,7 +152,7 @@ class LaneRunner:
         # Only from here on: a task that is cancelled before its first step would end without a word.
         self._active[task] = run
         try:
-            async with run.boundary(self._stop.why):
+            async with run.boundary(self._stop):
                 if self._stop.requested.is_set() and run.life.state in UNCHANGING:
                     run.stop(self._stop.why())
                     return

@@ -10,21 +10,18 @@ from bulk_import.run.lane import LaneRunner
 from bulk_import.run.stop import Stop
 
 
-async def run_lanes(lanes: Sequence[LaneRunner], stop: Stop, *, grace: float, deadline: float | None) -> None:
-    """Runs every lane to its end. `grace`, `deadline` in seconds. Raises JournalError where the journal failed."""
+async def run_lanes(lanes: Sequence[LaneRunner], stop: Stop, *, grace: float) -> None:
+    """Runs every lane to its end. `grace` in seconds. Raises JournalError where the journal failed."""
     if not lanes:
         return  # a resume that finds all work done
     try:
         async with asyncio.TaskGroup() as group:
-            watchers = [group.create_task(_drain(lanes, stop, grace))]
-            if deadline is not None:
-                watchers.append(group.create_task(_stop_at(stop, deadline)))
+            drain = group.create_task(_drain(lanes, stop, grace))
             # The longest first: where calls in flight are bounded, it is the one that must not start late.
             ordered = sorted(lanes, key=lambda lane: -len(lane.targets))
             running = [group.create_task(lane.run()) for lane in ordered]
             await asyncio.wait(running)
-            for watcher in watchers:
-                watcher.cancel()
+            drain.cancel()
     except* JournalError as errors:
         raise _first(errors) from None
 
@@ -40,11 +37,6 @@ async def _drain(lanes: Sequence[LaneRunner], stop: Stop, grace: float) -> None:
         pass  # the grace period is over
     for lane in lanes:
         lane.abandon()
-
-
-async def _stop_at(stop: Stop, deadline: float) -> None:
-    await asyncio.sleep(deadline)
-    stop.request("deadline")
 
 
 def _first(errors: BaseExceptionGroup[JournalError]) -> JournalError:

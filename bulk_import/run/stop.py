@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+
+from bulk_import.errors import CallerError, LaneError, TargetError
+
+# AssumeRole's answers that say that the caller's own credentials have died, whatever role was asked for.
+_CALLER_DEAD = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"})
 
 
 class Stop:
@@ -10,6 +16,8 @@ class Stop:
 
     def __init__(self) -> None:
         self.reason = ""
+        self.fatal: CallerError | None = None  # what makes every further call useless
+        self.done = False  # no call to KMS will be made any more: what is left is to tell
         self.requested = asyncio.Event()
         self.urgent = asyncio.Event()
 
@@ -19,6 +27,41 @@ class Stop:
             return
         self.reason = reason
         self.requested.set()
+
+    def ends_all(self, error: TargetError) -> bool:
+        """Whether no target can be well after this error: the clock is wrong, or the caller's credentials have died.
+
+        Then the run is stopped, with this one error for all.
+        """
+        dead = isinstance(error, LaneError) and error.operation == "AssumeRole" and error.code in _CALLER_DEAD
+        if not dead and error.code != "ClockSkew":
+            return False
+        if self.fatal is None:
+            advice = error.advice
+            if dead:
+                advice = "Give the run credentials that outlive it or renew themselves, and go on with --resume."
+            self.fatal = CallerError(error.message, code=error.code, advice=advice)
+            self.request(error.code)
+        return True
+
+    async def unless_requested(self, work: Coroutine[None, None, None]) -> bool:
+        """Does `work`, but gives it up when a stop is asked for before it is done. Returns whether it was done."""
+        working = asyncio.create_task(work)
+        waiting = asyncio.create_task(self.requested.wait())
+        try:
+            await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+            given_up = working.cancel()
+            await asyncio.wait({working, waiting})
+        if not given_up:
+            await working  # raises what it raised
+        return not given_up
+
+    @property
+    def stopped_by(self) -> str:
+        """The reason as the journal has it: empty where nothing stopped the run, or an error did that is told apart."""
+        return "" if self.fatal is not None and self.reason == self.fatal.code else self.reason
 
     def why(self) -> str:
         """Empty while nothing stops the run."""

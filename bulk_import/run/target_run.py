@@ -17,6 +17,7 @@ from bulk_import.model import Failure, KeyState, KeyView, Outcome, Past, Status,
 from bulk_import.plan import Action, Decision, Wanted
 from bulk_import.ports import Retrier, Sink
 from bulk_import.run.lifecycle import Event, Life, State
+from bulk_import.run.stop import Stop
 
 log = structlog.get_logger()
 
@@ -75,8 +76,8 @@ class TargetRun:
         return self.decision.final_state if self.decision else KeyState.ENABLED
 
     @asynccontextmanager
-    async def boundary(self, stopped: Callable[[], str]) -> AsyncIterator[None]:
-        """Where a failure becomes a value. `stopped`: why the run stops, empty where it does not.
+    async def boundary(self, stop: Stop) -> AsyncIterator[None]:
+        """Where a failure becomes a value.
 
         Nothing leaves but a JournalError (the run cannot go on unrecorded), and a cancellation that no stop of the
         run explains.
@@ -84,17 +85,20 @@ class TargetRun:
         try:
             yield
         except TargetError as error:
-            self.fail(error)
+            if stop.ends_all(error):
+                self.stop(stop.why())
+            else:
+                self.fail(error)
         except JournalError:
             raise
         except asyncio.CancelledError:
-            self.stop(stopped() or "cancelled")
-            if not stopped():
+            self.stop(stop.why() or "cancelled")
+            if not stop.why():
                 raise
         except Exception as error:  # noqa: BLE001 - the house rule: a defect costs one target, not the run
             # Not log.exception: a traceback's text could quote a secret.
-            log.error("internal error", target=str(self.target), at=_where(error), exception=type(error).__name__)  # noqa: TRY400 - see above
-            self.fail(TargetError(f"{type(error).__name__} at {_where(error)}.", code="InternalError", operation=None))
+            log.error("internal error", target=str(self.target), at=place_of(error), exception=type(error).__name__)  # noqa: TRY400 - see above
+            self.fail(TargetError(f"{type(error).__name__} at {place_of(error)}.", code="InternalError", operation=None))
 
     def sent(self, operation: str) -> None:
         if operation == "ImportKeyMaterial":
@@ -195,7 +199,7 @@ class TargetRun:
         self.on_end(outcome)
 
 
-def _where(error: BaseException) -> str:
+def place_of(error: BaseException) -> str:
     """File and line of the innermost frames. A traceback's texts are left out: they could quote a secret."""
     frames = traceback.extract_tb(error.__traceback__)[-4:]
     return " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames))

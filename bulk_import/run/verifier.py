@@ -89,10 +89,15 @@ class LaneVerifier:
         self._heap: list[Pending] = []
         self._changed = asyncio.Event()  # something came, was put back, or ended
         self._closed = False
+        self._abandoned = False
         self._reading: set[TargetRun] = set()
+        self._tasks: set[asyncio.Task[None]] = set()  # those that have begun: no other may be cancelled
 
     def add(self, run: TargetRun, evidence: Evidence) -> None:
         """`run` is in state VERIFYING. Its first read is due at once."""
+        if self._abandoned:
+            run.stop(self._stop.why())
+            return
         now = self._clock()
         reads = Reads(run.wanted, run.final_state, self._policy.reads, now, now + self._policy.verify_timeout)
         self._push(Pending(now, run.target.index, run, evidence, reads))
@@ -104,9 +109,13 @@ class LaneVerifier:
 
     def abandon(self) -> None:
         """The grace period is over: what is unverified ends so."""
+        self._abandoned = True
         for pending in self._heap:
             pending.run.stop(self._stop.why())
         self._heap.clear()
+        for task in self._tasks:
+            task.cancel()
+        self._changed.set()
 
     async def run(self) -> None:
         """Returns when all are verified, after `close`."""
@@ -136,8 +145,15 @@ class LaneVerifier:
 
     async def _read(self, pending: Pending) -> None:
         run, reads = pending.run, pending.reads
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a target is read in a task")
+        self._tasks.add(task)
         try:
-            async with run.boundary(self._stop.why):
+            async with run.boundary(self._stop):
+                if self._abandoned:
+                    run.stop(self._stop.why())
+                    return
                 view = await self._kms.describe_key(run.arn, run)
                 run.view = view
                 verdict = reads.observe(view, self._clock())
@@ -147,6 +163,7 @@ class LaneVerifier:
                     return
                 await self._conclude(pending, view, verdict)
         finally:
+            self._tasks.discard(task)
             self._reading.discard(run)
             self._changed.set()
 

@@ -118,7 +118,7 @@ async def stopped_at(step: int, *, grace: float) -> tuple[Counter[str], list[Out
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualTimeLoop)
     loop.in_turn(step, lambda: stop.request("SIGTERM"))
-    await run_lanes([lane], stop, grace=grace, deadline=None)
+    await run_lanes([lane], stop, grace=grace)
     return Counter(outcome.id for outcome in ended), ended, kms
 
 
