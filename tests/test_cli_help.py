@@ -42,7 +42,7 @@ def shown(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
 
 def options_of(text: str) -> set[str]:
     """The long options that a help text lists, not those that it mentions."""
-    return set(re.findall(r"^  (?:-\w, )?(--[a-z][a-z-]*)", text, re.MULTILINE))
+    return set(re.findall(r"^  (?:-\w, )?(--[a-z][a-z0-9-]*)", text, re.MULTILINE))
 
 
 def test_the_help_lists_every_command_and_none_that_does_not_work(capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,7 +50,7 @@ def test_the_help_lists_every_command_and_none_that_does_not_work(capsys: pytest
     listed = re.findall(r"^  ([a-z]+)  +\S", text.partition("Commands:")[2], re.MULTILINE)
     assert listed == list(COMMANDS)
     assert not set(listed) & set(NOT_YET)
-    assert options_of(text) == {"--version", "--help"}
+    assert options_of(text) == {"--version", "--help", "--install-completion", "--show-completion"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -63,8 +63,8 @@ def test_the_help_of_a_command_lists_exactly_its_settings(
     assert options_of(text) == {settings.flag_of(field) for field in settings.fields(*groups)} | {"--config", "--help"}
     assert "BULK_IMPORT_" in text  # that there are variables, and a file
     # Nothing stands for a value but what says which: a word in capitals, or the choices.
-    for option, value in re.findall(r"^  (--[a-z-]+) (\S+)", text, re.MULTILINE):
-        assert re.fullmatch(r"[A-Z/=]+|\[[a-z|-]+\]", value), option
+    for option, value in re.findall(r"^  (--[a-z0-9-]+) (\S+)", text, re.MULTILINE):
+        assert re.fullmatch(r"[A-Z0-9/=]+|\[[A-Za-z0-9:|-]+\]", value), option
 
 
 def test_defaults_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
