@@ -62,7 +62,7 @@ def run(
     out = folder / "stdout"
     clean = {name: value for name, value in environment.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
     clean |= {"TERM": "xterm-256color"} | {
-        name: environment[name] for name in ("TERM", "NO_COLOR") if name in environment and environment[name]
+        name: environment[name] for name in ("TERM", "NO_COLOR") if environment.get(name)
     }
     with out.open("wb") as stdout:
         process = subprocess.Popen(command, cwd=folder, env=clean, stdin=theirs, stdout=stdout, stderr=theirs)

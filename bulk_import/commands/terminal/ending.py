@@ -48,8 +48,11 @@ class Group:
         return self.status != "failed", grave, -self.count
 
 
-def tell(result: RunResult, settings: Settings) -> None:
-    """The end of a run, on stderr. What ended the whole run is said even with --quiet."""
+def tell(result: RunResult, settings: Settings, *, elsewhere: bool = False) -> None:
+    """The end of a run, on stderr. What ended the whole run is said even with --quiet.
+
+    `elsewhere`: its endpoints are not AWS's, also where nobody answered.
+    """
     if settings.log_format == "json":
         _log(result)
         return
@@ -57,7 +60,8 @@ def tell(result: RunResult, settings: Settings) -> None:
         output.say(f"{result.error.code}: {result.error.message}\n{result.error.advice}")
     if settings.quiet:
         return
-    show(result.document.whole(), sys.stderr, like=sys.stderr, told=result.error is not None, last=_last_line(result))
+    last = _last_line(result, result.environment or ("custom" if elsewhere else "aws"))
+    show(result.document.whole(), sys.stderr, like=sys.stderr, told=result.error is not None, last=last)
 
 
 def show(
@@ -151,12 +155,10 @@ def _throttled(console: Console, lanes: Iterable[Mapping[str, Any]]) -> None:
         _line(console, f"+{len(found) - LANES} more throttled lanes in the report")
 
 
-def _last_line(result: RunResult) -> str:
+def _last_line(result: RunResult, environment: str) -> str:
     where = "see above" if isinstance(result.error, ReportNotWritten) else result.report or "stdout"
     line = f"Report: {where}   Journal: {result.journal}   Exit code: {int(result.exit_code)}"
-    if result.environment in ("aws", None):
-        return line
-    return f"{line}   This run talked to a {result.environment} endpoint, not to AWS."
+    return line if environment == "aws" else f"{line}   This run talked to a {environment} endpoint, not to AWS."
 
 
 def _own_last_line(report: Mapping[str, Any]) -> str:

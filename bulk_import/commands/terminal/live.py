@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.live import Live
@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bulk_import.commands import output
-from bulk_import.commands.terminal.tally import Tally
+from bulk_import.commands.terminal.tally import LaneTally, Tally
 from bulk_import.record.formats.view import duration, plural
 
 LANES = 10  # the most that are shown
@@ -53,30 +53,29 @@ class LiveView:
             self._console.print(text, soft_wrap=True)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
-        tally = self._tally
-        lines: list[RenderableType] = [
-            _cut(self._head),
-            _bar(tally.ended, tally.total, tally.failed),
-            _cut(
-                f"{tally.ended:,} of {plural(tally.total, 'target')}, {tally.failed:,} failed, "
-                f"{tally.rate():.1f} imports/s of {tally.quota_now():g}/s, about {duration(tally.seconds_left())} left"
-            ),
-        ]
-        shown = max(1, min(LANES, options.size.height - ROOM))
+        tally, wide = self._tally, options.max_width >= WIDE
+        counts = f"{tally.ended:,} of {plural(tally.total, 'target')}, {tally.failed:,} failed"
+        pace = f"{tally.rate():.1f} imports/s of {tally.quota_now():g}/s, {duration(tally.seconds_left())} left"
+        whole = Table.grid(expand=True)  # a bar alone would not end its line
+        whole.add_row(_bar(tally.ended, tally.total, tally.failed))
+        lines: list[RenderableType] = [_cut(self._head), whole]
+        lines += [_cut(f"{counts}, {pace}")] if wide else [_cut(counts), _cut(pace)]
         lanes = tally.longest()
-        lines += [_lanes(tally, shown, wide=options.max_width >= WIDE)] if lanes else []
-        if len(lanes) > shown:
-            lines.append(_cut(f"+{len(lanes) - shown} more lanes, all nearer to their end"))
+        shown = lanes[: max(1, min(LANES, options.size.height - ROOM))]
+        if shown:
+            lines.append(_lanes(tally, shown, wide=wide))
+        if len(lanes) > len(shown):
+            lines.append(_cut(f"+{len(lanes) - len(shown)} more lanes, all nearer to their end"))
         yield Group(*lines)
 
 
-def _lanes(tally: Tally, shown: int, *, wide: bool) -> Table:
+def _lanes(tally: Tally, lanes: Sequence[LaneTally], *, wide: bool) -> Table:
     table = Table.grid(padding=(0, 1), expand=wide)
     table.add_column(no_wrap=True, overflow="ellipsis")
     if wide:
         table.add_column(ratio=1)
     table.add_column(no_wrap=True, justify="right")
-    for lane in tally.longest()[:shown]:
+    for lane in lanes:
         bar = [_bar(lane.ended, lane.total, lane.failed)] if wide else []
         left = f", {duration(lane.seconds_left(tally.quota, tally.elapsed))} left" if wide else ""
         failed = f", {lane.failed:,} failed" if lane.failed else ""

@@ -29,6 +29,7 @@ class Progress:
     """An asynchronous context manager. Hand `started` and `ended` to the run."""
 
     def __init__(self, manifest: Manifest, settings: Settings) -> None:
+        self.elsewhere = False  # whether the run's endpoints are not AWS's; known once it has started
         self._manifest = manifest
         self._quiet = settings.quiet
         self._json = settings.log_format == "json"
@@ -54,6 +55,7 @@ class Progress:
 
     def started(self, run: Started) -> None:
         """Hears of the run before its first call."""
+        self.elsewhere = bool(run.endpoints)
         self._tally = Tally(run.lanes, run.quota, time.monotonic)
         first = _first_line(self._manifest, run)
         output.divert(None)
