@@ -34,8 +34,10 @@ QUOTA_OF: dict[str, str] = {
 }
 
 SLOWEST = 1 / 16  # a throttled lane never goes below this share of its quota
-DECREASE = 0.7  # on a throttled call: others use the quota too
-INCREASE = 0.05  # of the quota, on each call that was not throttled
+DECREASE = 0.8  # on a throttled call: others use the quota too
+# Of the quota, on the first call that is not throttled after one that was; twice that on the next, and so on: one
+# throttled call by chance costs a lane half a second, a neighbour who keeps using the quota is met again gently.
+INCREASE = 0.05
 
 MOST_SETTLED = 32  # permits in a window: beyond, what one call's way takes is lost in the bucket's capacity
 
@@ -62,6 +64,7 @@ class PacedThrottler(Throttler):
         self._gate = gate
         self._turn = asyncio.Lock()
         self._least_latency: float | None = None
+        self._increase = INCREASE
 
     async def acquire(self) -> float:
         """Waits for a permit and then for a place among the calls in flight; the caller releases that place.
@@ -115,12 +118,14 @@ class PacedThrottler(Throttler):
     def throttled(self) -> None:
         """KMS refused a call for its rate: slow down multiplicatively."""
         self.period = min(self.period / DECREASE, self._least_period / SLOWEST)
+        self._increase = INCREASE
 
     def succeeded(self) -> None:
-        """A call was not throttled: come back additively."""
+        """A call was not throttled: come back additively, by growing steps."""
         if self.period > self._least_period:
-            share = min(1.0, self._least_period / self.period + INCREASE)
+            share = min(1.0, self._least_period / self.period + self._increase)
             self.period = self._least_period / share
+            self._increase *= 2
 
 
 class LaneLimiter:

@@ -365,14 +365,17 @@ def test_slower_by_a_share_faster_by_a_step_within_bounds(rate: float, margin: f
     async def main() -> None:
         throttler = World(rate, margin=margin).throttler
         fastest = rate / (1 + margin)
+        step = INCREASE
         for refused in refusals:
             before = throttler.effective_rate
             if refused:
                 throttler.throttled()
                 assert throttler.effective_rate == pytest.approx(max(before * DECREASE, fastest * SLOWEST))
+                step = INCREASE
             else:
                 throttler.succeeded()
-                assert throttler.effective_rate == pytest.approx(min(before + fastest * INCREASE, fastest))
+                assert throttler.effective_rate == pytest.approx(min(before + fastest * step, fastest))
+                step *= 2 if before < fastest * (1 - 1e-9) else 1
             assert fastest * SLOWEST * (1 - 1e-9) <= throttler.effective_rate <= fastest * (1 + 1e-9)
         for _ in range(math.ceil(1 / INCREASE)):
             throttler.succeeded()
@@ -418,7 +421,7 @@ def test_what_was_counted_and_what_became_slower() -> None:
         limiter.throttler("DescribeKey")
         assert limiter.effective_rates() == {}
         limiter.throttler("GetParametersForImport").throttled()
-        assert limiter.effective_rates() == {"GetParametersForImport": round(0.7 / 1.03, 3)}
+        assert limiter.effective_rates() == {"GetParametersForImport": round(DECREASE / 1.03, 3)}
 
     run(main())
 
