@@ -16,8 +16,10 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,24 +27,32 @@ import structlog
 
 from bulk_import import manifest as manifest_room
 from bulk_import import material, pipeline
+from bulk_import.aws import objects
 from bulk_import.aws.clients import is_aws
 from bulk_import.aws.limiter import LaneLimiter
 from bulk_import.aws.session import AwsSession
 from bulk_import.errors import (
     BulkImportError,
     ExitCode,
+    InputError,
     JournalError,
     ManifestError,
     MaterialError,
+    ObjectError,
     Problem,
     ReportNotWritten,
 )
+from bulk_import.manifest.read import MAX_BYTES
 from bulk_import.material import sources
 from bulk_import.material.checks import manifest_checks
-from bulk_import.model import Lane, Manifest, Outcome, Status, Target
+from bulk_import.model import Lane, Manifest, ObjectUri, Outcome, Status, Target, in_s3
 from bulk_import.plan import Wanted
+from bulk_import.ports import ObjectStore
+from bulk_import.record import checkpoint as checkpoints
 from bulk_import.record import narrate, renderings, report
 from bulk_import.record.begin import Begun, begin, journal_path, new_run_id
+from bulk_import.record.checkpoint import Checkpoint
+from bulk_import.record.deliver import Delivery
 from bulk_import.record.fold import fold
 from bulk_import.record.journal import Journal
 from bulk_import.record.reread import Report
@@ -55,7 +65,7 @@ from bulk_import.run.target_run import Policy, place_of
 from bulk_import.settings import Settings
 from bulk_import.settings import load as load_settings
 
-__all__ = ["RunResult", "Started", "check_material", "load_manifest", "load_settings", "plan", "run"]
+__all__ = ["RunResult", "Started", "check_material", "fetch", "load_manifest", "load_settings", "plan", "run"]
 
 PERMIT = "GetParametersForImport"  # the scarce one
 
@@ -75,12 +85,12 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """How a run ended. `report` None: it went to stdout. `error`: what ended the whole run, if anything did."""
+    """How a run ended. `error`: what ended the whole run, if anything did."""
 
     run_id: str
     exit_code: ExitCode
     summary: Summary
-    report: Path | None
+    report: Path | ObjectUri | None  # where it is; None: it went to stdout, or `error` says where
     journal: Path
     environment: str | None  # aws | custom | sandbox; None: no caller was ever known
     document: Report  # the report itself, read from the journal
@@ -90,13 +100,15 @@ class RunResult:
 def load_manifest(uri: str, settings: Settings, *, stdin: BinaryIO | None = None, check_dates: bool = True) -> Manifest:
     """Reads, checks and expands a manifest, and selects from it as the settings say.
 
-    `uri`: a path, or `-` for `stdin` (the process's own by default). Raises ManifestError with every problem found.
+    `uri`: a path, s3://bucket/key, or `-` for `stdin` (the process's own by default). Raises ManifestError with every
+    problem found, and CallerError where the credentials that S3 is asked with do not work.
     """
     loaded = manifest_room.load(
         uri,
         manifest_format=settings.manifest_format,
         material_root=settings.material_root,
         stdin=stdin or sys.stdin.buffer,
+        data=_manifest_in_s3(uri, settings) if in_s3(uri) else None,
         role=settings.role,
         external_id=settings.external_id,
         only_accounts=settings.only_account,
@@ -109,6 +121,24 @@ def load_manifest(uri: str, settings: Settings, *, stdin: BinaryIO | None = None
         now=datetime.now(UTC),
     )
     return _shard(loaded, settings.shard)
+
+
+def fetch(uri: str, settings: Settings) -> bytes:
+    """An object of S3 (s3://bucket/key, of at most 1 GiB), with the caller's own credentials.
+
+    Raises InputError, which names the URI, and CallerError where the caller's credentials do not work.
+    """
+    try:
+        return objects.fetch(uri, settings, limit=MAX_BYTES)
+    except ObjectError as error:
+        raise InputError([Problem(uri, 0, "", error.reason, error.advice)], code=error.code) from None
+
+
+def _manifest_in_s3(uri: str, settings: Settings) -> bytes:
+    try:
+        return objects.fetch(uri, settings, limit=MAX_BYTES)
+    except ObjectError as error:
+        raise ManifestError([Problem(uri, 0, "", error.reason, error.advice)], code=error.code) from None
 
 
 async def check_material(manifest: Manifest) -> None:
@@ -171,19 +201,51 @@ async def run(
     """
     stop = stop or Stop()
     renderings.check(settings, journal_path(settings))
-    begun = begin(manifest, settings, labels=pipeline.labels(os.environ) | settings.label)
-    lanes = _by_lane(manifest, begun.finished)
     root = _root(manifest)
-    async with AwsSession(settings, begun.run_id, manifest.partition, lanes) as session:
-        with begun.open() as journal, structlog.contextvars.bound_contextvars(run=begun.run_id):
-            begun.write(journal)
-            on_start(_started(begun, lanes, session))
-            failure = await _Job(manifest, settings, session, journal, begun, root, stop, on_end).work(lanes)
-            try:
-                await narrate.end(journal, stopped=stop.stopped_by, failure=failure)
-            except JournalError as error:
-                failure = failure or error  # the report then says by itself that the run has no end
-    return _report(journal.path, settings, begun.run_id, failure)
+    given_up = partial(stop.over, settings.grace)
+    async with AsyncExitStack() as stack:
+        store: ObjectStore | None = None
+        checkpoint: Checkpoint | None = None
+        if settings.checkpoint or in_s3(settings.report):
+            store = await stack.enter_async_context(objects.open_objects(settings, partition=manifest.partition))
+            checkpoint = await checkpoints.begin(store, settings, journal_path(settings))
+        begun = begin(manifest, settings, labels=pipeline.labels(os.environ) | settings.label)
+        stack.enter_context(structlog.contextvars.bound_contextvars(run=begun.run_id))
+        failure = await _work(
+            manifest, settings, begun, root, stop=stop, on_start=on_start, on_end=on_end, checkpoint=checkpoint
+        )
+        if checkpoint is not None:
+            await checkpoint.last(begun.path, given_up)
+        delivery = Delivery(settings, store, given_up, checkpoint)
+        return await _report(begun, settings, delivery, failure)
+
+
+async def _work(
+    manifest: Manifest,
+    settings: Settings,
+    begun: Begun,
+    root: Path | None,
+    *,
+    stop: Stop,
+    on_start: Callable[[Started], None],
+    on_end: Callable[[Outcome], None],
+    checkpoint: Checkpoint | None,
+) -> BulkImportError | None:
+    """From the journal's first line to its last. Returns what ended the whole run before its time, if anything did."""
+    lanes = _by_lane(manifest, begun.finished)
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(AwsSession(settings, begun.run_id, manifest.partition, lanes))
+        journal = stack.enter_context(begun.open())
+        begun.write(journal)
+        if checkpoint is not None:
+            await stack.enter_async_context(checkpoint.kept(journal, lambda: stop.request("checkpoint")))
+        on_start(_started(begun, lanes, session))
+        failure = await _Job(manifest, settings, session, journal, begun, root, stop, on_end).work(lanes)
+        try:
+            await narrate.end(journal, stopped=stop.stopped_by, failure=failure)
+        except JournalError as error:
+            failure = failure or error  # the report then says by itself that the run has no end
+        return failure
 
 
 def _started(begun: Begun, lanes: Mapping[Lane, Sequence[Target]], session: AwsSession) -> Started:
@@ -284,20 +346,20 @@ class _Job:
         )
 
 
-def _report(journal: Path, settings: Settings, run_id: str, failure: BulkImportError | None) -> RunResult:
-    folded = fold(journal)
-    path: Path | None = None
+async def _report(begun: Begun, settings: Settings, delivery: Delivery, failure: BulkImportError | None) -> RunResult:
+    folded = fold(begun.path)
+    place: Path | ObjectUri | None = None
     missing: list[ReportNotWritten] = []
     try:
-        path = report.write_report(folded, settings.report).path
+        place = await delivery.report(folded)
     except ReportNotWritten as error:
         missing.append(error)
     try:
         renderings.write(report.as_report(folded, report_elsewhere=bool(missing)), settings)
     except ReportNotWritten as error:
         missing.append(error)
-        if path is not None and path.is_file():  # it shall say exit code 6 too
-            path = report.write_report(folded, settings.report, report_elsewhere=True).path
+        if not (place is None or (isinstance(place, Path) and not place.is_file())):  # it shall say exit code 6 too
+            place = await delivery.report(folded, report_elsewhere=True)
     if missing:
         # They say where the report is, so they are told in any case; what ended the run is told with them.
         before = [f"{failure.code}: {failure.message}"] if failure else []
@@ -307,11 +369,11 @@ def _report(journal: Path, settings: Settings, run_id: str, failure: BulkImportE
         )
     code = folded.exit_code(report_elsewhere=bool(missing))
     return RunResult(
-        run_id=run_id,
+        run_id=begun.run_id,
         exit_code=ExitCode.INTERNAL if code is None else code,
         summary=folded.summary,
-        report=path,
-        journal=journal,
+        report=place,
+        journal=begun.path,
         environment=folded.caller.get("environment"),
         document=report.as_report(folded, report_elsewhere=bool(missing)),
         error=failure,

@@ -35,6 +35,8 @@ _METAVARS = {
     "output": "PATH",
     "report": "PATH",
     "journal": "PATH",
+    "checkpoint": "URI",
+    "s3_sse_kms_key_id": "KEY",
     "seed": "PATH",
     "material_root": "FOLDER",
     "endpoint_url": "URL",

@@ -8,6 +8,7 @@
     │   └── JournalError               also: the journal cannot be written any more
     ├── CallerError                    the caller's own credentials or clock do not work     exit 5
     ├── ReportNotWritten               the report is not where it was asked for             exit 6
+    ├── ObjectError                    an object of S3 could not be read or written         exit 3
     ├── MissingExtra                   an optional dependency is not installed              exit 2
     └── TargetError                    one key's failure; becomes its entry in the report   exit 4
         ├── MaterialError              the key material, before any call
@@ -203,6 +204,34 @@ class ReportNotWritten(BulkImportError):
     """The report is not where it was asked for; the message says where it is."""
 
     exit_code = ExitCode.REPORT_ELSEWHERE
+
+
+class ObjectError(BulkImportError):
+    """An object of S3 could not be read or written; the message names its URI.
+
+    Whoever asked for the object turns it into an error of their own: of the manifest, the report, the journal.
+    `code`: S3's error code; `conflict`: somebody else wrote the object since it was looked at; `missing`: it, or its
+    bucket, is not there; `denied`: the caller may not.
+    """
+
+    exit_code = ExitCode.INPUT
+
+    def __init__(self, uri: str, message: str, *, code: str, advice: str) -> None:
+        super().__init__(f"{uri}: {message}", code=code, advice=advice)
+        self.uri = uri
+        self.reason = message
+
+    @property
+    def conflict(self) -> bool:
+        return self.code in ("PreconditionFailed", "ConditionalRequestConflict")
+
+    @property
+    def missing(self) -> bool:
+        return self.code == "NoSuchKey"
+
+    @property
+    def denied(self) -> bool:
+        return self.code == "AccessDenied"
 
 
 class TargetError(BulkImportError):

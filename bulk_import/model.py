@@ -81,7 +81,7 @@ class ObjectUri:
         if not _BUCKET.fullmatch(bucket):
             raise ValueError(f"{bucket!r} is no bucket's name. Write s3://bucket/key")
         if not key or key.endswith("/") or len(key.encode()) > 1024:
-            raise ValueError(f"{text!r} names no object: after the bucket comes a key of at most 1,024 bytes")
+            raise ValueError(f"{text!r} names no object. Write s3://bucket/key, the key of at most 1,024 bytes")
         return cls(bucket, key)
 
     def beside(self, name: str) -> ObjectUri:

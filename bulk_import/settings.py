@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bulk_import.errors import Problem, SettingsError, UsageError
+from bulk_import.model import ObjectUri, in_s3
 
 PREFIX = "BULK_IMPORT_"
 RENDERINGS = ("html", "junit", "markdown", "github", "csv")  # of a report
@@ -48,17 +49,24 @@ def _mapping(value: Any) -> Any:
         wrong = [key for key, equals, _ in pairs if not (key and equals)]
         if wrong:
             raise ValueError(f"{wrong[0]!r} is not NAME=VALUE")
-        names = [key.strip() for key, _, _ in pairs]
+        return {key.strip(): text.strip() for key, _, text in pairs}
+    return value
+
+
+def _once(value: Any) -> Any:
+    """The same, but a name that comes twice is a mistake: the first would be forgotten in silence."""
+    if not isinstance(value, dict):
+        names = [str(item).partition("=")[0].strip() for item in _listed(value)]
         twice = [name for name in names if names.count(name) > 1]
         if twice:
             raise ValueError(f"{twice[0]} is given twice")
-        return {key.strip(): text.strip() for key, _, text in pairs}
-    return value
+    return _mapping(value)
 
 
 Seconds = Annotated[float, BeforeValidator(_duration)]
 Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 Mapped = Annotated[dict[str, str], NoDecode, BeforeValidator(_mapping)]
+MappedOnce = Annotated[dict[str, str], NoDecode, BeforeValidator(_once)]
 Rates = Annotated[dict[str, float], NoDecode, BeforeValidator(_mapping)]
 
 
@@ -78,23 +86,25 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = _option("info", "Least level that is logged.", "common")
     quiet: bool = _option(False, "No progress and no summary; errors only.", "common")  # noqa: FBT003 - a default
 
-    # aws
-    profile: str | None = _option(None, "Profile of the AWS configuration files.", "aws")
+    # caller: for every command that may ask S3 or AWS for something
+    profile: str | None = _option(None, "Profile of the AWS configuration files.", "caller")
     endpoint_url: str | None = _option(
-        None, "Endpoint of all services; {region} is replaced. http:// on loopback only.", "aws"
+        None, "Endpoint of all services; {region} is replaced. http:// on loopback only.", "caller"
     )
     sts_region: str | None = _option(
-        None, "Region of STS. Default: AWS_REGION, AWS_DEFAULT_REGION, the profile's.", "aws"
+        None, "Region of STS, and of S3 at first. Default: AWS_REGION, AWS_DEFAULT_REGION, the profile's.", "caller"
     )
-    connect_timeout: Seconds = _option(5.0, "Longest wait for a connection.", "aws", gt=0, le=60)
-    read_timeout: Seconds = _option(15.0, "Longest wait for an answer.", "aws", gt=0, le=120)
+    connect_timeout: Seconds = _option(5.0, "Longest wait for a connection.", "caller", gt=0, le=60)
+    read_timeout: Seconds = _option(15.0, "Longest wait for an answer.", "caller", gt=0, le=120)
+    retry_timeout: Seconds = _option(
+        300.0, "How long a call is repeated after throttling, 5xx or a lost connection.", "caller", ge=0, le=3600
+    )
+
+    # aws
     max_in_flight: int = _option(256, "Most calls on the wire at once, over all lanes.", "aws", ge=1, le=10_000)
     quota: Rates = _option({}, "OPERATION=RATE: requests a second and lane, in place of KMS's default.", "aws")
     pacing_margin: float = _option(
-        0.03, "Share by which calls are sent slower than the quota allows.", "aws", ge=0, le=1
-    )
-    retry_timeout: Seconds = _option(
-        300.0, "How long a call is repeated after throttling, 5xx or a lost connection.", "aws", ge=0, le=3600
+        0.01, "Share by which calls are sent slower than the quota allows.", "aws", ge=0, le=1
     )
     consistency_timeout: Seconds = _option(
         10.0, "How long 'not found' and 'wrong state' are asked again: KMS is eventually consistent.", "aws", ge=0,
@@ -130,9 +140,19 @@ class Settings(BaseSettings):
     read_interval: Seconds = _option(2.0, "Time between these reads.", "decide", ge=0, le=300)
 
     # run
-    report: str = _option("report.json", "Where the report goes; - is stdout.", "run")
+    report: str = _option("report.json", "Where the report goes: a path, s3://bucket/key, or - for stdout.", "run")
+    s3_sse: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = _option(
+        None, "How S3 encrypts what is written there. Default: the bucket's own way.", "run"
+    )
+    s3_sse_kms_key_id: str | None = _option(
+        None, "KMS key that S3 encrypts with (then aws:kms, if --s3-sse says nothing else).", "run"
+    )
     journal: str | None = _option(None, "Where the journal goes. Default: beside the report.", "run")
     resume: bool = _option(False, "Go on with the journal of a run that did not come to its end.", "run")  # noqa: FBT003
+    checkpoint: str | None = _option(
+        None, "s3://bucket/key: a copy of the journal, from which another machine can resume.", "run"
+    )
+    checkpoint_interval: Seconds = _option(30.0, "Time between two such copies.", "run", gt=0, le=3600)
     dry_run: bool = _option(False, "Reads only: prints what would be done, as `plan` does.", "run")  # noqa: FBT003
     require_proof: bool = _option(False, "Fail every target without a proof.", "run")  # noqa: FBT003
     prove_use: bool = _option(False, "Also encrypt and decrypt once with each symmetric key.", "prove_use")  # noqa: FBT003
@@ -140,7 +160,7 @@ class Settings(BaseSettings):
     max_failures: int | None = _option(None, "Start no new target once N have failed.", "run", ge=1)
     deadline: Seconds | None = _option(None, "Stop in good order after this time (exit code 7).", "run", gt=0)
     grace: Seconds = _option(20.0, "How long calls in flight may take after a stop.", "run", ge=0, le=3600)
-    render: Mapped = _option(
+    render: MappedOnce = _option(
         {}, "FORMAT=PATH: also write the report as html, junit, markdown, github or csv (repeatable).", "run"
     )
     label: Mapped = _option({}, "KEY=VALUE kept in the report (repeatable).", "run")
@@ -188,6 +208,20 @@ class Settings(BaseSettings):
             if path in ("", "-"):
                 raise ValueError(f"{name} needs a path, such as {name}=report.{name}")
         return renderings
+
+    @field_validator("report", "checkpoint")
+    @classmethod
+    def _objects(cls, uri: str | None, info: ValidationInfo) -> str | None:
+        if uri is not None and (in_s3(uri) or info.field_name == "checkpoint"):
+            ObjectUri.parse(uri)
+        return uri
+
+    @field_validator("journal")
+    @classmethod
+    def _local(cls, journal: str | None) -> str | None:
+        if in_s3(journal):
+            raise ValueError("the journal is a local file; --checkpoint keeps a copy of it in S3")
+        return journal
 
     @field_validator("shard")
     @classmethod

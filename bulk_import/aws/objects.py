@@ -6,8 +6,11 @@ A bucket of another Region is found by S3's own redirect.
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -19,7 +22,7 @@ from bulk_import.aws.clients import Clients
 from bulk_import.aws.credentials import signing_as
 from bulk_import.aws.retry import Retry
 from bulk_import.aws.translate import translate
-from bulk_import.errors import CallerError, ObjectError, ServiceError
+from bulk_import.errors import CallerError, ObjectError, Problem, ServiceError, SettingsError
 from bulk_import.model import ObjectFacts, ObjectUri
 from bulk_import.settings import Settings
 
@@ -38,7 +41,8 @@ _ADVICE = {
     "PreconditionFailed": "Another run writes to the same place. Give each run a key of its own.",
     "ConditionalRequestConflict": "Another run writes to the same place. Give each run a key of its own.",
     "ConnectionFailed": "Check the network path to S3: proxy, VPC endpoint, firewall, DNS.",
-    "TooLarge": "Split it.",
+    "InvalidURI": "Nothing in the key is percent-decoded: write it as `aws s3 ls` shows it.",
+    "TooLarge": "Check that this is the object that was meant; a manifest can be split into several.",
 }
 _DENIED = {
     "GetObject": "Grant the caller s3:GetObject on it, and kms:Decrypt on the key that it is encrypted with. "
@@ -63,6 +67,30 @@ async def open_objects(settings: Settings, *, partition: str = "aws", run_id: st
         yield S3Objects(await clients.s3(clients.sts_region(partition)), credentials, settings)
 
 
+def fetch(uri: str, settings: Settings, *, limit: int) -> bytes:
+    """One object, wherever it is asked for: also inside a running event loop, which then waits.
+
+    Raises ObjectError, CallerError, SettingsError.
+    """
+    try:
+        wanted = ObjectUri.parse(uri)
+    except ValueError as error:
+        raise ObjectError(uri, f"{error}.", code="InvalidURI", advice=_ADVICE["InvalidURI"]) from None
+
+    async def work() -> bytes:
+        async with open_objects(settings) as store:
+            into = io.BytesIO()
+            await store.get(wanted, into, limit=limit)
+            return into.getvalue()
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work())
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        return thread.submit(asyncio.run, work()).result()
+
+
 class S3Objects:
     """Implements ports.ObjectStore. Made by `open_objects`."""
 
@@ -70,11 +98,7 @@ class S3Objects:
         self._client = client
         self._credentials = credentials
         self._retry = Retry(settings.retry_timeout, consistency_timeout=0)
-        self._encryption: dict[str, str] = {}
-        if settings.s3_sse:
-            self._encryption["ServerSideEncryption"] = settings.s3_sse
-        if settings.s3_sse_kms_key_id:
-            self._encryption["SSEKMSKeyId"] = settings.s3_sse_kms_key_id
+        self._encryption = _encryption(settings)
 
     async def get(self, uri: ObjectUri, into: BinaryIO, *, limit: int) -> ObjectFacts:
         async def attempt() -> ObjectFacts:
@@ -82,11 +106,12 @@ class S3Objects:
             into.truncate()
             answer = await self._client.get_object(Bucket=uri.bucket, Key=uri.key)
             facts = _facts(answer)
-            async with answer["Body"] as body:
+            body = answer["Body"]  # entering it gives the bare response, which checks nothing
+            async with body:
                 if facts.size > limit:
                     message = f"is larger than {limit >> 20} MiB ({facts.size:,} bytes)."
                     raise ObjectError(str(uri), message, code="TooLarge", advice=_ADVICE["TooLarge"])
-                while chunk := await body.read(_CHUNK):  # the length that was announced is checked at its end
+                while chunk := await body.read(_CHUNK):  # length and checksum are checked at its end
                     into.write(chunk)
             return facts
 
@@ -97,7 +122,8 @@ class S3Objects:
             # Not HeadObject: its errors have no body, so a missing bucket would look like a missing key.
             answer = await self._client.get_object(Bucket=uri.bucket, Key=uri.key)
             first = bytearray()
-            async with answer["Body"] as body:
+            body = answer["Body"]
+            async with body:
                 while len(first) < head and (chunk := await body.read(head - len(first))):
                     first += chunk
             return _facts(answer), bytes(first)
@@ -171,6 +197,17 @@ class S3Objects:
             raise ObjectError(
                 str(uri), f"{error.code}: {error.message} ({operation})", code=error.code, advice=advice
             ) from None
+
+
+def _encryption(settings: Settings) -> dict[str, str]:
+    """Raises SettingsError."""
+    way, key = settings.s3_sse, settings.s3_sse_kms_key_id
+    if key is None:
+        return {"ServerSideEncryption": way} if way else {}
+    if way == "AES256":
+        advice = "Leave out one of the two, or say --s3-sse aws:kms."
+        raise SettingsError([Problem("settings", 0, "--s3-sse-kms-key-id", "AES256 takes no KMS key.", advice)])
+    return {"ServerSideEncryption": way or "aws:kms", "SSEKMSKeyId": key}
 
 
 def _caller_error(error: ServiceError, uri: ObjectUri) -> CallerError:

@@ -16,9 +16,9 @@ from bulk_import.model import Manifest
 from bulk_import.settings import Settings
 
 ARGUMENTS: dict[str, Any] = {
-    "manifest": Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, or - for stdin.")]
+    "manifest": Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, s3://bucket/key, or - for stdin.")]
 }
-GROUPS = ("common", "manifest", "prove", "prove_use", "format", "iam")
+GROUPS = ("common", "caller", "manifest", "prove", "prove_use", "format", "iam")
 FORMATS = ("json", "cloudformation", "cloudformation-caller")
 
 

@@ -135,8 +135,8 @@ def open_source(
     if data is not None:
         return Source(file, chosen, folder, BytesIO(data))
     if remote:
-        what = "s3:// manifests are not in this version" if remote[1] == "s3" else f"{remote[1]}:// cannot be read"
-        raise fail(file, 0, what, "Fetch the manifest first, and give its path, or `-` for stdin.")
+        advice = "Fetch the manifest first, and give its path, or `-` for stdin."
+        raise fail(file, 0, f"{remote[1]}:// cannot be read", advice)
     if uri == "-":
         return Source(file, chosen, folder, stdin or sys.stdin.buffer)
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from bulk_import.model import Manifest, Target
+from bulk_import.model import Manifest, Target, in_s3
 from bulk_import.plan import Wanted
 from bulk_import.record import narrate
 from bulk_import.record.journal import Journal
@@ -83,10 +83,10 @@ class Begun:
 
 
 def journal_path(settings: Settings) -> Path:
-    """Beside the report, if not elsewhere."""
+    """Beside the report, if not elsewhere; of a report that is no file, in the current folder."""
     if settings.journal:
         path = Path(settings.journal).absolute()
-    elif settings.report == STDOUT:
+    elif settings.report == STDOUT or in_s3(settings.report):
         path = Path("bulk-import.journal.jsonl").absolute()
     else:
         path = Path(settings.report).absolute().with_suffix(".journal.jsonl")

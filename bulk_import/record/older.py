@@ -15,7 +15,7 @@ from bulk_import.record.journal import lock
 from bulk_import.record.reading import JournalReader
 
 _RUN_ID = re.compile(rb'"run_id"\s*:\s*"([A-Za-z0-9._-]{1,128})"')
-_HEAD = 1 << 16  # bytes; a report says its run's ID well within them
+HEAD = 1 << 16  # bytes; a report says its run's ID well within them
 
 
 def keep_older(path: Path, run_id: str) -> None:
@@ -25,11 +25,11 @@ def keep_older(path: Path, run_id: str) -> None:
     """
     try:
         with path.open("rb") as stream:
-            found = _RUN_ID.search(stream.read(_HEAD))
+            found = run_id_in(stream.read(HEAD))
     except FileNotFoundError:
         return
     # Without a run's ID it is no report of ours; it is not thrown away either.
-    older = found[1].decode() if found else _changed_at(path)
+    older = found or _changed_at(path)
     if older == run_id:
         sha256_path(path).unlink(missing_ok=True)  # never beside a report that it does not fit
         return
@@ -43,6 +43,12 @@ def keep_older(path: Path, run_id: str) -> None:
         digest = sha256_path(path).read_text(encoding="ascii", errors="replace").split(" ", 1)[0]
         sha256_path(kept).write_text(f"{digest}  {kept.name}\n", encoding="ascii", errors="replace")
         sha256_path(path).unlink()
+
+
+def run_id_in(head: bytes) -> str | None:
+    """The run's ID that a report's or journal's first HEAD bytes state; None: it is none of ours."""
+    found = _RUN_ID.search(head)
+    return found[1].decode() if found else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +99,19 @@ def sha256_path(path: Path) -> Path:
 
 
 def _named_after(path: Path, run_id: str) -> Path:
-    return path.with_name(f"{path.stem}.{run_id}{path.suffix}")
+    return path.with_name(name_of_older(path.name, run_id))
+
+
+def name_of_older(name: str, run_id: str) -> str:
+    """`report.json` → `report.<run's ID>.json`."""
+    stem, suffix = os.path.splitext(name)  # noqa: PTH122 - also of an object's name
+    return f"{stem}.{run_id}{suffix}"
 
 
 def _changed_at(path: Path) -> str:
-    return datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y%m%dT%H%M%S%fZ")
+    return stamp(datetime.fromtimestamp(path.stat().st_mtime, UTC))
+
+
+def stamp(at: datetime) -> str:
+    """Stands for the run's ID of what states none."""
+    return at.strftime("%Y%m%dT%H%M%S%fZ")

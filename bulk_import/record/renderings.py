@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bulk_import.errors import Problem, ReportNotWritten, SettingsError
+from bulk_import.model import in_s3
 from bulk_import.record import formats
 from bulk_import.record.reread import Report
 from bulk_import.settings import Settings
@@ -13,7 +14,7 @@ from bulk_import.settings import Settings
 def check(settings: Settings, journal: Path) -> None:
     """Raises SettingsError for a rendering that could never be written, or would take the place of another file."""
     taken = {_place(str(journal)): "the journal"}
-    if settings.report != "-":
+    if settings.report != "-" and not in_s3(settings.report):
         taken[_place(settings.report)] = "the report"
     problems = []
     for name, target in settings.render.items():

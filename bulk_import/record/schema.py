@@ -117,7 +117,14 @@ def _run() -> Schema:
         ),
         stopped_by=_list(
             "What stopped the run before its end, in order of time.",
-            _choice("A signal, --deadline or --max-failures.", "SIGINT", "SIGTERM", "deadline", "max_failures"),
+            _choice(
+                "A signal, --deadline, --max-failures, or the checkpoint that another run took over.",
+                "SIGINT",
+                "SIGTERM",
+                "deadline",
+                "max_failures",
+                "checkpoint",
+            ),
         ),
         error=_nullable(
             _object(

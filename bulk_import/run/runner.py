@@ -30,11 +30,7 @@ async def _drain(lanes: Sequence[LaneRunner], stop: Stop, grace: float) -> None:
     await stop.requested.wait()
     for lane in lanes:
         lane.drain()
-    try:
-        async with asyncio.timeout(grace):
-            await stop.urgent.wait()
-    except TimeoutError:
-        pass  # the grace period is over
+    await stop.over(grace)
     for lane in lanes:
         lane.abandon()
 

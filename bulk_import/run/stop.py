@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 
 from bulk_import.errors import CallerError, LaneError, TargetError
 
@@ -22,7 +23,7 @@ class Stop:
         self.urgent = asyncio.Event()
 
     def request(self, reason: str) -> None:
-        """`reason`: SIGINT, SIGTERM, deadline or max_failures."""
+        """`reason`: SIGINT, SIGTERM, deadline, max_failures or checkpoint."""
         if self.requested.is_set():
             return
         self.reason = reason
@@ -66,3 +67,10 @@ class Stop:
     def why(self) -> str:
         """Empty while nothing stops the run."""
         return self.reason
+
+    async def over(self, grace: float) -> None:
+        """Returns `grace` seconds after it is first waited for and a stop is requested, or when that is urgent."""
+        await self.requested.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self.urgent.wait()
