@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -251,6 +252,12 @@ def test_the_quotas_are_those_of_the_program() -> None:
 def test_every_command_has_its_options_and_no_other() -> None:
     assert re.findall(r"^<!-- options:([a-z-]+) -->$", README, re.MULTILINE) == list(COMMANDS)
     assert README.count("<!-- /options -->") == len(COMMANDS)
+
+
+def test_the_dependencies_are_those_of_the_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    needed = {re.match(r"[\w-]+", requirement)[0].lower() for requirement in project["dependencies"]}  # type: ignore[index]  # each has a name
+    assert {name.lower() for name, _ in rows(section("Dependencies"), "package")} == needed
 
 
 # --- jq for 3 a.m.
