@@ -9,7 +9,9 @@ from contextlib import suppress
 from bulk_import.errors import CallerError, LaneError, TargetError
 
 # AssumeRole's answers that say that the caller's own credentials have died, whatever role was asked for.
-_CALLER_DEAD = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"})
+_CALLER_DEAD = frozenset(
+    {"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"}
+)
 
 
 class Stop:

@@ -97,8 +97,9 @@ class TargetRun:
                 raise
         except Exception as error:  # noqa: BLE001 - the house rule: a defect costs one target, not the run
             # Not log.exception: a traceback's text could quote a secret.
-            log.error("internal error", target=str(self.target), at=place_of(error), exception=type(error).__name__)  # noqa: TRY400 - see above
-            self.fail(TargetError(f"{type(error).__name__} at {place_of(error)}.", code="InternalError", operation=None))
+            name, where = type(error).__name__, place_of(error)
+            log.error("internal error", target=str(self.target), at=where, exception=name)  # noqa: TRY400 - see above
+            self.fail(TargetError(f"{name} at {where}.", code="InternalError", operation=None))
 
     def sent(self, operation: str) -> None:
         if operation == "ImportKeyMaterial":
