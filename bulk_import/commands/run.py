@@ -32,14 +32,15 @@ def execute(settings: Settings, manifest: str) -> ExitCode:
     output.configure(settings)
     with Signals(settings.grace) as signals:
         loaded = api.load_manifest(manifest, settings)
-        result = loop.run(_run(loaded, settings, signals))
-        ending.tell(result, settings)
+        progress = Progress(loaded, settings)
+        result = loop.run(_run(loaded, settings, progress, signals))
+        ending.tell(result, settings, elsewhere=progress.elsewhere)
         actions.tell(result.document.whole(), os.environ, quiet=settings.quiet)
     return result.exit_code
 
 
-async def _run(manifest: Manifest, settings: Settings, signals: Signals) -> api.RunResult:
+async def _run(manifest: Manifest, settings: Settings, progress: Progress, signals: Signals) -> api.RunResult:
     stop = Stop()
     signals.attach(stop)
-    async with Progress(manifest, settings) as progress:
+    async with progress:
         return await api.run(manifest, settings, stop=stop, on_start=progress.started, on_end=progress.ended)
