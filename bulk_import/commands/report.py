@@ -25,7 +25,7 @@ from bulk_import.settings import Settings
 ARGUMENTS: dict[str, Any] = {
     "reports": Annotated[
         list[str],
-        typer.Argument(metavar="REPORT...", help="Reports or journals of one manifest: paths, or - for stdin."),
+        typer.Argument(metavar="REPORT", help="Reports or journals of one manifest: paths, or - for stdin."),
     ]
 }
 GROUPS = ("common", "format", "report")
