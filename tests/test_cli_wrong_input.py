@@ -129,7 +129,7 @@ MANIFESTS = [
     Case("a folder", "validate .yaml", (".yaml", "Name it .yaml"), files={".yaml": GOOD}),
     Case("a folder", "validate d.yaml", ("d.yaml", "is a folder", "Name one file"), files={"d.yaml/x": ""}),
     Case("no extension", "validate keys", ("keys", "--manifest-format"), files={"keys": GOOD}),
-    Case("S3 without a key", "validate s3://bucket", ("s3://bucket", "names no object", "a key")),
+    Case("S3 without a key", "validate s3://bucket", ("s3://bucket", "names no object", "bucket/key")),
     Case("S3 without a bucket", "validate s3:///keys.yaml", ("s3:///keys.yaml", "no bucket's name", "s3://bucket/key")),
     Case("another store", "validate gs://bucket/keys.yaml", ("gs://bucket/keys.yaml", "cannot be read", "Fetch")),
     Case("empty stdin", "validate -", ("stdin", "is empty", "`version`"), stdin=""),
@@ -437,7 +437,7 @@ def test_sandbox_without_its_extra(module: str, without: Callable[..., subproces
     done = without(module, "sandbox")
     assert done.returncode == 2
     assert module in done.stderr
-    assert "pip install 'bulk-import[sandbox]'" in done.stderr
+    assert "pip install 'kms-bulk-import[sandbox]'" in done.stderr
     assert "Traceback" not in done.stderr
 
 
