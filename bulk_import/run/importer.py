@@ -119,6 +119,7 @@ class Importer:
         )  # fmt: skip
         await run.sink.sync()  # whoever finds this journal must know that the request may be on its way
         self._token_used = True
+        sent_before = run.attempts
         doubt_before, run.in_doubt = run.in_doubt, True
         try:
             run.material_id = await self._kms.import_key_material(
@@ -129,9 +130,13 @@ class Importer:
                 run.in_doubt = doubt_before
             self._note_answer("unknown" if error.outcome_unknown else "refused", error.request_id)
             raise
-        except TargetError as error:  # the answer came from another account: it was carried out, somewhere
-            self._note_answer("unknown", "")
-            raise error from None
+        except TargetError:
+            # A lane's end. Either nothing left (the role is denied by now, a sibling met another account), or this
+            # very answer came from another account: then it was carried out, somewhere.
+            if run.attempts == sent_before:
+                run.in_doubt = doubt_before
+            self._note_answer("unknown" if run.in_doubt else "refused", "")
+            raise
         run.in_doubt, run.accepted = False, True
         self._note_answer("ok", run.requests[-1][1] if run.requests else "")
         run.life.advance(Event.ACCEPTED)
