@@ -12,6 +12,7 @@ from bulk_import.commands import loop, output
 from bulk_import.errors import ExitCode
 from bulk_import.plan import Action
 from bulk_import.record.entry import kms_instant
+from bulk_import.record.formats.view import plural
 from bulk_import.run.planner import Plan, PlannedTarget
 from bulk_import.settings import Settings
 
@@ -108,9 +109,9 @@ def _table(plan: Plan) -> str:
     longest = max(plan.lanes, key=lambda lane: lane.floor_seconds)
     counts = ", ".join(f"{count} {action.value}" for action, count in sorted(plan.counts().items()))
     lines.append("")
-    lines.append(f"{len(plan.targets)} targets in {len(plan.lanes)} lanes: {counts}.")
+    lines.append(f"{plural(len(plan.targets), 'target')} in {plural(len(plan.lanes), 'lane')}: {counts}.")
     lines.append(
         f"The quotas make it take at least {longest.floor_seconds:.0f} s "
-        f"({longest.imports} imports in {longest.account}/{longest.region})."
+        f"({plural(longest.imports, 'import')} in {longest.account}/{longest.region})."
     )
     return "\n".join(lines) + "\n"

@@ -7,15 +7,18 @@ import shutil
 import sys
 import tempfile
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
 import orjson
 import typer
 
+from bulk_import import api
 from bulk_import.commands import output
 from bulk_import.commands.terminal import ending
 from bulk_import.errors import ExitCode, InputError, Problem, ReportNotWritten
+from bulk_import.model import in_s3
 from bulk_import.record import formats, reading, report
 from bulk_import.record.fold import fold
 from bulk_import.record.merge import Part, merge
@@ -25,10 +28,12 @@ from bulk_import.settings import Settings
 ARGUMENTS: dict[str, Any] = {
     "reports": Annotated[
         list[str],
-        typer.Argument(metavar="REPORT", help="Reports or journals of one manifest: paths, or - for stdin."),
+        typer.Argument(
+            metavar="REPORT", help="Reports or journals of one manifest: paths, s3://bucket/key, or - for stdin."
+        ),
     ]
 }
-GROUPS = ("common", "format", "report")
+GROUPS = ("common", "caller", "format", "report")
 FORMATS = ("table", "json", *formats.FORMATS)
 STDOUT = "-"
 
@@ -36,7 +41,7 @@ STDOUT = "-"
 def execute(settings: Settings, reports: list[str]) -> ExitCode:
     output.configure(settings)
     with ExitStack() as stack:
-        merged = merge([Part(name, _read(name, _local(name, stack))) for name in reports])
+        merged = merge([Part(name, _read(name, _local(name, settings, stack))) for name in reports])
         _warn(merged)
         try:
             _write(merged, settings)
@@ -50,18 +55,18 @@ def execute(settings: Settings, reports: list[str]) -> ExitCode:
     return ExitCode.OK
 
 
-def _local(name: str, stack: ExitStack) -> Path:
-    """A file that can be read more than once; of stdin or a pipe, a copy for as long as this command lasts."""
-    if name.startswith("s3://"):
-        raise _problem(name, "reading from S3 is not in this version.", "Fetch it first: aws s3 cp URI .")
+def _local(name: str, settings: Settings, stack: ExitStack) -> Path:
+    """A file that can be read more than once; of S3, stdin or a pipe a copy for as long as this command lasts."""
     path = Path(name)
-    source: BinaryIO = sys.stdin.buffer
-    if name != STDOUT:
-        if path.is_file() or path.is_dir() or not path.exists():
-            return path
-        source = stack.enter_context(path.open("rb"))  # a pipe
-    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bulk-import-"))
-    copy = Path(folder) / ("stdin" if name == STDOUT else path.name)
+    if in_s3(name):
+        source: BinaryIO = io.BytesIO(api.fetch(name, settings))
+    elif name == STDOUT:
+        source = sys.stdin.buffer
+    elif path.is_file() or path.is_dir() or not path.exists():
+        return path
+    else:
+        source = stack.enter_context(path.open("rb"))
+    copy = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bulk-import-"))) / "copy"
     with copy.open("wb") as stream:
         shutil.copyfileobj(source, stream)
     return copy
@@ -70,17 +75,20 @@ def _local(name: str, stack: ExitStack) -> Path:
 def _read(name: str, path: Path) -> Report:
     """A report, or one rebuilt from a journal: the first line tells which."""
     try:
-        if path.is_dir():
-            raise _problem(name, "this is a folder.", "Name a report or a journal.")
         with path.open("rb") as stream:
             first = stream.readline(reading.LONGEST_LINE)
+        if not first:
+            raise _problem(path, "this file is empty.", "Name a report or a journal.")
+        return report.as_report(fold(path)) if first.startswith(b'{"seq":') else read_report(path)
     except FileNotFoundError:
         raise _problem(name, "this file does not exist.", "Check the path.") from None
+    except IsADirectoryError:
+        raise _problem(name, "this is a folder.", "Name a report or a journal.") from None
     except OSError as error:
         raise _problem(name, f"this file cannot be read: {error.strerror}.", "Check its permissions.") from None
-    if not first:
-        raise _problem(name, "this file is empty.", "Name a report or a journal.")
-    return report.as_report(fold(path)) if first.startswith(b'{"seq":') else read_report(path)
+    except InputError as error:
+        file = "stdin" if name == STDOUT else name
+        raise InputError([replace(problem, file=file) for problem in error.problems], code=error.code) from None
 
 
 def _warn(found: Report) -> None:
@@ -113,5 +121,5 @@ def _write(found: Report, settings: Settings) -> None:
         formats.write_text(path, text.getvalue())
 
 
-def _problem(name: str, message: str, advice: str) -> InputError:
-    return InputError([Problem(name, 0, "", message, advice)])
+def _problem(name: str | Path, message: str, advice: str) -> InputError:
+    return InputError([Problem(str(name), 0, "", message, advice)])

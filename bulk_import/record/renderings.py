@@ -19,7 +19,9 @@ def check(settings: Settings, journal: Path) -> None:
     problems = []
     for name, target in settings.render.items():
         path = _place(target)
-        if path in taken:
+        if in_s3(target):
+            problems.append(_problem(name, "a rendering goes to a file.", "Name one, and copy it: aws s3 cp."))
+        elif path in taken:
             problems.append(_problem(name, f"{target} is where {taken[path]} goes.", "Name another file."))
         elif path.is_dir():
             problems.append(_problem(name, f"{target} is a folder.", "Name a file in it."))
