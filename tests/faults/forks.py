@@ -1,0 +1,137 @@
+"""The real command line in a process of its own, without the time that Python takes to start: one that has imported
+everything forks a child for each run. And the child can kill itself at a chosen event of its journal.
+
+`python -m tests.faults.forks` is the server: a JSON line in for each run, its process ID and then its end out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tests.e2e.support import Result
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Where a run kills itself.
+
+    before: what the event tells has happened, and the event is on its way; torn: half of its line reached the disk;
+    after: the event is on disk, and nothing that follows it has happened.
+    """
+
+    seq: int
+    how: str
+
+
+class Forks:
+    """A context manager. One run at a time."""
+
+    def __enter__(self) -> Self:
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.forks"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT,
+            env=os.environ | {"PYTHONWARNINGS": "error"}, text=True,
+        )  # fmt: skip
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._server.stdin.close()
+        self._server.wait(10)
+        self._server.stdout.close()
+
+    def run(
+        self, folder: Path, environment: Mapping[str, str], arguments: Sequence[str], *, kill: Kill | None = None,
+        meanwhile: Callable[[int], None] = lambda _: None,
+    ) -> Result:  # fmt: skip
+        """To its end, whatever that is; a negative code is a signal's. `meanwhile` is given the process ID."""
+        job = {"folder": str(folder), "environment": dict(environment), "arguments": list(arguments),
+               "kill": [kill.seq, kill.how] if kill else None}  # fmt: skip
+        assert self._server.stdin is not None
+        self._server.stdin.write(json.dumps(job) + "\n")
+        self._server.stdin.flush()
+        meanwhile(self._answer()["pid"])
+        code = self._answer()["code"]
+        stdout, stderr = ((folder / name).read_bytes() for name in (".stdout", ".stderr"))
+        for name in (".stdout", ".stderr"):
+            (folder / name).unlink()
+        assert b"Traceback" not in stderr, stderr.decode()
+        return Result(code, stdout, stderr.decode(), folder)
+
+    def _answer(self) -> Any:
+        assert self._server.stdout is not None
+        return json.loads(self._server.stdout.readline())
+
+
+def serve() -> None:
+    from bulk_import import cli  # noqa: F401, PLC0415 - imported here so that every child has it
+    from bulk_import.commands import run  # noqa: F401, PLC0415 - see above
+
+    for line in sys.stdin:
+        job = json.loads(line)
+        pid = os.fork()
+        if not pid:
+            child(job)
+        print(json.dumps({"pid": pid}), flush=True)  # noqa: T201 - the answer
+        _, status = os.waitpid(pid, 0)
+        print(json.dumps({"code": os.waitstatus_to_exitcode(status)}), flush=True)  # noqa: T201 - the answer
+
+
+def child(job: dict[str, Any]) -> None:
+    from bulk_import import cli  # noqa: PLC0415 - see above
+
+    os.chdir(job["folder"])
+    os.environ.clear()
+    os.environ.update(job["environment"])
+    for descriptor, name in ((1, ".stdout"), (2, ".stderr")):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    if job["kill"]:
+        arm(*job["kill"])
+    code = 1
+    try:
+        code = cli.main(job["arguments"])
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def arm(seq: int, how: str) -> None:
+    """From here on the journal kills the process at event `seq`."""
+    import orjson  # noqa: PLC0415 - see above
+
+    from bulk_import.record.files import write_all  # noqa: PLC0415 - see above
+    from bulk_import.record.journal import Journal  # noqa: PLC0415 - see above
+
+    to_kernel = Journal._to_kernel  # noqa: SLF001 - the seam: the one place through which lines go to the disk
+
+    def to_kernel_or_death(journal: Journal) -> None:
+        lines = journal._lines  # noqa: SLF001 - see above
+        for position in range(len(lines)):
+            if orjson.loads(lines[position])["seq"] == seq:
+                data = b"".join(lines[number] for number in range(position + (how == "after")))
+                if how == "torn":
+                    data += lines[position][: len(lines[position]) // 2]
+                write_all(journal._descriptor, data)  # noqa: SLF001 - see above
+                os.kill(os.getpid(), signal.SIGKILL)
+        to_kernel(journal)
+
+    Journal._to_kernel = to_kernel_or_death  # type: ignore[method-assign]  # noqa: SLF001 - see above
+
+
+if __name__ == "__main__":
+    serve()
