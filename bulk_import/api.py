@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -35,6 +36,7 @@ from bulk_import.errors import (
     BulkImportError,
     ExitCode,
     InputError,
+    Interrupted,
     JournalError,
     ManifestError,
     MaterialError,
@@ -48,7 +50,6 @@ from bulk_import.material.checks import manifest_checks
 from bulk_import.model import Lane, Manifest, ObjectUri, Outcome, Status, Target, in_s3
 from bulk_import.plan import Wanted
 from bulk_import.ports import ObjectStore
-from bulk_import.record import checkpoint as checkpoints
 from bulk_import.record import narrate, renderings, report
 from bulk_import.record.begin import Begun, begin, journal_path, new_run_id
 from bulk_import.record.checkpoint import Checkpoint
@@ -208,14 +209,17 @@ async def run(
         checkpoint: Checkpoint | None = None
         if settings.checkpoint or in_s3(settings.report):
             store = await stack.enter_async_context(objects.open_objects(settings, partition=manifest.partition))
-            checkpoint = await checkpoints.begin(store, settings, journal_path(settings))
+        if store is not None and settings.checkpoint:
+            checkpoint = Checkpoint(store, settings, journal_path(settings))
+            if not await stop.unless_requested(checkpoint.begin(resume=settings.resume)):
+                raise Interrupted(_signal(stop), f"Stopped by {stop.reason} before anything was changed.")
         begun = begin(manifest, settings, labels=pipeline.labels(os.environ) | settings.label)
         stack.enter_context(structlog.contextvars.bound_contextvars(run=begun.run_id))
         failure = await _work(
             manifest, settings, begun, root, stop=stop, on_start=on_start, on_end=on_end, checkpoint=checkpoint
         )
         if checkpoint is not None:
-            await checkpoint.last(begun.path, given_up)
+            await checkpoint.last(given_up)
         delivery = Delivery(settings, store, given_up, checkpoint)
         return await _report(begun, settings, delivery, failure)
 
@@ -238,6 +242,7 @@ async def _work(
         journal = stack.enter_context(begun.open())
         begun.write(journal)
         if checkpoint is not None:
+            await stop.unless_requested(checkpoint.first(journal))  # a stop is heeded below, before any call
             await stack.enter_async_context(checkpoint.kept(journal, lambda: stop.request("checkpoint")))
         on_start(_started(begun, lanes, session))
         failure = await _Job(manifest, settings, session, journal, begun, root, stop, on_end).work(lanes)
@@ -246,6 +251,10 @@ async def _work(
         except JournalError as error:
             failure = failure or error  # the report then says by itself that the run has no end
         return failure
+
+
+def _signal(stop: Stop) -> int:
+    return int(getattr(signal, stop.reason, signal.SIGTERM))
 
 
 def _started(begun: Begun, lanes: Mapping[Lane, Sequence[Target]], session: AwsSession) -> Started:

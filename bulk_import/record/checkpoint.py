@@ -27,7 +27,7 @@ from typing import Any, Final
 import structlog
 
 from bulk_import.errors import CallerError, JournalError, ObjectError, Problem
-from bulk_import.model import ObjectUri
+from bulk_import.model import ObjectFacts, ObjectUri
 from bulk_import.ports import ObjectStore
 from bulk_import.record.files import fsync_directory
 from bulk_import.record.in_time import in_time
@@ -42,27 +42,49 @@ log = structlog.get_logger()
 
 
 class Checkpoint:
-    """The place of one run's checkpoints. Made by `begin`."""
+    """One run's checkpoints: `begin` before the journal is touched, then `first`, `kept` while it works, and `last`."""
 
-    def __init__(self, store: ObjectStore, place: Place, interval: float) -> None:
+    def __init__(self, store: ObjectStore, settings: Settings, journal: Path) -> None:
+        """`settings.checkpoint` must be stated."""
         self._store = store
-        self._uri = place.uri
-        self._etag = place.etag
-        self._interval = interval  # seconds
+        self._uri = ObjectUri.parse(settings.checkpoint or "")
+        self._interval = settings.checkpoint_interval
+        self._journal = journal
+        self._etag: str | None = None  # of what this run may replace; None: nothing is there
         self._sent: set[str] = set()  # SHA-256 of each that this run may have written
         self._finished = False  # nothing more will be written to the journal
         self.taken = False  # by another run
 
-    @asynccontextmanager
-    async def kept(self, journal: Journal, on_taken: Callable[[], None]) -> AsyncIterator[None]:
-        """Writes the first one, then one after each interval. Raises JournalError where the first cannot be."""
+    async def begin(self, *, resume: bool) -> None:
+        """Finds the place: makes room for a new run, or fetches what to go on with where there is no journal here.
+
+        Raises JournalError, CallerError.
+        """
+        try:
+            place = await find(self._store, self._uri)
+            self._etag = place.etag
+            if not resume:
+                await self._make_room(place)
+            elif await asyncio.to_thread(self._journal.exists):
+                await self._compare(place)
+            else:
+                await self._fetch(place)
+        except ObjectError as error:
+            raise _refused(error) from None
+
+    async def first(self, journal: Journal) -> None:
+        """Before the first call to KMS. Raises JournalError, CallerError."""
         await journal.sync()
         try:
-            await self._write(journal.path)
+            await self._write()
         except ObjectError as error:
             raise _refused(error) from None
         except OSError as error:
-            raise _problem(journal.path, f"the journal cannot be copied: {error.strerror}.", "") from None
+            raise _problem(self._journal, f"the journal cannot be copied: {error.strerror}.", "") from None
+
+    @asynccontextmanager
+    async def kept(self, journal: Journal, on_taken: Callable[[], None]) -> AsyncIterator[None]:
+        """Writes one after each interval. Where that fails the run is none the worse: it is said, and no more."""
         task = asyncio.create_task(self._keep(journal, on_taken))
         try:
             yield
@@ -71,11 +93,55 @@ class Checkpoint:
             with suppress(asyncio.CancelledError):
                 await task
 
-    async def last(self, journal: Path, given_up: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Of a journal that is closed. Where it fails the run is none the worse: that is said, and no more."""
+    async def last(self, given_up: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Of the journal when it is closed. `given_up` returns when it must not take longer."""
         self._finished = True
-        if not self.taken and not await in_time(self._try(journal), given_up()):
+        if not self.taken and not await in_time(self._try(), given_up()):
             log.warning("the last checkpoint was given up", checkpoint=str(self._uri))
+
+    async def _make_room(self, place: Place) -> None:
+        if place.facts is None:
+            return
+        if place.run_id is None:
+            raise _problem(self._uri, "this object is no checkpoint.", "Name another --checkpoint.")
+        kept = await keep(self._store, place, "")
+        if place.facts.metadata.get("finished") != "true":
+            log.warning("an unfinished run's checkpoint was set aside; this run looks at KMS anew", kept=str(kept))
+
+    async def _compare(self, place: Place) -> None:
+        if place.facts is None or await asyncio.to_thread(_begins_with, self._journal, place.facts):
+            return
+        raise _problem(
+            self._uri,
+            f"this is not the beginning of {self._journal}: the run went on elsewhere, or it is another's.",
+            "Move the journal away to resume from the checkpoint, or name another --checkpoint.",
+        )
+
+    async def _fetch(self, place: Place) -> None:
+        """Raises ObjectError."""
+        if place.denied is not None:
+            raise place.denied
+        if place.facts is None:
+            message = f"there is no checkpoint to resume from, nor {self._journal}."
+            raise _problem(self._uri, message, "Run without --resume.")
+        try:
+            with tempfile.TemporaryDirectory(prefix=".checkpoint-", dir=self._journal.parent) as folder:
+                fetched = Path(folder) / "journal"
+                fetched.touch(mode=0o600)
+                with fetched.open("r+b") as stream:
+                    facts = await self._store.get(self._uri, stream, limit=LARGEST)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                fetched.rename(self._journal)
+            fsync_directory(self._journal.parent)
+        except OSError as error:
+            raise _problem(self._journal, f"the journal cannot be written: {error.strerror}.", "") from None
+        self._etag = facts.etag
+        log.warning(
+            "the journal was fetched from its checkpoint; what the run did after it is found out from KMS",
+            checkpoint=str(self._uri),
+            written_at=facts.modified.isoformat(),
+        )
 
     async def _keep(self, journal: Journal, on_taken: Callable[[], None]) -> None:
         written = journal.seq
@@ -86,12 +152,12 @@ class Checkpoint:
                     continue
                 written = journal.seq
                 await journal.sync()  # a checkpoint never knows more than the disk
-                await self._try(journal.path)
+                await self._try()
             on_taken()
 
-    async def _try(self, journal: Path) -> None:
+    async def _try(self) -> None:
         try:
-            await self._write(journal)
+            await self._write()
         except ObjectError as error:
             self.taken = error.conflict
             message = "the checkpoint was taken over by another run" if self.taken else "a checkpoint was not written"
@@ -101,11 +167,11 @@ class Checkpoint:
         except OSError as error:
             log.warning("the journal cannot be copied for its checkpoint", error=error.strerror)
 
-    async def _write(self, journal: Path) -> None:
-        """Raises ObjectError, OSError."""
-        with tempfile.TemporaryDirectory(prefix=".checkpoint-", dir=journal.parent) as folder:
+    async def _write(self) -> None:
+        """Raises ObjectError, CallerError, OSError."""
+        with tempfile.TemporaryDirectory(prefix=".checkpoint-", dir=self._journal.parent) as folder:
             copy = Path(folder) / "copy"  # so that all of it is of one moment
-            digest = await asyncio.to_thread(_snapshot, journal, copy)
+            digest = await asyncio.to_thread(_snapshot, self._journal, copy)
             self._sent.add(digest)
             try:
                 self._etag = await self._put(copy, digest)
@@ -132,79 +198,6 @@ class Checkpoint:
         return True
 
 
-async def begin(store: ObjectStore, settings: Settings, journal: Path) -> Checkpoint | None:
-    """Before `journal` is touched: finds the place, or with --resume what to go on with. None where none is asked for.
-
-    Raises JournalError.
-    """
-    if settings.checkpoint is None:
-        return None
-    uri, interval = ObjectUri.parse(settings.checkpoint), settings.checkpoint_interval
-    if settings.resume:
-        return await resume(store, uri, interval, journal)
-    return await begin_anew(store, uri, interval)
-
-
-async def begin_anew(store: ObjectStore, uri: ObjectUri, interval: float) -> Checkpoint:
-    """Makes room for a new run's checkpoints. Raises JournalError."""
-    try:
-        place = await find(store, uri)
-        if place.facts is not None and place.run_id is None:
-            raise _problem(uri, "this object is no checkpoint.", "Name another --checkpoint.")
-        kept = await keep(store, place, "")
-    except ObjectError as error:
-        raise _refused(error) from None
-    if place.facts is not None and place.facts.metadata.get("finished") != "true":
-        log.warning("an unfinished run's checkpoint was set aside; this run looks at KMS anew", kept=str(kept))
-    return Checkpoint(store, place, interval)
-
-
-async def resume(store: ObjectStore, uri: ObjectUri, interval: float, journal: Path) -> Checkpoint:
-    """Fetches the journal from its checkpoint where there is none here.
-
-    Raises JournalError where it cannot be had, or is not the beginning of the journal that is here.
-    """
-    try:
-        place = await find(store, uri)
-        if await asyncio.to_thread(journal.exists):
-            if place.facts is not None and not await asyncio.to_thread(_begins_with, journal, place):
-                raise _problem(
-                    uri,
-                    f"this is not the beginning of {journal}: the run went on elsewhere, or it is another's.",
-                    "Move the journal away to resume from the checkpoint, or name another --checkpoint.",
-                )
-            return Checkpoint(store, place, interval)
-        if place.denied is not None:
-            raise place.denied
-        if place.facts is None:
-            raise _problem(uri, f"there is no checkpoint to resume from, nor {journal}.", "Run without --resume.")
-        place = await _fetch(store, place, journal)
-    except ObjectError as error:
-        raise _refused(error) from None
-    except OSError as error:
-        raise _problem(journal, f"the journal cannot be written: {error.strerror}.", "") from None
-    log.warning(
-        "the journal was fetched from its checkpoint; what the run did after it is found out from KMS",
-        checkpoint=str(uri),
-        written_at=place.facts.modified.isoformat() if place.facts else "",
-    )
-    return Checkpoint(store, place, interval)
-
-
-async def _fetch(store: ObjectStore, place: Place, journal: Path) -> Place:
-    """Raises ObjectError, OSError."""
-    with tempfile.TemporaryDirectory(prefix=".checkpoint-", dir=journal.parent) as folder:
-        fetched = Path(folder) / "journal"
-        fetched.touch(mode=0o600)
-        with fetched.open("r+b") as stream:
-            facts = await store.get(place.uri, stream, limit=LARGEST)
-            stream.flush()
-            os.fsync(stream.fileno())
-        fetched.rename(journal)
-    fsync_directory(journal.parent)
-    return Place(place.uri, facts, place.run_id)
-
-
 def _snapshot(journal: Path, copy: Path) -> str:
     """Copies the whole lines, and returns the SHA-256 of the copy, in hex."""
     digest, held = hashlib.sha256(), b""
@@ -221,16 +214,14 @@ def _snapshot(journal: Path, copy: Path) -> str:
     return digest.hexdigest()
 
 
-def _begins_with(journal: Path, place: Place) -> bool:
+def _begins_with(journal: Path, checkpoint: ObjectFacts) -> bool:
     """Whether the checkpoint is the journal's beginning: what was written here after it makes it no other run's."""
-    if place.facts is None:
-        return True
-    digest, left = hashlib.sha256(), place.facts.size
+    digest, left = hashlib.sha256(), checkpoint.size
     with journal.open("rb") as stream:
         while left and (chunk := stream.read(min(left, 1 << 20))):
             digest.update(chunk)
             left -= len(chunk)
-    return not left and digest.hexdigest() == place.facts.metadata.get("sha256")
+    return not left and digest.hexdigest() == checkpoint.metadata.get("sha256")
 
 
 def _refused(error: ObjectError) -> JournalError:

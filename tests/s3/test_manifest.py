@@ -29,7 +29,7 @@ def test_a_run_from_a_manifest_in_s3(sandbox: Sandbox, work: Workplace, bucket: 
 
     assert result.code == 0, result.stderr
     assert result.report["run"]["manifest"] == {"uri": uri, "sha256": hashlib.sha256(data).hexdigest(), "targets": 2}
-    [read] = [call for call in sandbox.calls(service="s3", operation="GET")]
+    [read] = sandbox.calls(service="s3", operation="GET")
     assert read["access_key"] == CALLER["aws_access_key_id"]  # never a lane's
 
 
@@ -68,7 +68,7 @@ def test_material_in_files_needs_a_folder_to_start_from(sandbox: Sandbox, work: 
 @pytest.mark.parametrize("command", ["validate", "run"])
 def test_what_cannot_be_read_is_told_and_nobody_is_asked(
     command: str, uri: str, fault: dict[str, object] | None, said: tuple[str, ...],
-    sandbox: Sandbox, work: Workplace, bucket: Bucket,
+    *, sandbox: Sandbox, work: Workplace, bucket: Bucket,
 ) -> None:  # fmt: skip
     bucket.put("keys.yaml", b"version: 1\n")
     if fault:
@@ -92,7 +92,7 @@ def test_what_cannot_be_read_is_told_and_nobody_is_asked(
 )
 def test_a_caller_whose_credentials_do_not_work(
     environment: dict[str, str], fault: dict[str, object] | None, said: str,
-    sandbox: Sandbox, work: Workplace, bucket: Bucket,
+    *, sandbox: Sandbox, work: Workplace, bucket: Bucket,
 ) -> None:  # fmt: skip
     uri = bucket.put("keys.yaml", b"version: 1\n")
     if fault:
