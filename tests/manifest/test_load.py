@@ -346,7 +346,7 @@ def test_bytes_already_fetched_keep_their_uri() -> None:
         ("keys.txt", {}, "--manifest-format"),
         ("keys", {}, "cannot be told"),
         ("-", {"manifest_format": "jsn"}, "Did you mean json?"),
-        ("s3://bucket/key.yaml", {}, "not in this version"),
+        ("s3://bucket/key.yaml", {}, "s3:// cannot be read"),
         ("https://host/key.yaml", {}, "https:// cannot be read"),
         ("a\0b.yaml", {}, "cannot be read"),
         ("none.yaml", {"material_root": "none"}, "is not a folder"),
