@@ -55,11 +55,15 @@ class Forks:
 
     def run(
         self, folder: Path, environment: Mapping[str, str], arguments: Sequence[str], *, kill: Kill | None = None,
-        meanwhile: Callable[[int], None] = lambda _: None,
+        broken: tuple[str, str] | None = None, meanwhile: Callable[[int], None] = lambda _: None,
     ) -> Result:  # fmt: skip
-        """To its end, whatever that is; a negative code is a signal's. `meanwhile` is given the process ID."""
+        """To its end, whatever that is; a negative code is a signal's.
+
+        `broken`: a function of the program (`module:qualified.name`) that `raises`, or does `nothing`, each time that
+        it is called; `meanwhile` is given the process ID.
+        """
         job = {"folder": str(folder), "environment": dict(environment), "arguments": list(arguments),
-               "kill": [kill.seq, kill.how] if kill else None}  # fmt: skip
+               "kill": [kill.seq, kill.how] if kill else None, "broken": broken}  # fmt: skip
         assert self._server.stdin is not None
         self._server.stdin.write(json.dumps(job) + "\n")
         self._server.stdin.flush()
@@ -101,6 +105,8 @@ def child(job: dict[str, Any]) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     if job["kill"]:
         arm(*job["kill"])
+    if job["broken"]:
+        break_it(*job["broken"])
     code = 1
     try:
         code = cli.main(job["arguments"])
@@ -108,6 +114,27 @@ def child(job: dict[str, Any]) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def break_it(where: str, how: str) -> None:
+    """From here on that function is defective."""
+    import importlib  # noqa: PLC0415 - see above
+    import inspect  # noqa: PLC0415 - see above
+
+    module, _, name = where.partition(":")
+    *path, last = name.split(".")
+    owner: Any = importlib.import_module(module)
+    for part in path:
+        owner = getattr(owner, part)
+
+    def broken(*_: Any, **__: Any) -> None:
+        if how == "raises":
+            raise RuntimeError("a defect")
+
+    async def broken_later(*_: Any, **__: Any) -> None:
+        broken()
+
+    setattr(owner, last, broken_later if inspect.iscoroutinefunction(getattr(owner, last)) else broken)
 
 
 def arm(seq: int, how: str) -> None:
