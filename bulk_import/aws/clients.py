@@ -47,7 +47,7 @@ class Clients:
         self._stack = AsyncExitStack()
         self._regions: dict[str, RegionClients] = {}
         self._lock = asyncio.Lock()
-        self._reads, self._writes = shared_session_class(), shared_session_class()
+        self._reads, self._writes = shared_session_class(timed=False), shared_session_class(timed=True)
         self.endpoints: dict[str, str] = {}
         try:
             self._core = AioSession(profile=settings.profile)
@@ -140,6 +140,8 @@ class Clients:
             )
         except (BotoCoreError, ValueError) as error:
             raise SettingsError([Problem("settings", 0, f"endpoint of {service}", f"{error}")]) from None
+        # With one attempt allowed the handler decides nothing, and costs CPU on every call.
+        client.meta.events.unregister(f"needs-retry.{service}", unique_id=f"retry-config-{service}")
         endpoint = str(client.meta.endpoint_url)
         refuse_plain_http(endpoint)
         self.endpoints.setdefault(service, endpoint)

@@ -153,6 +153,7 @@ def test_only_the_size_asked_for_is_sealed_to(asked: WK, given_bits: int, rsa_of
 @pytest.mark.parametrize(
     "public",
     [b"", b"garbage", spki(ec.generate_private_key(ec.SECP256R1())), spki(HYBRID_KEY)[:-1], spki(HYBRID_KEY) + b"\0"],
+    ids=["empty", "garbage", "an EC key", "cut off", "too long"],
 )
 def test_what_is_no_rsa_key_is_refused(public: bytes) -> None:
     with pytest.raises(TargetError) as caught:

@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from io import FileIO
 from pathlib import Path
 from typing import Final
@@ -51,14 +52,20 @@ class FileSource:
 
 
 def _read(path: str, root: Path) -> bytearray:
-    real_root = root.resolve(strict=True)
-    real = (real_root / path).resolve()  # what is missing, _open says
+    real_root = _real(root)
+    real = Path(os.path.realpath(os.path.join(real_root, path)))  # what is missing, _open says  # noqa: PTH118
     if not real.is_relative_to(real_root):
         raise MaterialError(f"{_shown(path)} lies outside the folder {real_root}", code="MaterialOutsideRoot")
     if real == real_root:
         raise _not_regular(path, stat.S_IFDIR)
     with _open(real_root, real.relative_to(real_root), path) as file:
         return _contents(file, path)
+
+
+@lru_cache(maxsize=8)
+def _real(root: Path) -> Path:
+    """Asked once a run, not once a key: pathlib's resolve looks at every folder on the way."""
+    return root.resolve(strict=True)
 
 
 def _open(real_root: Path, inside: Path, path: str) -> FileIO:
