@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test bench bench-full lint types check lock clean
+.PHONY: help setup demo test bench bench-full soak lint types check lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -44,6 +44,9 @@ bench: $(VENV)/.ready $(VENV)/.awscli ## speed against the quota's floor, CPU, m
 
 bench-full: $(VENV)/.ready $(VENV)/.awscli ## the same with 100,000 targets and more of everything
 	$(BIN)/python -m tests.bench.run --full
+
+soak: $(VENV)/.ready ## random faults, kills and resumes over thousands of targets; MINUTES=5 SEED=1
+	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),5) --seed $(or $(SEED),1)
 
 lint: $(VENV)/.ready ## ruff
 	$(BIN)/ruff check .

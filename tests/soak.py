@@ -1,0 +1,315 @@
+"""`make soak`: random faults, kills, signals and resumes over thousands of targets, from a seed.
+
+    python -m tests.soak [--minutes 5] [--seed 1]
+
+A campaign is a manifest of a few hundred targets over four lanes, at an empty sandbox that breaks calls at random. It
+is run and cut short several times, by SIGKILL at a random event or moment, or by one or two signals, and gone on
+with, mostly by --resume. Then the faults end, a last --resume goes undisturbed, and KMS's own view is compared with
+every report. Exit code 1 where anything was lost, doubled, told wrongly or wrongly green.
+
+lost         targets that must be well at the end, and are not: in the report, or in KMS
+doubled      keys that got their material more often than once and once for each import whose answer is unknown
+untrue       entries that say of a key what is not so
+wrong green  exit code 0, or a target told as well, where KMS does not hold the target's material
+unexpected   exit codes that no fault here explains (1: a defect; 2, 3: a refusal; 6: no report)
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from bulk_import.record.fold import fold
+from tests.e2e import materials
+from tests.e2e.support import Result, Workplace
+from tests.faults.forks import Forks, Kill
+from tests.sandbox_client import Sandbox, clean_environment
+
+TARGETS = 240  # of a campaign
+LANES = [(account, region) for account in ("111122223333", "444455556666") for region in ("us-east-1", "eu-west-1")]
+SPECS = ("HMAC_256", "HMAC_512", "SYMMETRIC_DEFAULT", "ECC_NIST_P256")
+OPTIONS = (
+    "--quota", "GetParametersForImport=20", "--quota", "ImportKeyMaterial=200", "--read-interval", "10ms",
+    "--consistency-timeout", "5s", "--retry-timeout", "20s", "--read-timeout", "1s", "--grace", "1s",
+    "--verify-timeout", "20s", "--quiet",
+)  # fmt: skip
+EFFECTS: tuple[dict[str, Any], ...] = (
+    {"effect": "http500"}, {"effect": "act_then_http500"}, {"effect": "drop"}, {"effect": "act_then_drop"},
+    {"effect": "truncate"}, {"effect": "malformed"}, {"effect": "delay", "seconds": 0.3},
+    {"effect": "act_then_delay", "seconds": 2}, {"effect": "hang", "seconds": 2},
+    {"effect": "error", "code": "ThrottlingException", "message": "Rate exceeded"},
+    {"effect": "revoke"}, {"effect": "expire"}, {"effect": "act_then_revoke"}, {"effect": "act_then_expire"},
+    {"effect": "act_then_advance", "seconds": 25 * 3600},
+)  # fmt: skip
+OPERATIONS = (
+    "DescribeKey", "DescribeKey", "GetParametersForImport", "ImportKeyMaterial", "ImportKeyMaterial", "GenerateMac",
+    "GetPublicKey", "ListKeyRotations",
+)  # fmt: skip
+WELL = frozenset({"imported", "reimported", "unchanged"})
+LEGITIMATE = frozenset({0, 4, 5, 128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGKILL})
+
+
+@dataclass
+class Wanted:
+    """What must become of a target. `well` None: of all targets with this key ID exactly one."""
+
+    key_id: str
+    sha256: str
+    well: bool | None
+
+
+@dataclass
+class Campaign:
+    """One manifest, from its first run to its last."""
+
+    sandbox: Sandbox
+    forks: Forks
+    work: Workplace
+    dice: random.Random
+    counts: Counter[str]
+    wanted: dict[str, Wanted] = field(default_factory=dict)
+    changes: dict[str, int] = field(default_factory=dict)  # key ID → KMS's changes before the first run
+
+    def run(self) -> None:
+        self._plant()
+        lag = self.dice.random() < 0.4
+        if lag:
+            self.sandbox.post("lag", seconds=0.05, share=0.3, seed=self.dice.randrange(1000))
+        for number in range(self.dice.randint(3, 8)):
+            self._spoil()
+            # With reads that lag a run without the journal may well see a key that waits for its material.
+            resume = number > 0 and (lag or self.dice.random() < 0.85)
+            self._cut_short(["--resume"] if resume else [])
+            self._clear()
+        self.sandbox.post("lag", seconds=0)
+        self._judge_the_end(self._go(["--resume"]))
+
+    # --- what is there
+    def _plant(self) -> None:
+        clean = self.dice.random() < 0.5  # nothing in it that can never be well
+        for number in range(TARGETS):
+            account, region = self.dice.choice(LANES)
+            spec = self.dice.choice(SPECS)
+            material = materials.make(spec)
+            kind = self.dice.random() * (0.1 if clean and self.dice.random() < 0.2 else 1)
+            kind = 1.0 if clean and 0.1 <= kind < 0.14 else kind
+            fields: dict[str, Any] = {"key_spec": spec}
+            if kind < 0.1:  # holds it already
+                fields["material"] = {"hex": material.hex()}
+            elif kind < 0.12 and spec != "SYMMETRIC_DEFAULT":  # holds another
+                fields["material"] = {"hex": materials.make(spec).hex()}
+            other = kind >= 0.1 and "material" in fields
+            name = f"t{number}"
+            key = self.sandbox.key(account, region, **fields)
+            names = [name, f"{name}-again"] if 0.12 <= kind < 0.14 else [name]
+            for each in names:
+                self.work.key(key["key_id"], material, name=each, account=account, region=region)
+                well = None if len(names) > 1 else not other
+                self.wanted[each] = Wanted(key["key_id"], hashlib.sha256(material).hexdigest(), well)
+        keys = self.sandbox.keys()
+        self.changes = {key["key_id"]: key["changes"] for key in keys}
+        self.work.defaults["wrapping_key_spec"] = "RSA_2048"  # made quickly
+        self.work.write()
+        self.counts["targets"] += len(self.wanted)
+
+    def _spoil(self) -> None:
+        rules = []
+        for _ in range(self.dice.randint(5, 40)):
+            effect = self.dice.choice(EFFECTS)
+            operation = self.dice.choice(OPERATIONS)
+            rules.append(
+                effect
+                | {"operation": operation, "after": self.dice.randrange(TARGETS), "times": self.dice.randint(1, 3)}
+            )
+        self.sandbox.post("faults", rules)
+
+    def _clear(self) -> None:
+        self.counts["faults"] += sum(rule["fired"] for rule in self.sandbox.faults())
+        self.sandbox.post("faults/clear")
+
+    # --- runs
+    def _go(
+        self, options: list[str], *, kill: Kill | None = None, meanwhile: Callable[[int], None] = lambda _: None
+    ) -> Result:
+        self.counts["runs"] += 1
+        self.counts["resumes"] += "--resume" in options
+        arguments = ["run", "manifest.json", *OPTIONS, *options]
+        result = self.forks.run(self.work.folder, self.work.environment(), arguments, kill=kill, meanwhile=meanwhile)
+        if result.code == 3 and ("holds no run" in result.stderr or "no journal to resume" in result.stderr):
+            # Killed before its first line. The next one is a first run.
+            return self._go([option for option in options if option != "--resume"], kill=kill, meanwhile=meanwhile)
+        self.counts[f"exit code {result.code}"] += 1
+        if result.code not in LEGITIMATE:
+            self.counts["unexpected"] += 1
+            say(f"unexpected exit code {result.code}: {result.stderr[-2000:]}")
+        return result
+
+    def _cut_short(self, options: list[str]) -> None:
+        how = self.dice.choice(("event", "event", "moment", "signal", "two signals", "not at all"))
+        kill, meanwhile = None, nothing
+        if how == "event":
+            kill = Kill(self._some_event(resume="--resume" in options), self.dice.choice(("before", "torn", "after")))
+        elif how != "not at all":
+            first = signal.SIGKILL if how == "moment" else self.dice.choice((signal.SIGINT, signal.SIGTERM))
+            signals = [first, self.dice.choice((signal.SIGINT, signal.SIGTERM))][: 2 if how == "two signals" else 1]
+            delays = [self.dice.uniform(0.1, 3), self.dice.uniform(0, 0.3)]
+
+            def meanwhile(pid: int) -> None:
+                for number, delay in zip(signals, delays, strict=False):
+                    send_after(pid, number, delay)
+
+        result = self._go(options, kill=kill, meanwhile=meanwhile)
+        self.counts["kills"] += result.code == -signal.SIGKILL
+        self.counts["stopped by signals"] += result.code > 128
+        journal = self.work.folder / "report.journal.jsonl"
+        if result.code >= 0:
+            if (
+                "before anything was changed" not in result.stderr
+                and "before the report was written" not in result.stderr
+            ):
+                self._judge(result)
+        elif journal.exists() and journal.read_bytes().count(b"\n"):
+            fold(journal)  # what a killed run leaves can always be read
+
+    def _some_event(self, *, resume: bool) -> int:
+        """One that the run will most likely come to."""
+        journal = self.work.folder / "report.journal.jsonl"
+        if not resume or not journal.exists():
+            return self.dice.randrange(1, 4 * TARGETS)
+        lines = journal.read_bytes().splitlines()
+        ended = sum(b'"event":"ended"' in line for line in lines)
+        return len(lines) + self.dice.randrange(1, max(6, 3 * (len(self.wanted) - ended)))
+
+    # --- the truth
+    def _judge(self, result: Result) -> None:
+        """One report against KMS."""
+        keys = self.sandbox.keys()
+        held = {key["key_id"]: key for key in keys}
+        if set(result.entries) != set(self.wanted):
+            self._complain("lost", "the report has other targets than the manifest")
+        for name, entry in result.entries.items():
+            wanted = self.wanted[name]
+            key = held[wanted.key_id]
+            holds = key["state"] == "Enabled" and [m["sha256"] for m in key["materials"]] == [wanted.sha256]
+            if entry["status"] in WELL and not (holds and entry["verification"]["verified"]):
+                self._complain("wrong green", f"{name}: {entry}")
+            elif entry["status"] not in WELL and entry["error"] is None:
+                self._complain("untrue", f"{name}: {entry}")
+            imported = key["changes"] > self.changes[wanted.key_id]
+            if entry["changed"] is True and not imported:
+                self._complain("untrue", f"{name}: no import took effect: {entry}")
+            # Of a run without the journal of the one before, what that one did is not told: nor here.
+            if entry["changed"] is False and imported and entry["attempts"]:
+                self._complain("untrue", f"{name}: an import took effect: {entry}")
+        all_well = all(entry["status"] in WELL for entry in result.entries.values())
+        if (result.code == 0) != all_well:
+            self._complain("wrong green", f"exit code {result.code}, all well: {all_well}")
+
+    def _judge_the_end(self, result: Result) -> None:
+        self._judge(result)
+        entries = result.entries
+        well = Counter(self.wanted[name].key_id for name, entry in entries.items() if entry["status"] in WELL)
+        for name, wanted in self.wanted.items():
+            if wanted.well is not False and well[wanted.key_id] != 1:
+                self._complain("lost", f"{name}: {entries.get(name)}")
+            if wanted.well is False and well[wanted.key_id]:
+                self._complain("wrong green", f"{name}: {entries[name]}")
+        allowed = self._allowed()
+        keys = self.sandbox.keys()
+        for key in keys:
+            done = key["changes"] - self.changes[key["key_id"]]
+            if done > allowed[key["arn"]]:
+                self._complain("doubled", f"{key['arn']}: {done} imports, {allowed[key['arn']]} allowed")
+            self.counts["imports"] += done
+            self.counts["imports repeated because the answer was lost"] += max(0, done - 1)
+
+    def _allowed(self) -> Counter[str]:
+        """By key ARN: one, and one for each import whose answer no journal has."""
+        allowed: Counter[str] = Counter()
+        for journal in self.work.folder.glob("report.journal*.jsonl"):
+            arns: dict[int, str] = {}
+            asked: Counter[int] = Counter()
+            told: Counter[int] = Counter()
+            accepted: set[str] = set()
+            for line in journal.read_bytes().splitlines():
+                with suppress(orjson.JSONDecodeError):
+                    event = orjson.loads(line)
+                    if event["event"] == "pinned":
+                        arns[event["index"]] = event["key_arn"]
+                    elif event["event"] == "intent":
+                        asked[event["index"]] += 1
+                    elif event["event"] == "answered" and event["outcome"] != "unknown":
+                        told[event["index"]] += 1
+                        if event["outcome"] == "ok":
+                            accepted.add(arns[event["index"]])
+            for index, number in asked.items():
+                allowed[arns[index]] += number - told[index]
+            for arn in accepted:
+                allowed[arn] += 1
+        return allowed
+
+    def _complain(self, kind: str, what: str) -> None:
+        self.counts[kind] += 1
+        if self.counts[kind] <= 10:
+            say(f"{kind}: {what}")
+
+
+def say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+def nothing(_: int) -> None:
+    """The run is left alone."""
+
+
+def send_after(pid: int, number: signal.Signals, delay: float) -> None:
+    """Sooner not at all, where the process has ended by then."""
+    end = time.monotonic() + delay
+    while time.monotonic() < end:
+        if not Path(f"/proc/{pid}/stat").exists() or Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z":
+            return
+        time.sleep(0.02)
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Random faults, kills, signals and resumes, from a seed.")
+    parser.add_argument("--minutes", type=float, default=5)
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    clean_environment()
+    counts: Counter[str] = Counter()
+    started = time.monotonic()
+    with Sandbox() as sandbox, Forks() as forks:
+        for number in range(1_000_000):
+            if time.monotonic() - started >= min(given.minutes, 30) * 60:
+                break
+            sandbox.reset()
+            with tempfile.TemporaryDirectory(prefix="soak-") as folder:
+                work = Workplace(Path(folder), sandbox.url)
+                Campaign(sandbox, forks, work, random.Random(f"{given.seed}/{number}"), counts).run()  # noqa: S311 - repeatable, no secret
+            counts["campaigns"] += 1
+            say(f"{time.monotonic() - started:5.0f} s  campaign {number}: {dict(sorted(counts.items()))}")
+    bad = ("lost", "doubled", "untrue", "wrong green", "unexpected")
+    for name in sorted(counts.keys() | set(bad)):
+        sys.stdout.write(f"{counts[name]:8,}  {name}\n")
+    return int(any(counts[name] for name in bad))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
