@@ -159,6 +159,7 @@ async def plan(manifest: Manifest, settings: Settings) -> Plan:
     """What `run` would do, per target. Makes the same reads, and changes nothing."""
     run_id = new_run_id()
     started = datetime.now(UTC)
+    stop = Stop()
     lanes = _by_lane(manifest)
     root = _root(manifest)
     async with AwsSession(settings, run_id, manifest.partition, lanes) as session:
@@ -170,11 +171,14 @@ async def plan(manifest: Manifest, settings: Settings) -> Plan:
                 targets,
                 await session.lane(lane, manifest.accounts[lane.account]),
                 policy,
+                stop=stop,
                 wanted=lambda target: Wanted(target, target.expiry.instant(started)),
             )
             for lane, targets in lanes.items()
         ]
-        await run_lanes(planners, Stop(), grace=0)
+        await run_lanes(planners, stop, grace=0)
+        if stop.fatal is not None:
+            raise stop.fatal
         return summarise(
             planners,
             manifest,

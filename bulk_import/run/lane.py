@@ -164,8 +164,10 @@ class LaneRunner:
         """Finds the key and decides. Keys are claimed in manifest order, however the answers come."""
         try:
             run.start()
-            view = await self._settled_view(run)
-            await claimed_before.wait()
+            try:
+                view = await self._settled_view(run)
+            finally:
+                await claimed_before.wait()  # also where nothing was found: who comes next waits for all before
             owner = self._claimed.setdefault(view.arn, run.target.id)
         finally:
             claimed.set()

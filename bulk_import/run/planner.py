@@ -83,10 +83,11 @@ class LanePlanner(LaneRunner):
         kms: KeyService,
         policy: Policy,
         *,
+        stop: Stop,
         wanted: Callable[[Target], Wanted],
     ) -> None:
         super().__init__(
-            lane, targets, kms, policy, sink=NoSink(), stop=Stop(), import_rate=1.0, on_end=_ignore, wanted=wanted
+            lane, targets, kms, policy, sink=NoSink(), stop=stop, import_rate=1.0, on_end=_ignore, wanted=wanted
         )
         self.planned: list[PlannedTarget] = []
 
