@@ -13,6 +13,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from tests.e2e import materials
 from tests.e2e.support import ACCOUNT, REGION, Workplace, quick
 from tests.faults.support import (
     add_targets,
@@ -327,3 +328,28 @@ def test_a_kill_while_another_resumes(sandbox: Sandbox, work: Workplace) -> None
     codes = sorted(work.finish(process).code for process in two)
     assert codes in ([0, 3], [0, 0])  # by which was quicker: the other finds it in use, or finished
     assert_holds(sandbox, work)
+
+
+def test_keys_are_claimed_in_the_manifests_order(sandbox: Sandbox, work: Workplace) -> None:
+    """However the reads answer, and whatever fails in between: of two targets on one key the later is refused."""
+    for name in ("a", "b"):  # as wanted: reads run further ahead
+        material = materials.make("HMAC_256")
+        key = sandbox.key(key_spec="HMAC_256", material={"hex": material.hex()})
+        work.key(key["key_id"], material, name=name)
+    sandbox.key(key_spec="HMAC_256", aliases=["alias/slow", "alias/quick"])
+    for name in ("slow", "nobody", "quick"):
+        work.key(f"alias/{name}", materials.make("HMAC_256"), name=name)
+    sandbox.fault("delay", operation="DescribeKey", key="alias/slow", seconds=1)
+    entries = work.run().entries
+    codes = {name: entry["error"] and entry["error"]["code"] for name, entry in entries.items()}
+    assert codes == {"a": None, "b": None, "slow": None, "nobody": "NotFoundException", "quick": "DuplicateKey"}
+
+
+def test_a_plan_with_a_clock_that_goes_wrong(sandbox: Sandbox, work: Workplace) -> None:
+    """No plan with targets left out: one error."""
+    add_targets(sandbox, work, 4)
+    message = "Signature expired: 20260101T000000Z is now earlier than 20260101T001000Z (20260101T001500Z - 5 min.)"
+    sandbox.fault("error", code="InvalidSignatureException", message=message, after=3, times=None)
+    work.write()
+    result = work.call("plan", "manifest.json")
+    assert (result.code, result.stdout, result.stderr.count("ClockSkew: ")) == (5, b"", 1)
