@@ -12,11 +12,10 @@ Every function raises the exceptions of bulk_import.errors, and no others on pur
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -29,8 +28,6 @@ import structlog
 from bulk_import import manifest as manifest_room
 from bulk_import import material, pipeline
 from bulk_import.aws import objects
-from bulk_import.aws.clients import is_aws
-from bulk_import.aws.limiter import LaneLimiter
 from bulk_import.aws.session import AwsSession
 from bulk_import.errors import (
     BulkImportError,
@@ -44,10 +41,11 @@ from bulk_import.errors import (
     Problem,
     ReportNotWritten,
 )
+from bulk_import.job import Job, Started, by_lane, policy_of, started
 from bulk_import.manifest.read import MAX_BYTES
 from bulk_import.material import sources
 from bulk_import.material.checks import manifest_checks
-from bulk_import.model import Lane, Manifest, ObjectUri, Outcome, Status, Target, in_s3
+from bulk_import.model import Manifest, ObjectUri, Outcome, Target, in_s3
 from bulk_import.plan import Wanted
 from bulk_import.ports import ObjectStore
 from bulk_import.record import narrate, renderings, report
@@ -55,33 +53,15 @@ from bulk_import.record.begin import Begun, begin, journal_path, new_run_id
 from bulk_import.record.checkpoint import Checkpoint
 from bulk_import.record.deliver import Delivery
 from bulk_import.record.fold import fold
-from bulk_import.record.journal import Journal
 from bulk_import.record.reread import Report
 from bulk_import.record.summary import Summary
-from bulk_import.run.lane import LaneRunner
 from bulk_import.run.planner import LanePlanner, Plan, summarise
 from bulk_import.run.runner import run_lanes
 from bulk_import.run.stop import Stop
-from bulk_import.run.target_run import Policy, place_of
 from bulk_import.settings import Settings
 from bulk_import.settings import load as load_settings
 
 __all__ = ["RunResult", "Started", "check_material", "fetch", "load_manifest", "load_settings", "plan", "run"]
-
-PERMIT = "GetParametersForImport"  # the scarce one
-
-log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """What is known of a run before its first call."""
-
-    run_id: str
-    lanes: Mapping[Lane, int]  # targets to work on; those that a resume finds finished are left out
-    finished: int  # targets that an earlier part of the run is done with
-    quota: float  # of GetParametersForImport: requests a second and lane
-    endpoints: Mapping[str, str]  # service → URL, where it is not AWS's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +140,11 @@ async def plan(manifest: Manifest, settings: Settings) -> Plan:
     run_id = new_run_id()
     started = datetime.now(UTC)
     stop = Stop()
-    lanes = _by_lane(manifest)
+    lanes = by_lane(manifest)
     root = _root(manifest)
     async with AwsSession(settings, run_id, manifest.partition, lanes) as session:
         await session.connect()
-        policy = _policy(settings, session, started, root)
+        policy = policy_of(settings, session, started, root)
         planners = [
             LanePlanner(
                 lane,
@@ -240,7 +220,7 @@ async def _work(
     checkpoint: Checkpoint | None,
 ) -> BulkImportError | None:
     """From the journal's first line to its last. Returns what ended the whole run before its time, if anything did."""
-    lanes = _by_lane(manifest, begun.finished)
+    lanes = by_lane(manifest, begun.finished)
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(AwsSession(settings, begun.run_id, manifest.partition, lanes))
         journal = stack.enter_context(begun.open())
@@ -248,8 +228,8 @@ async def _work(
         if checkpoint is not None:
             await stop.unless_requested(checkpoint.first(journal))  # a stop is heeded below, before any call
             await stack.enter_async_context(checkpoint.kept(journal, lambda: stop.request("checkpoint")))
-        on_start(_started(begun, lanes, session))
-        failure = await _Job(manifest, settings, session, journal, begun, root, stop, on_end).work(lanes)
+        on_start(started(begun, lanes, session))
+        failure = await Job(manifest, settings, session, journal, begun, root, stop, on_end).work(lanes)
         try:
             await narrate.end(journal, stopped=stop.stopped_by, failure=failure)
         except JournalError as error:
@@ -259,104 +239,6 @@ async def _work(
 
 def _signal(stop: Stop) -> int:
     return int(getattr(signal, stop.reason, signal.SIGTERM))
-
-
-def _started(begun: Begun, lanes: Mapping[Lane, Sequence[Target]], session: AwsSession) -> Started:
-    return Started(
-        run_id=begun.run_id,
-        lanes={lane: len(targets) for lane, targets in lanes.items()},
-        finished=sum(begun.finished),
-        quota=session.quotas[PERMIT],
-        endpoints={service: url for service, url in session.endpoints.items() if not is_aws(url)},
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """One run at work: between the journal's first lines and its last."""
-
-    manifest: Manifest
-    settings: Settings
-    session: AwsSession
-    journal: Journal
-    begun: Begun
-    root: Path | None
-    stop: Stop
-    on_end: Callable[[Outcome], None]
-
-    async def work(self, lanes: Mapping[Lane, Sequence[Target]]) -> BulkImportError | None:
-        """Returns what ended the whole run before its time, if anything did."""
-        if self.settings.deadline is not None:
-            asyncio.get_running_loop().call_later(self.settings.deadline, self.stop.request, "deadline")
-        try:
-            await self.journal.sync()
-            if not await self.stop.unless_requested(self._connect()):
-                return None
-            ports = [await self.session.lane(lane, self.manifest.accounts[lane.account]) for lane in lanes]
-            on_end = self._counting()
-            policy = _policy(self.settings, self.session, self.begun.started, self.root)
-            runners = [
-                LaneRunner(
-                    kms.lane,
-                    lanes[kms.lane],
-                    kms,
-                    policy,
-                    sink=self.journal,
-                    stop=self.stop,
-                    import_rate=self.session.quotas[PERMIT],
-                    on_end=on_end,
-                    wanted=self.begun.wanted,
-                    pasts=self.begun.past.pasts if self.begun.past else None,
-                    claimed=self.begun.past.claimed if self.begun.past else None,
-                )
-                for kms in ports
-            ]
-            await run_lanes(runners, self.stop, grace=self.settings.grace)
-            for runner, kms in zip(runners, ports, strict=True):
-                self._note_lane(runner, kms.limiter)
-        except BulkImportError as error:
-            return error
-        except Exception as error:  # noqa: BLE001 - a defect ends the run, and the report still says how far it came
-            where = place_of(error)
-            log.error("internal error", at=where, exception=type(error).__name__)  # noqa: TRY400 - a traceback's text could quote a secret
-            return BulkImportError(f"{type(error).__name__} at {where}.", code="InternalError")
-        finally:
-            self.stop.done = True
-        return self.stop.fatal
-
-    async def _connect(self) -> None:
-        await self.session.connect()
-        caller = self.session.caller
-        self.journal.write(
-            "caller",
-            caller={"account": caller.account, "arn": caller.arn},
-            environment=self.session.environment,
-            endpoints=self.session.endpoints,
-        )
-
-    def _counting(self) -> Callable[[Outcome], None]:
-        """Passes each end on, and stops the run at --max-failures."""
-        failures = 0
-
-        def on_end(outcome: Outcome) -> None:
-            nonlocal failures
-            failures += outcome.status is Status.FAILED
-            if self.settings.max_failures is not None and failures >= self.settings.max_failures:
-                self.stop.request("max_failures")
-            self.on_end(outcome)
-
-        return on_end
-
-    def _note_lane(self, runner: LaneRunner, limiter: LaneLimiter) -> None:
-        narrate.lane_ended(
-            self.journal,
-            runner.lane,
-            duration=runner.duration,
-            calls=limiter.calls,
-            throttled=limiter.throttles,
-            quota=limiter.quotas_used(),
-            effective_rate=limiter.effective_rates(),
-        )
 
 
 async def _report(begun: Begun, settings: Settings, delivery: Delivery, failure: BulkImportError | None) -> RunResult:
@@ -393,20 +275,6 @@ async def _report(begun: Begun, settings: Settings, delivery: Delivery, failure:
     )
 
 
-def _policy(settings: Settings, session: AwsSession, started: datetime, root: Path | None) -> Policy:
-    return Policy(
-        started_at=started,
-        material_root=root,
-        reads=settings.reads,
-        read_interval=settings.read_interval,
-        verify_timeout=settings.verify_timeout,
-        retry=session.retry,
-        prove=settings.prove,
-        require_proof=settings.require_proof,
-        prove_use=settings.prove_use,
-    )
-
-
 def _root(manifest: Manifest) -> Path | None:
     """The folder that `file:` paths start from. Raises ManifestError where there is none and one is needed."""
     if manifest.folder is not None:
@@ -433,22 +301,12 @@ async def _check_one(target: Target, root: Path | None) -> None:
     secret.wipe()
 
 
-def _by_lane(manifest: Manifest, finished: Sequence[int] = ()) -> dict[Lane, list[Target]]:
-    """The targets to work on. `finished`: by index, whether an earlier part of the run is done with it."""
-    lanes: dict[Lane, list[Target]] = {}
-    for target in manifest.targets:
-        if target.index < len(finished) and finished[target.index]:
-            continue
-        lanes.setdefault(target.lane, []).append(target)
-    return lanes
-
-
 def _shard(manifest: Manifest, shard: str | None) -> Manifest:
     """Every N-th lane: a lane is never split, so that shards do not compete for one quota."""
     if shard is None:
         return manifest
     number, of = (int(part) for part in shard.split("/"))
-    lanes = set(list(_by_lane(manifest))[number - 1 :: of])
+    lanes = set(list(by_lane(manifest))[number - 1 :: of])
     chosen = [target for target in manifest.targets if target.lane in lanes]
     if not chosen:
         raise ManifestError(

@@ -26,6 +26,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("record",),
     ("iam", "templates"),
     ("pipeline",),
+    ("job",),
     ("api",),
     ("commands",),
     ("cli",),

@@ -1,0 +1,162 @@
+"""One run at work: its lanes made, run to their end, and noted in the journal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import structlog
+
+from bulk_import.aws.clients import is_aws
+from bulk_import.aws.limiter import LaneLimiter
+from bulk_import.aws.session import AwsSession
+from bulk_import.errors import BulkImportError
+from bulk_import.model import Lane, Manifest, Outcome, Status, Target
+from bulk_import.record import narrate
+from bulk_import.record.begin import Begun
+from bulk_import.record.journal import Journal
+from bulk_import.run.lane import LaneRunner
+from bulk_import.run.runner import run_lanes
+from bulk_import.run.stop import Stop
+from bulk_import.run.target_run import Policy, place_of
+from bulk_import.settings import Settings
+
+PERMIT = "GetParametersForImport"  # the scarce one
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What is known of a run before its first call."""
+
+    run_id: str
+    lanes: Mapping[Lane, int]  # targets to work on; those that a resume finds finished are left out
+    finished: int  # targets that an earlier part of the run is done with
+    quota: float  # of GetParametersForImport: requests a second and lane
+    endpoints: Mapping[str, str]  # service → URL, where it is not AWS's own
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run at work: between the journal's first lines and its last."""
+
+    manifest: Manifest
+    settings: Settings
+    session: AwsSession
+    journal: Journal
+    begun: Begun
+    root: Path | None
+    stop: Stop
+    on_end: Callable[[Outcome], None]
+
+    async def work(self, lanes: Mapping[Lane, Sequence[Target]]) -> BulkImportError | None:
+        """Returns what ended the whole run before its time, if anything did."""
+        if self.settings.deadline is not None:
+            asyncio.get_running_loop().call_later(self.settings.deadline, self.stop.request, "deadline")
+        try:
+            await self.journal.sync()
+            if not await self.stop.unless_requested(self._connect()):
+                return None
+            ports = [await self.session.lane(lane, self.manifest.accounts[lane.account]) for lane in lanes]
+            on_end = self._counting()
+            policy = policy_of(self.settings, self.session, self.begun.started, self.root)
+            runners = [
+                LaneRunner(
+                    kms.lane,
+                    lanes[kms.lane],
+                    kms,
+                    policy,
+                    sink=self.journal,
+                    stop=self.stop,
+                    import_rate=self.session.quotas[PERMIT],
+                    on_end=on_end,
+                    wanted=self.begun.wanted,
+                    pasts=self.begun.past.pasts if self.begun.past else None,
+                    claimed=self.begun.past.claimed if self.begun.past else None,
+                )
+                for kms in ports
+            ]
+            await run_lanes(runners, self.stop, grace=self.settings.grace)
+            for runner, kms in zip(runners, ports, strict=True):
+                self._note_lane(runner, kms.limiter)
+        except BulkImportError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - a defect ends the run, and the report still says how far it came
+            where = place_of(error)
+            log.error("internal error", at=where, exception=type(error).__name__)  # noqa: TRY400 - a traceback's text could quote a secret
+            return BulkImportError(f"{type(error).__name__} at {where}.", code="InternalError")
+        finally:
+            self.stop.done = True
+        return self.stop.fatal
+
+    async def _connect(self) -> None:
+        await self.session.connect()
+        caller = self.session.caller
+        self.journal.write(
+            "caller",
+            caller={"account": caller.account, "arn": caller.arn},
+            environment=self.session.environment,
+            endpoints=self.session.endpoints,
+        )
+
+    def _counting(self) -> Callable[[Outcome], None]:
+        """Passes each end on, and stops the run at --max-failures."""
+        failures = 0
+
+        def on_end(outcome: Outcome) -> None:
+            nonlocal failures
+            failures += outcome.status is Status.FAILED
+            if self.settings.max_failures is not None and failures >= self.settings.max_failures:
+                self.stop.request("max_failures")
+            self.on_end(outcome)
+
+        return on_end
+
+    def _note_lane(self, runner: LaneRunner, limiter: LaneLimiter) -> None:
+        narrate.lane_ended(
+            self.journal,
+            runner.lane,
+            duration=runner.duration,
+            calls=limiter.calls,
+            throttled=limiter.throttles,
+            quota=limiter.quotas_used(),
+            effective_rate=limiter.effective_rates(),
+        )
+
+
+def started(begun: Begun, lanes: Mapping[Lane, Sequence[Target]], session: AwsSession) -> Started:
+    return Started(
+        run_id=begun.run_id,
+        lanes={lane: len(targets) for lane, targets in lanes.items()},
+        finished=sum(begun.finished),
+        quota=session.quotas[PERMIT],
+        endpoints={service: url for service, url in session.endpoints.items() if not is_aws(url)},
+    )
+
+
+def policy_of(settings: Settings, session: AwsSession, started: datetime, root: Path | None) -> Policy:
+    return Policy(
+        started_at=started,
+        material_root=root,
+        reads=settings.reads,
+        read_interval=settings.read_interval,
+        verify_timeout=settings.verify_timeout,
+        retry=session.retry,
+        prove=settings.prove,
+        require_proof=settings.require_proof,
+        prove_use=settings.prove_use,
+    )
+
+
+def by_lane(manifest: Manifest, finished: Sequence[int] = ()) -> dict[Lane, list[Target]]:
+    """The targets to work on. `finished`: by index, whether an earlier part of the run is done with it."""
+    lanes: dict[Lane, list[Target]] = {}
+    for target in manifest.targets:
+        if target.index < len(finished) and finished[target.index]:
+            continue
+        lanes.setdefault(target.lane, []).append(target)
+    return lanes
