@@ -242,7 +242,8 @@
     const calls = lane.calls[OPERATION] || 0;
     const quota = lane.quota[OPERATION] || 0;
     const floor = quota && calls > 1 ? (calls - 1) / quota : 0;
-    return { ...lane, mine, calls, quota, floor, failed: mine.filter((result) => result.status === "failed").length,
+    // A lane that never ended, because the run was killed, has no duration.
+    return { ...lane, duration_seconds: lane.duration_seconds || 0, mine, calls, quota, floor, failed: mine.filter((result) => result.status === "failed").length,
       held: lane.throttled[OPERATION] || 0 };
   });
   lanes.sort((a, b) => b.duration_seconds - a.duration_seconds);
