@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import time
 import uuid
 from collections import deque
 from collections.abc import Mapping
@@ -74,8 +75,12 @@ class Log:
 
     entries: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=KEPT))
     numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    since: float = field(default_factory=time.time)
 
     def note(self, call: Call) -> None:
+        """A call from before the log, which a reset let go, is none of its calls."""
+        if call.at < self.since:
+            return
         self.entries.append({"number": next(self.numbers)} | call.entry())
 
     def find(self, wanted: Mapping[str, str]) -> list[dict[str, Any]]:
