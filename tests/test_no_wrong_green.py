@@ -70,8 +70,8 @@ DEFECTS = {
     "bulk_import.run.verifier:Reads.observe": "raises",
     "bulk_import.run.target_run:TargetRun._end": "raises",  # inside the boundary that makes failures values
     "bulk_import.run.target_run:TargetRun._end#": "nothing",
-    "bulk_import.api:run_lanes": "nothing",
-    "bulk_import.api:run_lanes#": "raises",
+    "bulk_import.job:run_lanes": "nothing",
+    "bulk_import.job:run_lanes#": "raises",
     "bulk_import.aws.session:AwsSession.connect": "raises",
     "bulk_import.aws.kms:LaneKms.import_key_material": "nothing",  # nothing was ever sent
     "bulk_import.commands.terminal.progress:Progress.ended": "raises",  # a callback

@@ -19,6 +19,7 @@ from typing import Any, Self
 
 from tests.e2e.support import Result
 
+NEVER_REACHED = 99  # the exit code of a run that did not come to the function that was broken
 ROOT = Path(__file__).parents[2]
 
 
@@ -105,19 +106,19 @@ def child(job: dict[str, Any]) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     if job["kill"]:
         arm(*job["kill"])
-    if job["broken"]:
-        break_it(*job["broken"])
+    reached = break_it(*job["broken"]) if job["broken"] else [True]
     code = 1
     try:
         code = cli.main(job["arguments"])
+        code = code if reached else NEVER_REACHED
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
 
 
-def break_it(where: str, how: str) -> None:
-    """From here on that function is defective."""
+def break_it(where: str, how: str) -> list[bool]:
+    """From here on that function is defective. The list stays empty until it is called."""
     import importlib  # noqa: PLC0415 - see above
     import inspect  # noqa: PLC0415 - see above
 
@@ -127,7 +128,10 @@ def break_it(where: str, how: str) -> None:
     for part in path:
         owner = getattr(owner, part)
 
+    reached: list[bool] = []
+
     def broken(*_: Any, **__: Any) -> None:
+        reached.append(True)
         if how == "raises":
             raise RuntimeError("a defect")
 
@@ -135,6 +139,7 @@ def break_it(where: str, how: str) -> None:
         broken()
 
     setattr(owner, last, broken_later if inspect.iscoroutinefunction(getattr(owner, last)) else broken)
+    return reached
 
 
 def arm(seq: int, how: str) -> None:
