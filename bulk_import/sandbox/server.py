@@ -198,9 +198,9 @@ def serve(options: SandboxOptions) -> None:
     Raises InputError for a seed file that cannot be used, OSError where the port is taken.
     """
     server = start(options)
-    print(server.url, flush=True)  # noqa: T201 - the command's result
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: done.set())
+    print(server.url, flush=True)  # noqa: T201 - the command's result
     done.wait()
     stop(server)
