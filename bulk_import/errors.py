@@ -97,6 +97,9 @@ ADVICE: dict[str, str] = {
     "AccessDeniedException": "Grant the operation to the role in its policy and in the key policy.",
     "KeyStateChanged": "Somebody else changed the key during the run. Find out who (CloudTrail), then run again.",
     "MalformedAnswer": "Something between here and KMS changes its answers: look at proxies and endpoints.",
+    "ExpiredTokenException": "The session ended and could not be renewed. Look at the role's and the caller's "
+    "session durations, then run again with --resume.",
+    "ResumedElsewhere": "Resume with the credentials and endpoints that the run began with, or without --resume.",
     "RoundTripFailed": "Do not use the key until you know why it does not decrypt what it encrypted.",
     "WrongPartition": "Start the run with credentials of the manifest's partition.",
     "CallerCredentialsMissing": "Give the pipeline credentials: OIDC role, task role, --profile or AWS_* variables.",

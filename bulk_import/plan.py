@@ -66,7 +66,7 @@ def decide(
         spec = _importable(wanted.target, view)
         algorithm = _algorithm(wanted.target, spec)
         _one_material(view, rotations)
-        _stated_material(wanted.target, view)
+        _stated_material(wanted.target, view, spec, rotations)
         if expiry_as_wanted(wanted, view, now) and view.state in (KeyState.ENABLED, KeyState.DISABLED):
             if not (import_again and spec.symmetric):
                 return Decision(Action.UNCHANGED, spec, algorithm, view.state, "as wanted")
@@ -176,12 +176,20 @@ def _one_material(view: KeyView, rotations: Sequence[KeyRotation]) -> None:
         )
 
 
-def _stated_material(target: Target, view: KeyView) -> None:
-    found = view.current_key_material_id
-    if target.key_material_id is not None and found is not None and found != target.key_material_id:
+def _stated_material(target: Target, view: KeyView, spec: KeySpec, rotations: Sequence[KeyRotation]) -> None:
+    stated = target.key_material_id
+    if stated is None:
+        return
+    if not spec.symmetric:
         raise TargetError(
-            f"KMS calls the material of {view.arn} {found}, the manifest states {target.key_material_id}.",
-            code="MaterialMismatch",
+            f"The manifest states a key_material_id, but {view.arn} is {spec}: KMS gives such material no ID.",
+            code="KeySpecMismatch",
+        )
+    current = (rotation.key_material_id for rotation in rotations if rotation.key_material_state == "CURRENT")
+    found = view.current_key_material_id or next(current, None)
+    if found is not None and found != stated:
+        raise TargetError(
+            f"KMS calls the material of {view.arn} {found}, the manifest states {stated}.", code="MaterialMismatch"
         )
 
 

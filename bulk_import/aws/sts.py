@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -18,6 +18,8 @@ from bulk_import.aws.retry import Retry
 from bulk_import.aws.translate import STALE_CREDENTIALS, translate
 from bulk_import.errors import CallerError, LaneError, ServiceError
 from bulk_import.model import AccountAccess
+
+FIRST_CALL_PATIENCE = 30.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,9 @@ class Sts:
     async def caller(self) -> Caller:
         """Raises CallerError: without working credentials nothing can be done for any target."""
         try:
-            answer = await self._retry(lambda: self._call("GetCallerIdentity", {}))
+            # The run's first call: a wrong endpoint or a closed network shall not take minutes to be told.
+            patience = replace(self._retry, timeout=min(self._retry.timeout, FIRST_CALL_PATIENCE))
+            answer = await patience(lambda: self._call("GetCallerIdentity", {}))
         except ServiceError as error:
             raise CallerError(
                 f"The caller's credentials do not work: {error.message} (GetCallerIdentity)",
@@ -135,5 +139,11 @@ class OwnCredentials:
             )
         return self._credentials
 
-    async def renew(self, used: Any) -> None:
-        """Nothing to do: the caller's credentials refresh themselves, or not at all."""
+    async def renew(self, used: Any) -> None:  # noqa: ARG002 - as AccountCredentials has it
+        """The caller's credentials refresh themselves, or not at all. Raises LaneError: no role can be assumed anew."""
+        raise LaneError(
+            "The caller's own credentials have expired or were revoked.",
+            code="ExpiredTokenException",
+            operation="AssumeRole",
+            advice="Give the run credentials that outlive it or renew themselves, and go on with --resume.",
+        )

@@ -28,6 +28,11 @@ def execute(settings: Settings, manifest: str) -> ExitCode:
     if settings.require_proof and settings.prove == "none":
         raise UsageError("--require-proof and --prove none contradict each other.")
     if settings.dry_run:
+        ignored = {"--resume": settings.resume, "--deadline": settings.deadline, "--render": settings.render,
+                   "--checkpoint": settings.checkpoint}  # fmt: skip
+        given = [flag for flag, value in ignored.items() if value]
+        if given:
+            raise UsageError(f"{given[0]} has no effect with --dry-run, which makes no run. Leave one of them out.")
         return plan.execute(settings, manifest)
     output.configure(settings)
     with Signals(settings.grace) as signals:

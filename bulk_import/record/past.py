@@ -30,6 +30,7 @@ class Unfinished:
     finished: bytearray  # 1 for each target that ended well: it is not asked for again
     valid_to: list[str | None]  # frozen when the run began
     pasts: dict[int, Past]
+    caller: dict[str, Any]  # of the run's first part: account, environment, endpoints; empty: it came to no call
     claimed: dict[str, str]  # ARN → id of the finished target that has it
 
     def wanted_valid_to(self, index: int) -> datetime | None:
@@ -51,6 +52,9 @@ def read_unfinished(path: Path, manifest: Manifest, settings: Settings) -> Unfin
     if not state.started:
         raise JournalError([Problem(str(path), 0, "", "the journal holds no run.", "Run without --resume.")])
     _refuse_another(path, state.started, manifest, settings)
+    if state.ended and state.finished and all(state.finished):
+        message = "the journal's run came to its end and all its targets are well: there is nothing to resume."
+        raise JournalError([Problem(str(path), 0, "", message, "Run without --resume: it looks at every key anew.")])
     return Unfinished(
         run_id=state.started["run_id"],
         started_at=datetime.fromisoformat(state.started["started_at"]),
@@ -58,6 +62,7 @@ def read_unfinished(path: Path, manifest: Manifest, settings: Settings) -> Unfin
         finished=state.finished,
         valid_to=state.valid_to,
         pasts=state.pasts,
+        caller=state.caller,
         claimed=state.claimed,
     )
 
@@ -69,6 +74,8 @@ class _Reading:
         self.valid_to: list[str | None] = []
         self.pasts: dict[int, Past] = {}
         self.claimed: dict[str, str] = {}
+        self.caller: dict[str, Any] = {}
+        self.ended = False  # by itself, and not gone on with since
         self._pending: set[int] = set()  # intents without an answer
         self._reader = reader
 
@@ -79,6 +86,14 @@ class _Reading:
         elif name == "target" and event["index"] == len(self.valid_to):
             self.valid_to.append(event["valid_to"])
             self.finished.append(0)
+        elif name == "caller" and not self.caller:
+            self.caller = {
+                "account": event["caller"]["account"],
+                "environment": event["environment"],
+                "endpoints": event["endpoints"],
+            }
+        elif name in ("run_ended", "resumed"):
+            self.ended = name == "run_ended"
         elif name == "pinned":
             self._on_pinned(event)
         elif name == "intent":

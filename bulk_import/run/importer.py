@@ -13,6 +13,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 from bulk_import import material
+from bulk_import.aws.translate import NOT_YET_CONSISTENT
 from bulk_import.errors import ServiceError, TargetError
 from bulk_import.material import wrapping
 from bulk_import.material.evidence import Evidence
@@ -21,6 +22,7 @@ from bulk_import.model import ImportParameters, KeySpec, KeyView, WrappingAlgori
 from bulk_import.plan import check_expiry, shows_effect
 from bulk_import.ports import KeyService
 from bulk_import.run.lifecycle import Event, State
+from bulk_import.run.prover import check_stated_id
 from bulk_import.run.target_run import Policy, TargetRun
 
 TOKEN_REFUSED = frozenset({"InvalidImportTokenException", "ExpiredImportTokenException"})
@@ -53,13 +55,7 @@ class Importer:
         await self._policy.retry(self._try)
         if self._evidence is None:
             raise RuntimeError("an import without evidence")
-        stated = self._run.target.key_material_id
-        if stated is not None and self._run.material_id not in (None, stated):
-            raise TargetError(
-                f"KMS calls the imported material {self._run.material_id}, the manifest states {stated}.",
-                code="MaterialMismatch",
-                operation="ImportKeyMaterial",
-            )
+        check_stated_id(self._run)
         return self._evidence
 
     async def _fetch_parameters(self) -> None:
@@ -120,6 +116,7 @@ class Importer:
         await run.sink.sync()  # whoever finds this journal must know that the request may be on its way
         self._token_used = True
         sent_before = run.attempts
+        run.read_since = False
         doubt_before, run.in_doubt = run.in_doubt, True
         try:
             run.material_id = await self._kms.import_key_material(
@@ -155,7 +152,7 @@ class Importer:
             if not error.request_id:
                 self._parameters = None  # whether the token was spent is unknown: the next try takes a new one
             looks = self._policy.reads
-        elif error.retryable or error.code == "KMSInvalidStateException":
+        elif error.retryable or error.code in NOT_YET_CONSISTENT:
             self._run.life.advance(Event.NOT_ACCEPTED)
             looks = 1
         else:

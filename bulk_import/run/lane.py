@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 
 from bulk_import import material
 from bulk_import.errors import ServiceError, TargetError
@@ -50,7 +50,7 @@ class LaneRunner:
         *,
         sink: Sink,
         stop: Stop,
-        import_rate: float,
+        import_rate: Callable[[], float],
         on_end: Callable[[Outcome], None],
         wanted: Callable[[Target], Wanted],
         pasts: Mapping[int, Past] | None = None,
@@ -67,7 +67,7 @@ class LaneRunner:
         self._wanted = wanted
         self._pasts = pasts or {}  # of resumed targets, by index
         self._verifier = LaneVerifier(kms, policy, stop)
-        self._importing = asyncio.Semaphore(2 + math.ceil(SECONDS_PER_IMPORT * import_rate))
+        self._import_rate = import_rate
         self._comparing = asyncio.Semaphore(READS_AT_ONCE)
         self._claimed = {} if claimed is None else claimed  # ARN → id of the target that has it
         self._active: dict[asyncio.Task[None], TargetRun] = {}
@@ -130,6 +130,11 @@ class LaneRunner:
     def _new_run(self, target: Target) -> TargetRun:
         return TargetRun(self._wanted(target), self._sink, self._on_end, self._pasts.get(target.index))
 
+    @cached_property
+    def _importing(self) -> asyncio.Semaphore:
+        """Places of importers. Made for the first of them: the lane's first call may have read its quota."""
+        return asyncio.Semaphore(2 + math.ceil(SECONDS_PER_IMPORT * self._import_rate()))
+
     async def _start_in(
         self,
         places: asyncio.Semaphore,
@@ -176,6 +181,9 @@ class LaneRunner:
             raise TargetError(f"{view.arn} is the key of target {owner!r} already.", code="DuplicateKey")
         if run.past is not None and await self._recovers(run, run.past, view):
             return
+        refused = decide(run.wanted, view, [], now=datetime.now(UTC)).error
+        if refused is not None:
+            raise refused  # no further read for a key that cannot be imported into
         rotations = await self._rotations(run, view) if needs_rotations(view) else []
         decision = decide(run.wanted, view, rotations, now=datetime.now(UTC), import_again=self._policy.prove == "all")
         run.decision = decision

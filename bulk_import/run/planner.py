@@ -87,7 +87,7 @@ class LanePlanner(LaneRunner):
         wanted: Callable[[Target], Wanted],
     ) -> None:
         super().__init__(
-            lane, targets, kms, policy, sink=NoSink(), stop=stop, import_rate=1.0, on_end=_ignore, wanted=wanted
+            lane, targets, kms, policy, sink=NoSink(), stop=stop, import_rate=lambda: 1.0, on_end=_ignore, wanted=wanted
         )
         self.planned: list[PlannedTarget] = []
 
@@ -140,15 +140,15 @@ def summarise(
     *,
     caller: Mapping[str, str],
     selection: Mapping[str, list[str]],
-    quotas: Mapping[str, float],
+    import_rate: Callable[[Lane], float],
     reads: int,
     interval: float,
 ) -> Plan:
-    """Joins the lanes' plans."""
+    """Joins the lanes' plans. `import_rate`: a lane's quota of GetParametersForImport, requests a second."""
     lanes = []
     for planner in planners:
         imports = sum(target.action in (Action.IMPORT, Action.REIMPORT) for target in planner.planned)
-        rate = quotas["GetParametersForImport"]
+        rate = import_rate(planner.lane)
         floor = floor_seconds(imports, rate, reads=reads, interval=interval)
         lanes.append(
             PlannedLane(

@@ -56,6 +56,17 @@ async def prove(run: TargetRun, kms: KeyService, evidence: Evidence, view: KeyVi
         return ProofResult(Proof.NONE, f"{reason} ({error.operation})")
 
 
+def check_stated_id(run: TargetRun) -> None:
+    """What KMS calls the imported material, against what the manifest states. Raises TargetError (MaterialMismatch)."""
+    stated = run.target.key_material_id
+    if stated is not None and run.material_id not in (None, stated):
+        raise TargetError(
+            f"KMS calls the imported material {run.material_id}, the manifest states {stated}.",
+            code="MaterialMismatch",
+            operation="ImportKeyMaterial",
+        )
+
+
 async def round_trip(run: TargetRun, kms: KeyService, view: KeyView) -> tuple[bool | None, str]:
     """--prove-use: one Encrypt and Decrypt. It shows that the key works, not which bytes KMS holds."""
     if view.key_spec != KeySpec.SYMMETRIC_DEFAULT:

@@ -41,8 +41,8 @@ class TargetRun:
     """Implements ports.Trace. Ends exactly once, with one `ended` line in the journal."""
 
     __slots__ = (
-        "accepted", "attempts", "decision", "in_doubt", "life", "material_id", "on_end", "past", "requests", "sink",
-        "started_at", "verification", "view", "wanted",
+        "accepted", "attempts", "decision", "in_doubt", "life", "material_id", "on_end", "past", "read_since",
+        "requests", "sink", "started_at", "verification", "view", "wanted",
     )  # fmt: skip
 
     def __init__(self, wanted: Wanted, sink: Sink, on_end: Callable[[Outcome], None], past: Past | None = None) -> None:
@@ -58,6 +58,7 @@ class TargetRun:
         self.requests: list[tuple[str, str]] = []
         self.attempts = past.attempts if past else 0
         self.in_doubt = past.in_doubt if past else False  # an import request of this run got no answer
+        self.read_since = past is None  # whether `view` is newer than the last import that was sent
         self.accepted = past.accepted if past else False  # one was answered well, or its effect was seen
         self.started_at: datetime | None = None
 
@@ -173,6 +174,7 @@ class TargetRun:
 
     def _end(self, status: Status, *, changed: bool | None, error: Failure | None) -> None:
         target, view, decision = self.target, self.view, self.decision
+        seen = view if self.read_since or changed is False else None  # a read from before the import says nothing now
         importing = decision is not None and decision.action in (Action.IMPORT, Action.REIMPORT)
         outcome = Outcome(
             id=target.id,
@@ -183,9 +185,9 @@ class TargetRun:
             status=status,
             changed=changed,
             key_spec=view.key_spec if view else target.key_spec,
-            key_state=view.state if view else None,
-            expiration_model=view.expiration_model if view else None,
-            valid_to=view.valid_to if view else None,
+            key_state=seen.state if seen else None,
+            expiration_model=seen.expiration_model if seen else None,
+            valid_to=seen.valid_to if seen else None,
             key_material_id=self.material_id or (view.current_key_material_id if view else None),
             wrapping_algorithm=decision.algorithm if decision and importing else None,
             wrapping_key_spec=target.wrapping_key_spec if importing else None,

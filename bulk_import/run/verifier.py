@@ -20,7 +20,7 @@ from bulk_import.model import KeyState, KeyView, Proof, Verification
 from bulk_import.plan import Wanted, shows_expiry
 from bulk_import.ports import KeyService
 from bulk_import.run.lifecycle import Event
-from bulk_import.run.prover import ProofResult, prove, round_trip
+from bulk_import.run.prover import ProofResult, check_stated_id, prove, round_trip
 from bulk_import.run.stop import Stop
 from bulk_import.run.target_run import Policy, TargetRun
 
@@ -155,7 +155,7 @@ class LaneVerifier:
                     run.stop(self._stop.why())
                     return
                 view = await self._kms.describe_key(run.arn, run)
-                run.view = view
+                run.view, run.read_since = view, True
                 verdict = reads.observe(view, self._clock())
                 if verdict is Verdict.READ_AGAIN:
                     pending.due = self._clock() + self._policy.read_interval
@@ -172,6 +172,7 @@ class LaneVerifier:
         if verdict is not Verdict.VERIFIED:
             run.verification = self._verification(reads, ProofResult(Proof.NONE, "not_verified"))
             raise _unverified(view, verdict, self._policy)
+        check_stated_id(run)
         run.life.advance(Event.VERIFIED)
         run.verification = self._verification(reads, ProofResult(Proof.NONE, "proof_not_finished"))
         if self._policy.prove == "none":

@@ -172,6 +172,36 @@ def test_symmetric_material_is_compared_where_its_id_is_stated(sandbox: Sandbox,
     assert (result.code, result.entries["aes"]["error"]["code"]) == (5, "MaterialMismatch")
 
 
+def test_a_material_id_for_a_key_that_has_none(sandbox: Sandbox, work: Workplace) -> None:
+    key = sandbox.key(key_spec="HMAC_256")
+    work.key(key["key_id"], materials.make("HMAC_256"), name="mac", key_material_id="ab" * 32)
+    result = work.run()
+    assert (result.code, result.entries["mac"]["error"]["code"]) == (5, "KeySpecMismatch")
+    assert not sandbox.calls(operation="GetParametersForImport")
+
+
+def test_a_key_that_takes_no_import_is_read_once(sandbox: Sandbox, work: Workplace) -> None:
+    work.key(sandbox.key(origin="AWS_KMS")["key_id"], materials.make("SYMMETRIC_DEFAULT"), name="aws")
+    work.key(sandbox.key(state="PendingDeletion")["key_id"], materials.make("SYMMETRIC_DEFAULT"), name="dying")
+    work.run()
+    assert {call["operation"] for call in sandbox.calls(service="kms")} == {"DescribeKey"}
+
+
+def test_a_quiet_run_still_says_that_it_does_not_talk_to_aws(sandbox: Sandbox, work: Workplace) -> None:
+    work.key(sandbox.key()["key_id"], materials.make("SYMMETRIC_DEFAULT"), name="aes")
+    result = work.run("--quiet")
+    lines = result.stderr.strip().splitlines()
+    assert "ot AWS" in lines[0] or "ot to AWS" in lines[0]
+    assert "ot AWS" in lines[-1] or "ot to AWS" in lines[-1]
+
+
+def test_a_password_in_an_endpoint_is_not_written_down(sandbox: Sandbox, work: Workplace) -> None:
+    work.key("alias/any", materials.make("SYMMETRIC_DEFAULT"), name="aes")
+    work.url = sandbox.url.replace("http://", "http://user:s3cretPW@")
+    result = work.run()
+    assert (result.code, "s3cretPW" in result.stderr) == (3, False)
+
+
 def test_prove_all_imports_unchanged_symmetric_material_again(sandbox: Sandbox, work: Workplace) -> None:
     material = materials.make("SYMMETRIC_DEFAULT")
     key = sandbox.key(material={"hex": material.hex()})

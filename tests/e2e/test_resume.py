@@ -50,13 +50,43 @@ def test_an_import_whose_answer_was_never_written_down(sandbox: Sandbox, work: W
     assert not [call for call in sandbox.calls(operation="ImportKeyMaterial") if call["status"] == 200]
 
 
-def test_a_resume_of_a_finished_run_calls_nobody_for_its_targets(sandbox: Sandbox, work: Workplace) -> None:
+def test_a_run_that_ended_well_is_not_resumed(sandbox: Sandbox, work: Workplace) -> None:
+    """Else a pipeline that always says --resume would stay green for ever, past expiry and deletion."""
     add_keys(sandbox, work, 2)
     assert work.run().code == 0
-    before = len(sandbox.calls(service="kms"))
+    again = work.run("--resume")
+    assert (again.code, "nothing to resume" in again.stderr) == (3, True)
+
+
+def test_a_resume_asks_nothing_about_targets_that_are_done(sandbox: Sandbox, work: Workplace) -> None:
+    add_keys(sandbox, work, 2)
+    work.key("alias/nobody", materials.make("HMAC_256"), name="missing")
+    assert work.run().code == 4
+    done = {key["key_id"] for key in work.keys[:2]}
+    before = len(sandbox.calls())
     result = work.run("--resume")
-    assert (result.code, result.report["summary"]["imported"]) == (0, 2)
-    assert len(sandbox.calls(service="kms")) == before
+    assert (result.code, result.report["summary"]["imported"]) == (4, 2)
+    assert not [call for call in sandbox.calls()[before:] if call["key"] in done]
+
+
+def test_a_resume_against_another_aws_is_refused(sandbox: Sandbox, work: Workplace) -> None:
+    """What a sandbox was found to hold says nothing of AWS."""
+    add_keys(sandbox, work, 1)
+    work.key("alias/nobody", materials.make("HMAC_256"), name="missing")
+    assert work.run().code == 4
+    with Sandbox() as other:
+        work.url = other.url
+        result = work.run("--resume")
+    assert (result.code, "ResumedElsewhere" in result.stderr) == (5, True)
+    assert result.entries["missing"]["status"] != "imported"
+
+
+def test_a_material_id_that_was_contradicted_stays_contradicted(sandbox: Sandbox, work: Workplace) -> None:
+    key = sandbox.key()
+    work.key(key["key_id"], materials.make("SYMMETRIC_DEFAULT"), name="aes", key_material_id="0" * 64)
+    for options in ((), ("--resume",), ()):
+        result = work.run(*options)
+        assert (result.code, result.entries["aes"]["error"]["code"]) == (5, "MaterialMismatch"), options
 
 
 def test_a_resume_tries_failed_targets_again(sandbox: Sandbox, work: Workplace) -> None:

@@ -58,9 +58,12 @@ def tell(result: RunResult, settings: Settings, *, elsewhere: bool = False) -> N
         return
     if result.error is not None:
         output.say(f"{result.error.code}: {result.error.message}\n{result.error.advice}")
+    environment = result.environment or ("custom" if elsewhere else "aws")
+    last = _last_line(result, environment)
     if settings.quiet:
+        if environment != "aws":
+            output.say(last)
         return
-    last = _last_line(result, result.environment or ("custom" if elsewhere else "aws"))
     show(result.document.whole(), sys.stderr, like=sys.stderr, told=result.error is not None, last=last)
 
 
