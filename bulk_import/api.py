@@ -164,7 +164,7 @@ async def plan(manifest: Manifest, settings: Settings) -> Plan:
             manifest,
             caller={"account": session.caller.account, "arn": session.caller.arn},
             selection=narrate.selection(settings),
-            quotas=session.quotas,
+            import_rate=session.import_rate,
             reads=settings.reads,
             interval=settings.read_interval,
         )

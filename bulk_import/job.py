@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -24,8 +25,6 @@ from bulk_import.run.stop import Stop
 from bulk_import.run.target_run import Policy, place_of
 from bulk_import.settings import Settings
 
-PERMIT = "GetParametersForImport"  # the scarce one
-
 log = structlog.get_logger()
 
 
@@ -36,7 +35,7 @@ class Started:
     run_id: str
     lanes: Mapping[Lane, int]  # targets to work on; those that a resume finds finished are left out
     finished: int  # targets that an earlier part of the run is done with
-    quota: float  # of GetParametersForImport: requests a second and lane
+    import_rate: Callable[[Lane], float]  # a lane's imports a second by its quota; once read, it may be another
     endpoints: Mapping[str, str]  # service → URL, where it is not AWS's own
 
 
@@ -72,7 +71,7 @@ class Job:
                     policy,
                     sink=self.journal,
                     stop=self.stop,
-                    import_rate=self.session.quotas[PERMIT],
+                    import_rate=partial(self.session.import_rate, kms.lane),
                     on_end=on_end,
                     wanted=self.begun.wanted,
                     pasts=self.begun.past.pasts if self.begun.past else None,
@@ -133,7 +132,7 @@ def started(begun: Begun, lanes: Mapping[Lane, Sequence[Target]], session: AwsSe
         run_id=begun.run_id,
         lanes={lane: len(targets) for lane, targets in lanes.items()},
         finished=sum(begun.finished),
-        quota=session.quotas[PERMIT],
+        import_rate=session.import_rate,
         endpoints={service: url for service, url in session.endpoints.items() if not is_aws(url)},
     )
 

@@ -103,6 +103,9 @@ class Settings(BaseSettings):
     # aws
     max_in_flight: int = _option(256, "Most calls on the wire at once, over all lanes.", "aws", ge=1, le=10_000)
     quota: Rates = _option({}, "OPERATION=RATE: requests a second and lane, in place of KMS's default.", "aws")
+    quotas: Literal["default", "service-quotas"] = _option(
+        "default", "Whose rates a lane keeps to: KMS's defaults, or its account's, read from Service Quotas.", "aws"
+    )
     pacing_margin: float = _option(
         0.01, "Share by which calls are sent slower than the quota allows.", "aws", ge=0, le=1
     )

@@ -46,6 +46,7 @@ class Clients:
         self._run_id = run_id
         self._stack = AsyncExitStack()
         self._regions: dict[str, RegionClients] = {}
+        self._service_quotas: dict[str, Any] = {}
         self._lock = asyncio.Lock()
         self._reads, self._writes = shared_session_class(timed=False), shared_session_class(timed=True)
         self.endpoints: dict[str, str] = {}
@@ -106,6 +107,12 @@ class Clients:
                 self._regions[region] = pair
             return pair
 
+    async def service_quotas(self, region: str) -> Any:
+        async with self._lock:
+            if region not in self._service_quotas:
+                self._service_quotas[region] = await self._client("service-quotas", region, self._reads)
+            return self._service_quotas[region]
+
     async def s3(self, region: str) -> Any:
         """By path on loopback, where no name stands for a bucket."""
         client = await self._client("s3", region, self._writes)
@@ -159,7 +166,7 @@ def refuse_plain_http(endpoint: str) -> None:
         return
     raise SettingsError(
         [Problem("settings", 0, "--endpoint-url", f"{endpoint}: only https:// is allowed off loopback.",
-                 "Use https://, or unset AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_KMS/_STS/_S3.")]
+                 "Use https://, or unset AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_KMS/_STS/_S3/_SERVICE_QUOTAS.")]
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from bulk_import.aws.clients import RegionClients
 from bulk_import.aws.credentials import signing_as
 from bulk_import.aws.limiter import LaneLimiter
+from bulk_import.aws.quotas import AppliedQuotas
 from bulk_import.aws.retry import Retry
 from bulk_import.aws.translate import STALE_CREDENTIALS, THROTTLING, translate
 from bulk_import.errors import BulkImportError, LaneError, ServiceError
@@ -44,6 +45,7 @@ class LaneKms:
         limiter: LaneLimiter,
         gate: asyncio.Semaphore,
         retry: Retry,
+        applied: AppliedQuotas | None = None,
     ) -> None:
         self.lane = lane
         self.limiter = limiter
@@ -51,6 +53,7 @@ class LaneKms:
         self._credentials = credentials  # AccountCredentials or OwnCredentials
         self._gate = gate
         self._retry = retry
+        self._applied = applied  # None: the limiter has the rates already
         self._ended: LaneError | None = None  # set once, by an answer from elsewhere
 
     async def describe_key(self, key_id: str, trace: Trace, *, patient: bool = True) -> KeyView:
@@ -167,6 +170,8 @@ class LaneKms:
         if self._ended is not None:
             raise self._ended
         credentials = await self._credentials.get()
+        if self._applied is not None:
+            await self._applied.tell(self.limiter, credentials, self._check_arn)
         try:
             return await self._send(operation, trace, request, credentials)
         except ServiceError as error:

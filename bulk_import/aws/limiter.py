@@ -24,6 +24,8 @@ DEFAULT_QUOTAS: dict[str, float] = {
     "ListKeyRotations": 100,
     "CryptographicOperationsSymmetric": 10_000,  # 10,000 to 100,000 by Region; shared by symmetric and HMAC keys
     "AssumeRole": 600,  # of the calling account; all STS operations share it
+    # https://docs.aws.amazon.com/servicequotas/latest/userguide/reference_limits.html (it takes 5 more in a burst)
+    "GetServiceQuota": 5,
 }
 QUOTA_OF: dict[str, str] = {
     "Encrypt": "CryptographicOperationsSymmetric",
@@ -159,9 +161,17 @@ class LaneLimiter:
             )
         return throttler
 
+    def quota(self, operation: str) -> float:
+        """Requests a second."""
+        return self._quotas[quota_of(operation)]
+
+    def change(self, quota: str, rate: float) -> None:
+        """Another rate than the default's; before the first permit of that quota."""
+        self._quotas = {**self._quotas, quota: rate}
+
     def quotas_used(self) -> dict[str, float]:
         """Quota of every operation that was called."""
-        return {operation: self._quotas[quota_of(operation)] for operation in sorted(self.calls)}
+        return {operation: self.quota(operation) for operation in sorted(self.calls)}
 
     def effective_rates(self) -> dict[str, float]:
         """Where throttling made an operation slower than its quota: the rate at the end."""

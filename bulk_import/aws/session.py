@@ -9,7 +9,8 @@ from typing import Any, Self
 
 from bulk_import.aws.clients import Clients, is_aws
 from bulk_import.aws.kms import LaneKms
-from bulk_import.aws.limiter import LaneLimiter, merge_quotas
+from bulk_import.aws.limiter import LaneLimiter, merge_quotas, quota_of
+from bulk_import.aws.quotas import AppliedQuotas
 from bulk_import.aws.retry import Retry
 from bulk_import.aws.sts import Caller, Sts
 from bulk_import.errors import CallerError
@@ -27,7 +28,9 @@ class AwsSession:
         self._run_id = run_id
         self._partition = partition
         self._regions = sorted({lane.region for lane in lanes})
-        self.quotas = merge_quotas(settings.quota)
+        self._quotas = merge_quotas(settings.quota)
+        self._lanes: dict[Lane, LaneKms] = {}
+        self._warned: set[str] = set()  # accounts whose quotas could not be read
         self.retry = Retry(settings.retry_timeout, settings.consistency_timeout)
         self._gate = asyncio.Semaphore(settings.max_in_flight)
         # STS has places of its own (and a pool of its own): a KMS call that finds its credentials too old assumes
@@ -47,6 +50,8 @@ class AwsSession:
             self._sts_client = await self._clients.sts(self._clients.sts_region(self._partition))
             for region in self._regions:
                 await self._clients.kms(region)
+                if self._settings.quotas == "service-quotas":
+                    await self._clients.service_quotas(region)
         except BaseException:
             await self._stack.aclose()
             raise
@@ -78,14 +83,21 @@ class AwsSession:
         """The KMS port of one lane; lanes of one account share its credentials. Assumes no role yet."""
         if access.account not in self._accounts:
             self._accounts[access.account] = self._sts.account(access, self.caller)
-        return LaneKms(
+        self._lanes[lane] = LaneKms(
             lane,
             clients=await self._clients.kms(lane.region),
             credentials=self._accounts[access.account],
             limiter=self._limiter(self._gate),
             gate=self._gate,
             retry=self.retry,
+            applied=await self._applied(lane) if self._settings.quotas == "service-quotas" else None,
         )
+        return self._lanes[lane]
+
+    def import_rate(self, lane: Lane) -> float:
+        """Imports a second that the quota allows the lane, as far as is known now: its first call may read another."""
+        known = self._lanes.get(lane)
+        return known.limiter.quota("GetParametersForImport") if known else self._quotas["GetParametersForImport"]
 
     @property
     def endpoints(self) -> dict[str, str]:
@@ -99,5 +111,16 @@ class AwsSession:
             return "sandbox"
         return "aws" if all(is_aws(url) for url in self._clients.endpoints.values()) else "custom"
 
+    async def _applied(self, lane: Lane) -> AppliedQuotas:
+        return AppliedQuotas(
+            lane,
+            await self._clients.service_quotas(lane.region),
+            limiter=self._limiter(self._gate),
+            gate=self._gate,
+            retry_timeout=self._settings.retry_timeout,
+            stated=[quota_of(name) for name in self._settings.quota],
+            warned=self._warned,
+        )
+
     def _limiter(self, gate: asyncio.Semaphore) -> LaneLimiter:
-        return LaneLimiter(self.quotas, margin=self._settings.pacing_margin, gate=gate)
+        return LaneLimiter(self._quotas, margin=self._settings.pacing_margin, gate=gate)

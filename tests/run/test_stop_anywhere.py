@@ -111,7 +111,7 @@ async def stopped_at(step: int, *, grace: float) -> tuple[Counter[str], list[Out
     ]
     policy = Policy(datetime.now(UTC), None, 2, 0.01, 60, once, "auto", require_proof=False, prove_use=False)
     lane = LaneRunner(
-        LANE, targets, kms, policy, sink=Journal(), stop=stop, import_rate=1.0, on_end=ended.append,
+        LANE, targets, kms, policy, sink=Journal(), stop=stop, import_rate=lambda: 1.0, on_end=ended.append,
         wanted=lambda target: Wanted(target, None),
     )  # fmt: skip
 

@@ -26,7 +26,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def tally(clock: Clock) -> Tally:
-    return Tally({SHORT: 4, LONG: 100}, 2.0, clock)
+    return Tally({SHORT: 4, LONG: 100}, lambda _: 2.0, clock)
 
 
 def ended(lane: Lane, status: Status = Status.IMPORTED, attempts: int = 1) -> Outcome:

@@ -77,7 +77,7 @@ def _lanes(tally: Tally, lanes: Sequence[LaneTally], *, wide: bool) -> Table:
     table.add_column(no_wrap=True, justify="right")
     for lane in lanes:
         bar = [_bar(lane.ended, lane.total, lane.failed)] if wide else []
-        left = f", {duration(lane.seconds_left(tally.quota, tally.elapsed))} left" if wide else ""
+        left = f", {duration(lane.seconds_left(tally.elapsed))} left" if wide else ""
         failed = f", {lane.failed:,} failed" if lane.failed else ""
         table.add_row(f"{lane.account}/{lane.region}", *bar, f"{lane.ended:,}/{lane.total:,}{failed}{left}")
     return table

@@ -56,7 +56,7 @@ class Progress:
     def started(self, run: Started) -> None:
         """Hears of the run before its first call."""
         self.elsewhere = bool(run.endpoints)
-        self._tally = Tally(run.lanes, run.quota, time.monotonic)
+        self._tally = Tally(run.lanes, run.import_rate, time.monotonic)
         first = _first_line(self._manifest, run)
         output.divert(None)
         if self._json:

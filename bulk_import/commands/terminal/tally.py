@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from bulk_import.model import Lane, Outcome, Status
 
@@ -19,6 +20,7 @@ class LaneTally:
     account: str
     region: str
     total: int
+    import_rate: Callable[[], float]  # imports a second by the lane's quota, as known now
     ended: int = 0
     failed: int = 0
     imports: int = 0  # targets for which an import was sent
@@ -27,24 +29,26 @@ class LaneTally:
     def left(self) -> int:
         return self.total - self.ended
 
-    def seconds_left(self, quota: float, elapsed: float) -> float:
+    def seconds_left(self, elapsed: float) -> float:
         """At the quota's pace, as far as targets need an import; never quicker than the lane's own pace."""
         if not self.left:
             return 0.0
         needing = (self.imports + 1) / (self.ended + 1)
-        floor = self.left * needing / quota
+        floor = self.left * needing / self.import_rate()
         own = self.left * elapsed / self.ended if self.ended >= ENOUGH else 0.0
         return max(floor, own)
 
 
 class Tally:
-    """Every lane's counts. `quota`: imports a second that each lane may make; `clock` in seconds."""
+    """Every lane's counts. `import_rate`: imports a second that a lane may make; `clock` in seconds."""
 
-    def __init__(self, lanes: Mapping[Lane, int], quota: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, lanes: Mapping[Lane, int], import_rate: Callable[[Lane], float], clock: Callable[[], float]
+    ) -> None:
         self.lanes = {
-            (lane.account, lane.region): LaneTally(lane.account, lane.region, count) for lane, count in lanes.items()
+            (lane.account, lane.region): LaneTally(lane.account, lane.region, count, partial(import_rate, lane))
+            for lane, count in lanes.items()
         }
-        self.quota = quota
         self.total = sum(lanes.values())
         self.ended = 0
         self.failed = 0
@@ -77,13 +81,13 @@ class Tally:
 
     def quota_now(self) -> float:
         """Imports a second that the quotas allow the lanes which still have work."""
-        return self.quota * sum(1 for lane in self.lanes.values() if lane.left)
+        return sum(lane.import_rate() for lane in self.lanes.values() if lane.left)
 
     def seconds_left(self) -> float:
         """Of the lane that takes longest."""
-        return max((lane.seconds_left(self.quota, self.elapsed) for lane in self.lanes.values()), default=0.0)
+        return max((lane.seconds_left(self.elapsed) for lane in self.lanes.values()), default=0.0)
 
     def longest(self) -> list[LaneTally]:
         """Lanes with work left, the one that takes longest first."""
         working = [lane for lane in self.lanes.values() if lane.left]
-        return sorted(working, key=lambda lane: -lane.seconds_left(self.quota, self.elapsed))
+        return sorted(working, key=lambda lane: -lane.seconds_left(self.elapsed))
