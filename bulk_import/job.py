@@ -14,7 +14,7 @@ import structlog
 from bulk_import.aws.clients import is_aws
 from bulk_import.aws.limiter import LaneLimiter
 from bulk_import.aws.session import AwsSession
-from bulk_import.errors import BulkImportError
+from bulk_import.errors import BulkImportError, CallerError
 from bulk_import.model import Lane, Manifest, Outcome, Status, Target
 from bulk_import.record import narrate
 from bulk_import.record.begin import Begun
@@ -93,8 +93,29 @@ class Job:
         return self.stop.fatal
 
     async def _connect(self) -> None:
+        """Raises CallerError, also where a resume talks to another AWS than the run that it goes on with."""
         await self.session.connect()
         caller = self.session.caller
+        before = self.begun.past.caller if self.begun.past else {}
+        now = {
+            "account": caller.account,
+            "environment": self.session.environment,
+            # Only those of both: --quotas service-quotas asks a service more, and decides nothing.
+            "endpoints": {
+                name: url for name, url in self.session.endpoints.items() if name in before.get("endpoints", {})
+            },
+        }
+        if before:
+            known = self.session.endpoints
+            before = before | {"endpoints": {name: url for name, url in before["endpoints"].items() if name in known}}
+        differing = [name for name in before if before[name] != now[name]]
+        if differing:
+            name = differing[0]
+            raise CallerError(
+                f"The run that is resumed had another {name} ({before[name]}) than this one ({now[name]}).",
+                code="ResumedElsewhere",
+                advice="Resume with the credentials and endpoints that it began with, or run without --resume.",
+            )
         self.journal.write(
             "caller",
             caller={"account": caller.account, "arn": caller.arn},

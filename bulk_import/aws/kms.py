@@ -59,6 +59,8 @@ class LaneKms:
     async def describe_key(self, key_id: str, trace: Trace, *, patient: bool = True) -> KeyView:
         answer = await self._read("DescribeKey", trace, {"KeyId": key_id}, "KeyMetadata", patient=patient)
         found = answer["KeyMetadata"]
+        if not found.get("Arn"):  # without it nothing tells whose key this is
+            raise ServiceError("The answer names no key.", code="MalformedAnswer", operation="DescribeKey")
         self._check_arn("DescribeKey", found.get("Arn"))
         return KeyView(
             arn=found.get("Arn", ""),
@@ -166,7 +168,10 @@ class LaneKms:
         return await self._retry(attempt, patient=patient)
 
     async def _call(self, operation: str, trace: Trace, request: Mapping[str, Any]) -> dict[str, Any]:
-        """One attempt; a second one at once where only the session's credentials were stale."""
+        """One attempt; a second one at once where only the session's credentials were stale.
+
+        An import is not sent a second time here: each one has an intent of its own in the journal.
+        """
         if self._ended is not None:
             raise self._ended
         credentials = await self._credentials.get()
@@ -177,7 +182,9 @@ class LaneKms:
         except ServiceError as error:
             if error.code not in STALE_CREDENTIALS:
                 raise
-        await self._credentials.renew(credentials)
+            await self._credentials.renew(credentials)
+            if operation == "ImportKeyMaterial":
+                raise
         return await self._send(operation, trace, request, await self._credentials.get())
 
     async def _send(self, operation: str, trace: Trace, request: Mapping[str, Any], credentials: Any) -> dict[str, Any]:

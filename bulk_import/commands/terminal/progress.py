@@ -61,7 +61,7 @@ class Progress:
         output.divert(None)
         if self._json:
             log.warning(first, run=run.run_id) if run.endpoints else log.info(first, run=run.run_id)
-        elif not self._quiet:
+        elif run.endpoints or not self._quiet:  # a run that does not talk to AWS says so in any case
             output.say(first)
         self._release()
         if self._quiet:
