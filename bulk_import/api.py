@@ -202,6 +202,7 @@ async def run(
         failure = await _work(
             manifest, settings, begun, root, stop=stop, on_start=on_start, on_end=on_end, checkpoint=checkpoint
         )
+        stop.done = True
         if checkpoint is not None:
             await checkpoint.last(given_up)
         delivery = Delivery(settings, store, given_up, checkpoint)

@@ -88,8 +88,6 @@ class Job:
             where = place_of(error)
             log.error("internal error", at=where, exception=type(error).__name__)  # noqa: TRY400 - a traceback's text could quote a secret
             return BulkImportError(f"{type(error).__name__} at {where}.", code="InternalError")
-        finally:
-            self.stop.done = True
         return self.stop.fatal
 
     async def _connect(self) -> None:

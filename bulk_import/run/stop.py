@@ -20,7 +20,7 @@ class Stop:
     def __init__(self) -> None:
         self.reason = ""
         self.fatal: CallerError | None = None  # what makes every further call useless
-        self.done = False  # no call to KMS will be made any more: what is left is to tell
+        self.done = False  # the journal is closed: what is left is to tell
         self.requested = asyncio.Event()
         self.urgent = asyncio.Event()
 
