@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Callable
 from types import FrameType
 
 from bulk_import.commands import output
@@ -28,6 +29,7 @@ class Signals:
         self._grace = grace
         self._stop: Stop | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[object] | None = None
         self._count = 0
 
     def __enter__(self) -> Signals:
@@ -39,8 +41,8 @@ class Signals:
             signal.signal(number, handler)
 
     def attach(self, stop: Stop) -> None:
-        """From here on signals go to `stop`."""
-        self._stop, self._loop = stop, asyncio.get_running_loop()
+        """From here on signals go to `stop`. Called by the task that does the run."""
+        self._stop, self._loop, self._task = stop, asyncio.get_running_loop(), asyncio.current_task()
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         """Raises Interrupted where there is nothing to drain. Runs between any two steps of the main thread."""
@@ -50,13 +52,29 @@ class Signals:
             raise Interrupted(number, f"Stopped by {name} before anything was changed.")
         if not self._stop.done:
             self._loop.call_soon_threadsafe(self._tell, name)
-        elif self._count > 1:
-            raise Interrupted(number, f"Stopped by {name} before the report was written. The journal has all of it.")
-        else:
+        elif self._count == 1:
             # Past sys.stderr, which may be in the middle of a line.
             os.write(2, f"{name}: the work is done, the report is being written. Again: at once.\n".encode())
-            if not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(self._stop.request, name)  # what is sent elsewhere has its grace, too
+            self._in_the_loop(self._stop.request, name)  # what is sent elsewhere has its grace, too
+        elif self._loop_turns:
+            self._in_the_loop(self._stop.urgent.set)
+        else:
+            raise Interrupted(number, f"Stopped by {name} before the report was written. The journal has all of it.")
+
+    @property
+    def _loop_turns(self) -> bool:
+        """False where the run's own code is at work, or blocked: raised there, an exception ends it in good order.
+
+        Between its steps an exception would end up with one of the loop's callbacks, and that which waits for it wait
+        for ever.
+        """
+        if self._loop is None or self._loop.is_closed():
+            return False
+        return asyncio.current_task(self._loop) is not self._task
+
+    def _in_the_loop(self, call: Callable[..., None], *arguments: str) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(call, *arguments)
 
     def _tell(self, name: str) -> None:
         if self._stop is None:
