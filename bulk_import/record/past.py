@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from bulk_import.errors import JournalError, Problem
-from bulk_import.model import Manifest, Past, Status
+from bulk_import.model import Manifest, Past, Status, in_s3
 from bulk_import.record.narrate import bound_to
+from bulk_import.record.older import HEAD
 from bulk_import.record.reading import JournalReader
+from bulk_import.record.report import STDOUT
 from bulk_import.settings import Settings
 
 WELL = frozenset(status.value for status in Status if status.well)
@@ -52,9 +54,10 @@ def read_unfinished(path: Path, manifest: Manifest, settings: Settings) -> Unfin
     if not state.started:
         raise JournalError([Problem(str(path), 0, "", "the journal holds no run.", "Run without --resume.")])
     _refuse_another(path, state.started, manifest, settings)
-    if state.ended and state.finished and all(state.finished):
+    if state.ended and state.finished and all(state.finished) and _told(settings.report, reader.sha256):
         message = "the journal's run came to its end and all its targets are well: there is nothing to resume."
-        raise JournalError([Problem(str(path), 0, "", message, "Run without --resume: it looks at every key anew.")])
+        advice = "Run without --resume: it looks at every key anew. `bulk-import report` makes its report again."
+        raise JournalError([Problem(str(path), 0, "", message, advice)])
     return Unfinished(
         run_id=state.started["run_id"],
         started_at=datetime.fromisoformat(state.started["started_at"]),
@@ -134,6 +137,23 @@ class _Reading:
             self.pasts[index] = replace(past, accepted=True, in_doubt=False, key_material_id=material)
         elif outcome == "refused" and index not in self._pending:
             self.pasts[index] = replace(past, in_doubt=False)
+
+
+def _told(report: str, journal_sha256: str) -> bool:
+    """Whether the report there was made from the whole journal: a run can be killed between its end and its report.
+
+    Taken for granted where it cannot be read back.
+    """
+    if report == STDOUT or in_s3(report):
+        return True
+    path = Path(report)
+    if path.exists() and not path.is_file():
+        return True  # a FIFO or a device
+    try:
+        with path.open("rb") as stream:
+            return journal_sha256.encode() in stream.read(HEAD)
+    except OSError:
+        return False
 
 
 def _refuse_another(path: Path, started: dict[str, Any], manifest: Manifest, settings: Settings) -> None:
