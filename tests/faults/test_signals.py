@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -170,7 +171,9 @@ def test_a_second_signal_while_the_report_is_written_ends_at_once(sandbox: Sandb
     process = work.start("--report", "out", "--journal", "j.jsonl")
     wait_until(lambda: any(event["event"] == "run_ended" for event in events(work, "j.jsonl")), process)
     first(process, signal.SIGTERM)
-    process.send_signal(signal.SIGTERM)
+    while process.poll() is None:  # the second may come before the report is begun
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.05)
     result = ended(work, process)
     assert result.code == 143
     assert "before anything was changed" not in result.stderr
