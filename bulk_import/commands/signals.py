@@ -36,9 +36,10 @@ class Signals:
         self._before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            # One that is interrupted is on its way out, with its exit code: a further signal must not change that.
+            signal.signal(number, signal.SIG_IGN if kind is Interrupted else handler)
 
     def attach(self, stop: Stop) -> None:
         """From here on signals go to `stop`. Called by the task that does the run."""
