@@ -60,7 +60,8 @@ def test_what_sync_promised_survives_sigkill(tmp_path: Path, kill_after: int) ->
         else:
             assert entry["attempts"] == 1
     started = {int(line.split()[1]) for line in promised}
-    assert all(entry["status"] == "not_attempted" for entry in entries[max(started) // 8 * 8 + 8 :])
+    # The group after the last that was heard of may have begun: it writes before it says so.
+    assert all(entry["status"] == "not_attempted" for entry in entries[max(started) // 8 * 8 + 16 :])
     with Journal.resume(path) as journal:
         journal.write("resumed", from_seq=journal.seq)
     assert fold(path).resumes[0]["from_seq"] == journal.seq - 1
