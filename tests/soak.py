@@ -89,11 +89,14 @@ class Campaign:
         lag = self.dice.random() < 0.4
         if lag:
             self.sandbox.post("lag", seconds=0.05, share=0.3, seed=self.dice.randrange(1000))
+        well = False
         for number in range(self.dice.randint(3, 8)):
-            self._spoil()
             # With reads that lag a run without the journal may well see a key that waits for its material.
-            resume = number > 0 and (lag or self.dice.random() < 0.85)
-            self._cut_short(["--resume"] if resume else [])
+            if well and lag:
+                break
+            self._spoil()
+            resume = number > 0 and not well and (lag or self.dice.random() < 0.85)
+            well = self._cut_short(["--resume"] if resume else []) == 0
             self._clear()
         self.sandbox.post("lag", seconds=0)
         self._judge_the_end(self._go(["--resume"]))
@@ -152,13 +155,18 @@ class Campaign:
         if result.code == 3 and ("holds no run" in result.stderr or "no journal to resume" in result.stderr):
             # Killed before its first line. The next one is a first run.
             return self._go([option for option in options if option != "--resume"], kill=kill, meanwhile=meanwhile)
+        if result.code == 3 and "nothing to resume" in result.stderr:
+            # It came to a good end, and its report is there: that is what counts.
+            self.counts["resumes that had nothing to do"] += 1
+            return Result(result.report["run"]["exit_code"], b"", "", self.work.folder)
         self.counts[f"exit code {result.code}"] += 1
         if result.code not in LEGITIMATE:
             self.counts["unexpected"] += 1
             say(f"unexpected exit code {result.code}: {result.stderr[-2000:]}")
         return result
 
-    def _cut_short(self, options: list[str]) -> None:
+    def _cut_short(self, options: list[str]) -> int:
+        """Returns the exit code."""
         how = self.dice.choice(("event", "event", "moment", "signal", "two signals", "not at all"))
         kill, meanwhile = None, nothing
         if how == "event":
@@ -184,6 +192,7 @@ class Campaign:
                 self._judge(result)
         elif journal.exists() and journal.read_bytes().count(b"\n"):
             fold(journal)  # what a killed run leaves can always be read
+        return result.code
 
     def _some_event(self, *, resume: bool) -> int:
         """One that the run will most likely come to."""
@@ -280,7 +289,11 @@ def send_after(pid: int, number: signal.Signals, delay: float) -> None:
     """Sooner not at all, where the process has ended by then."""
     end = time.monotonic() + delay
     while time.monotonic() < end:
-        if not Path(f"/proc/{pid}/stat").exists() or Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z":
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().split()[2]
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        if state == "Z":
             return
         time.sleep(0.02)
     with suppress(ProcessLookupError):
