@@ -130,7 +130,8 @@ async def check_material(manifest: Manifest) -> None:
         try:
             await _check_one(target, root)
         except MaterialError as error:
-            problems.append(Problem(manifest.uri, target.line, f"material of {target.id}", error.message, error.advice))
+            message = f"{error.message.rstrip('.')}."
+            problems.append(Problem(manifest.uri, target.line, f"material of {target.id}", message, error.advice))
     if problems:
         raise ManifestError(list(dict.fromkeys(problems)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import zlib
@@ -223,7 +224,8 @@ def _plain(value: object) -> object:
 
 
 def _cannot(path: Path, verb: str, error: OSError) -> JournalError:
-    return _error(path, f"cannot {verb}: {error.strerror}")
+    advice = "Make its folder, or name another --report or --journal." if error.errno == errno.ENOENT else ""
+    return _error(path, f"cannot {verb}: {error.strerror}", advice)
 
 
 def _error(path: Path, message: str, advice: str = "") -> JournalError:
