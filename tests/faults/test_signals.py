@@ -29,6 +29,14 @@ def first(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
     assert line, "the program ended without a word about the signal"
 
 
+def impatient(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Sends the signal again and again until the process has ended."""
+    end = time.monotonic() + SOON
+    while process.poll() is None and time.monotonic() < end:
+        process.send_signal(number)
+        time.sleep(0.05)
+
+
 def ended(work: Workplace, process: subprocess.Popen[bytes]) -> Result:
     try:
         stdout, stderr = process.communicate(timeout=SOON)
@@ -132,7 +140,7 @@ def test_while_the_manifest_is_read(sandbox: Sandbox, work: Workplace, number: s
         work.command("run", "slow.yaml"), cwd=work.folder, env=environment, stderr=subprocess.PIPE
     )
     with (work.folder / "slow.yaml").open("wb"):  # returns when the program has opened it to read
-        process.send_signal(number)
+        impatient(process, number)  # Python is deaf between its last look and a read that blocks
         result = ended_without_stdout(work, process)
     assert result.code == 128 + number
     assert number.name in result.stderr
@@ -171,9 +179,7 @@ def test_a_second_signal_while_the_report_is_written_ends_at_once(sandbox: Sandb
     process = work.start("--report", "out", "--journal", "j.jsonl")
     wait_until(lambda: any(event["event"] == "run_ended" for event in events(work, "j.jsonl")), process)
     first(process, signal.SIGTERM)
-    while process.poll() is None:  # the second may come before the report is begun
-        process.send_signal(signal.SIGTERM)
-        time.sleep(0.05)
+    impatient(process, signal.SIGTERM)  # the second may come before the report is begun
     result = ended(work, process)
     assert result.code == 143
     assert "before anything was changed" not in result.stderr
