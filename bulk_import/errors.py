@@ -50,7 +50,6 @@ ADVICE: dict[str, str] = {
     "AliasMoved": "The alias points to another key than when the run began. Check who moved it; start a new run.",
     "DuplicateKey": "Two targets name one KMS key. Keep one of them in the manifest.",
     "ExpiryTooClose": "The wanted ValidTo is less than an hour ahead. Set a later valid_to, or a valid_for.",
-    "ImportTokenExpired": "Run again: a new import token will be fetched.",
     "InternalError": "This is a defect of bulk-import. Keep the log and the journal, and report it.",
     "Interrupted": "The run was stopped while it worked on this target; no import took effect. Run again, or with "
     "--resume.",
@@ -58,8 +57,6 @@ ADVICE: dict[str, str] = {
     "KeySpecMismatch": "Correct key_spec in the manifest, or point key_id to the key that was meant.",
     "KeyStateNotImportable": "Bring the key to PendingImport, Enabled or Disabled first (cancel its deletion, "
     "reconnect its store), then run again.",
-    "MaterialIdMismatch": "KMS calls the material by another ID than the manifest states. Check that the right "
-    "file belongs to this key before anything else.",
     "MaterialMismatch": "KMS holds OTHER key material than the source. Do not use the key until you know which "
     "is right. Asymmetric and HMAC keys can never be given other material: create a new key.",
     "NotImportableOrigin": "Only keys with Origin EXTERNAL take imported material. Create one, and name it here.",

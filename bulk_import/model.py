@@ -229,8 +229,6 @@ class KeyView:
     expiration_model: str | None = None
     valid_to: datetime | None = None
     current_key_material_id: str | None = None
-    multi_region_type: str | None = None  # PRIMARY | REPLICA
-    mac_algorithms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,11 +33,8 @@ class KeyService(Protocol):
 
     lane: Lane
 
-    async def describe_key(self, key_id: str, trace: Trace, *, patient: bool = True) -> KeyView:
-        """`key_id` may be an alias. Never over a connection that carried an import.
-
-        `patient`: ask again for a while where the key is not found (KMS is eventually consistent).
-        """
+    async def describe_key(self, key_id: str, trace: Trace) -> KeyView:
+        """`key_id` may be an alias. Never over a connection that carried an import."""
         ...
 
     async def list_key_rotations(self, key_id: str, trace: Trace) -> list[KeyRotation]: ...
@@ -70,7 +67,7 @@ class KeyService(Protocol):
 class Retrier(Protocol):
     """Repeats what may be repeated without harm, with back-off and full jitter."""
 
-    async def __call__(self, attempt: Callable[[], Awaitable[T]], *, patient: bool = True) -> T:
+    async def __call__(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Raises the last ServiceError of `attempt` that is not to be repeated any more."""
         ...
 

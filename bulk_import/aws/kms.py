@@ -56,14 +56,15 @@ class LaneKms:
         self._applied = applied  # None: the limiter has the rates already
         self._ended: LaneError | None = None  # set once, by an answer from elsewhere
 
-    async def describe_key(self, key_id: str, trace: Trace, *, patient: bool = True) -> KeyView:
-        answer = await self._read("DescribeKey", trace, {"KeyId": key_id}, "KeyMetadata", patient=patient)
+    async def describe_key(self, key_id: str, trace: Trace) -> KeyView:
+        answer = await self._read("DescribeKey", trace, {"KeyId": key_id}, "KeyMetadata")
         found = answer["KeyMetadata"]
-        if not found.get("Arn"):  # without it nothing tells whose key this is
+        arn = found.get("Arn")
+        if not arn:  # without it nothing tells whose key this is
             raise ServiceError("The answer names no key.", code="MalformedAnswer", operation="DescribeKey")
-        self._check_arn("DescribeKey", found.get("Arn"))
+        self._check_arn("DescribeKey", arn)
         return KeyView(
-            arn=found.get("Arn", ""),
+            arn=arn,
             state=found.get("KeyState", ""),
             origin=found.get("Origin", ""),
             manager=found.get("KeyManager", ""),
@@ -72,8 +73,6 @@ class LaneKms:
             expiration_model=found.get("ExpirationModel"),
             valid_to=found.get("ValidTo"),
             current_key_material_id=found.get("CurrentKeyMaterialId"),
-            multi_region_type=found.get("MultiRegionConfiguration", {}).get("MultiRegionKeyType"),
-            mac_algorithms=tuple(found.get("MacAlgorithms", ())),
         )
 
     async def list_key_rotations(self, key_id: str, trace: Trace) -> list[KeyRotation]:
@@ -151,9 +150,7 @@ class LaneKms:
         self._check_arn("Decrypt", answer.get("KeyId"))
         return bytes(answer["Plaintext"])
 
-    async def _read(
-        self, operation: str, trace: Trace, request: Mapping[str, Any], *needed: str, patient: bool = True
-    ) -> dict[str, Any]:
+    async def _read(self, operation: str, trace: Trace, request: Mapping[str, Any], *needed: str) -> dict[str, Any]:
         """A call that may be repeated without harm. An answer without the `needed` members is a lost one."""
 
         async def attempt() -> dict[str, Any]:
@@ -165,7 +162,7 @@ class LaneKms:
                 )
             return answer
 
-        return await self._retry(attempt, patient=patient)
+        return await self._retry(attempt)
 
     async def _call(self, operation: str, trace: Trace, request: Mapping[str, Any]) -> dict[str, Any]:
         """One attempt; a second one at once where only the session's credentials were stale.

@@ -31,8 +31,8 @@ class Retry:
     timeout: float
     consistency_timeout: float
 
-    async def __call__(self, attempt: Callable[[], Awaitable[T]], *, patient: bool = True) -> T:
-        """`patient` False: "not found" and "wrong state" are taken as final. Raises the last ServiceError."""
+    async def __call__(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Raises the last ServiceError."""
         try:
             return await attempt()  # almost always: tenacity costs CPU that a call which succeeds need not pay
         except ServiceError as error:
@@ -47,14 +47,14 @@ class Retry:
 
         def gave_up(state: RetryCallState) -> bool:
             error = state.outcome.exception() if state.outcome else None
-            patience = self._patience(error, patient=patient)
+            patience = self._patience(error)
             return (state.seconds_since_start or 0.0) + state.upcoming_sleep > patience
 
         return await AsyncRetrying(wait=FULL_JITTER, stop=gave_up, reraise=True)(repeat)
 
-    def _patience(self, error: BaseException | None, *, patient: bool) -> float:
+    def _patience(self, error: BaseException | None) -> float:
         if not isinstance(error, ServiceError):
             return -1.0
         if error.retryable:
             return self.timeout
-        return self.consistency_timeout if patient and error.code in NOT_YET_CONSISTENT else -1.0
+        return self.consistency_timeout if error.code in NOT_YET_CONSISTENT else -1.0

@@ -52,7 +52,7 @@ class Kms:
         await asyncio.sleep(0.05 if operation == "ImportKeyMaterial" else 0.01)
         trace.note(operation, "request")
 
-    async def describe_key(self, key_id: str, trace: Trace, *, patient: bool = True) -> KeyView:
+    async def describe_key(self, key_id: str, trace: Trace) -> KeyView:
         if key_id.startswith("alias/"):
             self.looked_at.add(key_id)
         await self._wire(trace, "DescribeKey")
@@ -98,7 +98,7 @@ class Journal:
         await asyncio.sleep(0)
 
 
-async def once(attempt: Callable[[], Awaitable[T]], *, patient: bool = True) -> T:
+async def once(attempt: Callable[[], Awaitable[T]]) -> T:
     return await attempt()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -58,7 +57,6 @@ def test_other_shells_are_told_what_an_option_does(shell: str, offline: Workplac
     assert "Start no new target once N have failed." in result.stdout.decode()
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
 def test_the_script_works_in_a_real_bash(offline: Workplace) -> None:
     script = offline.call("--show-completion", "bash", SHELL="/bin/bash").stdout.decode()
     assert "complete -o default -F _bulk_import_completion bulk-import" in script

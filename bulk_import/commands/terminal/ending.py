@@ -24,7 +24,7 @@ LANES = 5  # throttled lanes that are named
 WIDEST = 100  # columns, where nobody says how many there are
 # What must not be lost among a thousand denials: keys that may hold the wrong bytes, and what nobody knows.
 GRAVE = (
-    "MaterialMismatch", "MaterialIdMismatch", "RoundTripFailed", "IncorrectKeyMaterialException", "WrongAccount",
+    "MaterialMismatch", "RoundTripFailed", "IncorrectKeyMaterialException", "WrongAccount",
     "OutcomeUnknown", "InternalError", "KeyStateChanged", "NotVerified", "VerificationTimeout",
 )  # fmt: skip
 
