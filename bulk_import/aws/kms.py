@@ -113,7 +113,8 @@ class LaneKms:
             request["ExpirationModel"] = "KEY_MATERIAL_DOES_NOT_EXPIRE"
         else:
             request |= {"ExpirationModel": "KEY_MATERIAL_EXPIRES", "ValidTo": valid_to}
-        answer = await self._call("ImportKeyMaterial", trace, request)
+        # A 200 that does not even name the key (botocore makes one of unreadable JSON) is no acceptance.
+        answer = _whole("ImportKeyMaterial", await self._call("ImportKeyMaterial", trace, request), "KeyId")
         self._check_arn("ImportKeyMaterial", answer.get("KeyId"))
         found = answer.get("KeyMaterialId")
         return str(found) if found else None
@@ -154,13 +155,7 @@ class LaneKms:
         """A call that may be repeated without harm. An answer without the `needed` members is a lost one."""
 
         async def attempt() -> dict[str, Any]:
-            answer = await self._call(operation, trace, request)
-            missing = [name for name in needed if name not in answer]
-            if missing:
-                raise ServiceError(
-                    f"The answer lacks {missing[0]}.", code="MalformedAnswer", operation=operation, retryable=True
-                )
-            return answer
+            return _whole(operation, await self._call(operation, trace, request), *needed)
 
         return await self._retry(attempt)
 
@@ -229,3 +224,17 @@ class LaneKms:
                 operation=operation,
             )
             raise self._ended
+
+
+def _whole(operation: str, answer: dict[str, Any], *needed: str) -> dict[str, Any]:
+    """Raises ServiceError where a member is missing: whether KMS did what it was asked for is then unknown."""
+    missing = [name for name in needed if name not in answer]
+    if missing:
+        raise ServiceError(
+            f"The answer lacks {missing[0]}.",
+            code="MalformedAnswer",
+            operation=operation,
+            retryable=True,
+            outcome_unknown=True,
+        )
+    return answer

@@ -107,6 +107,8 @@ class _Reading:
             self.finished[event["index"]] = 1
             self.pasts.pop(event["index"], None)
             self.claimed[event["result"]["key_arn"]] = event["result"]["id"]
+        elif name == "ended":
+            self._on_failed(event["index"], (event["result"]["error"] or {}).get("code"))
 
     def _on_pinned(self, event: dict[str, Any]) -> None:
         known = self.pasts.get(event["index"])
@@ -127,6 +129,12 @@ class _Reading:
         self.finished[index] = 0
         if index in self._pending or past.in_doubt:
             self._pending.add(index)  # an earlier one stays in doubt, whatever this one is answered
+
+    def _on_failed(self, index: int, code: str | None) -> None:
+        """An import that was accepted and never showed: what became of it must be looked up like a lost answer."""
+        past = self.pasts.get(index)
+        if past is not None and past.accepted and code == "VerificationTimeout":
+            self.pasts[index] = replace(past, accepted=False, in_doubt=True)
 
     def _on_answered(self, event: dict[str, Any]) -> None:
         index, outcome = event["index"], event["outcome"]

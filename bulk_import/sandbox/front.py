@@ -152,7 +152,7 @@ class Front:
         if fault.effect.startswith("act_then_"):
             self._turn(call, fault, fault.effect.removeprefix("act_then_"))
         if fault.effect == "malformed":
-            return Answer(200, answer.body[: len(answer.body) // 2], answer.content_type)
+            return Answer(200, answer.body[: len(answer.body) // 2], answer.content_type, code=answer.code)
         afterwards = {"act_then_http500": internal, "act_then_drop": Dropped(), "truncate": Dropped(answer)}
         if fault.effect in afterwards:
             raise afterwards[fault.effect]

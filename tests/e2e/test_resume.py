@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.e2e import materials
-from tests.e2e.support import Workplace
+from tests.e2e.support import ACCOUNT, REGION, Workplace
 from tests.e2e.test_job import add_keys, wait_for
 from tests.sandbox_client import Sandbox
 
@@ -96,6 +96,23 @@ def test_a_resume_tries_failed_targets_again(sandbox: Sandbox, work: Workplace) 
     sandbox.key(key_spec="HMAC_256", alias="alias/late")
     result = work.run("--resume")
     assert (result.code, result.report["summary"]["imported"]) == (0, 2)
+
+
+def test_an_accepted_import_that_never_showed_is_made_again(sandbox: Sandbox, work: Workplace) -> None:
+    """Else every resume would wait for it to the end of the verification, for ever."""
+    key = sandbox.key(key_spec="HMAC_256")
+    work.key(key["key_id"], materials.make("HMAC_256"), name="mac")
+    reads = {"account": ACCOUNT, "region": REGION, "key": key["key_id"]}
+    sandbox.post("stale_reads", **reads, pattern=",".join(["stale"] * 500))
+    first = work.run("--verify-timeout", "1s")
+    assert first.entries["mac"]["error"]["code"] == "VerificationTimeout"
+    sandbox.client().delete_imported_key_material(KeyId=key["key_id"])
+    sandbox.post("stale_reads", **reads, pattern="good")
+
+    result = work.run("--resume", "--verify-timeout", "1s")
+
+    assert result.code == 0, result.stderr
+    assert (result.entries["mac"]["status"], result.entries["mac"]["attempts"]) == ("imported", 2)
 
 
 def test_what_a_resume_refuses(sandbox: Sandbox, work: Workplace) -> None:

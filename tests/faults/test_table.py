@@ -122,6 +122,20 @@ def test_nobody_answers_any_more(sandbox: Sandbox, work: Workplace) -> None:
     assert_truthful(sandbox, result)
 
 
+def test_an_unreadable_200_for_an_import_that_kms_refused(sandbox: Sandbox, work: Workplace) -> None:
+    """The token is too old by KMS's clock, and the answer that says so arrives as a 200 that says nothing.
+
+    Such an answer is no acceptance: a read must show the effect, else the import is sent again.
+    """
+    add_targets(sandbox, work, 1, specs=("HMAC_256",))
+    sandbox.fault("act_then_advance", operation="GetParametersForImport", seconds=25 * 3600)
+    sandbox.fault("malformed", operation="ImportKeyMaterial")
+    result = work.run("--verify-timeout", "3s")
+    assert_all_imported(sandbox, work, result)
+    answers = [event["outcome"] for event in events(work) if event["event"] == "answered"]
+    assert answers == ["refused", "unknown", "ok"]  # the first by its session, which has aged with the token
+
+
 def test_a_token_that_expires_while_it_waits(sandbox: Sandbox, work: Workplace) -> None:
     """So do the sessions: a day passes between the token and its use."""
     add_targets(sandbox, work, 2)
