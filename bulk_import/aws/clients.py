@@ -23,6 +23,7 @@ from botocore.exceptions import BotoCoreError, ProfileNotFound
 from bulk_import import __version__
 from bulk_import.aws.credentials import CurrentCredentialsProvider
 from bulk_import.aws.http import shared_session_class
+from bulk_import.aws.shortcut import OneEndpoint, Shortcut
 from bulk_import.errors import CallerError, Problem, SettingsError
 from bulk_import.settings import Settings
 
@@ -101,11 +102,23 @@ class Clients:
             pair = self._regions.get(region)
             if pair is None:
                 pair = RegionClients(
-                    reads=await self._client("kms", region, self._reads),
-                    writes=await self._client("kms", region, self._writes),
+                    reads=await self._kms_client(region, self._reads),
+                    writes=await self._kms_client(region, self._writes),
                 )
                 self._regions[region] = pair
             return pair
+
+    async def _kms_client(self, region: str, session_class: type[Any]) -> Any:
+        client = await self._client("kms", region, session_class)
+        rules = client._ruleset_resolver  # noqa: SLF001 - botocore has no other place for an endpoint known already
+        answer = await rules.construct_endpoint(
+            operation_model=client.meta.service_model.operation_model("DescribeKey"), call_args={}, request_context={}
+        )
+        client._ruleset_resolver = OneEndpoint(rules, answer)  # noqa: SLF001
+        http = client._endpoint.http_session  # noqa: SLF001 - the one that the client closes at its end
+        service = client.meta.service_model.signing_name
+        client.meta.events.register_last("before-call.kms", Shortcut(http, service=service, region=region))
+        return client
 
     async def service_quotas(self, region: str) -> Any:
         async with self._lock:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from aiobotocore.credentials import AioCredentials, AioRefreshableCredentials
@@ -63,6 +64,10 @@ class CurrentCredentialsProvider:
         return self._credentials
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 class AccountCredentials:
     """An account's credentials: one AssumeRole when first asked for, whatever number of lanes asks at once.
 
@@ -89,9 +94,13 @@ class AccountCredentials:
                     self._refusal = error
                     raise
                 # botocore's windows (15 and 10 minutes) would refresh a 900 s session at nearly every signature.
-                self._credentials = AioRefreshableCredentials.create_from_metadata(
-                    metadata=metadata,
+                self._credentials = AioRefreshableCredentials(
+                    metadata["access_key"],
+                    metadata["secret_key"],
+                    metadata["token"],
+                    datetime.fromisoformat(metadata["expiry_time"]),
                     refresh_using=self._assume,
+                    time_fetcher=_now,  # botocore's asks for the machine's time zone, at every signature
                     method="assume-role",
                     advisory_timeout=self._duration // 4,
                     mandatory_timeout=self._duration // 6,

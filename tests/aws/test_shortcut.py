@@ -1,0 +1,184 @@
+"""The short way of a KMS call: signed as botocore signs, and answered as the long way is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+import aioboto3
+import botocore.auth
+import pytest
+from aiobotocore.credentials import AioCredentials
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import ReadOnlyCredentials
+from botocore.exceptions import ClientError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulk_import.aws.clients import Clients
+from bulk_import.aws.credentials import signing_as
+from bulk_import.aws.shortcut import signed
+from bulk_import.settings import load
+from tests.sandbox_client import Sandbox
+
+REGION = "us-east-1"
+ACCOUNT = "111122223333"
+NOW = datetime(2026, 11, 24, 23, 59, 59, 999_999, tzinfo=UTC)
+TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40)
+
+
+def botocores(url: str, headers: dict[str, str], body: bytes, credentials: Any, stamp: str) -> str:
+    """The Authorization header that botocore's own signer makes of the same request."""
+    request = AWSRequest("POST", url, headers=headers, data=body)
+    request.context["timestamp"] = stamp
+    signer = botocore.auth.SigV4Auth(credentials, "kms", REGION)
+    signer._modify_request_before_signing(request)
+    text = signer.string_to_sign(request, signer.canonical_request(request))
+    signer._inject_signature_to_request(request, signer.signature(text, request))
+    return str(request.headers["Authorization"])
+
+
+@given(
+    url=st.sampled_from(
+        [
+            "https://kms.us-east-1.amazonaws.com/", "https://kms.us-east-1.amazonaws.com:443/",
+            "https://kms-fips.us-gov-west-1.amazonaws.com", "http://127.0.0.1:4566/", "http://[::1]:80/",
+            "https://[2001:db8::1]:8443/a/../b%20c/~d/", "https://vpce-1.KMS.us-east-1.vpce.amazonaws.com//x/./",
+        ]
+    ),
+    body=st.binary(max_size=200),
+    headers=st.dictionaries(
+        st.sampled_from(["X-Amz-Target", "Content-Type", "User-Agent", "X-Amzn-Trace-Id", "x-extra"]), TEXT
+    ),
+    secret=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=40),
+    token=st.one_of(st.none(), st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=80)),
+)  # fmt: skip
+def test_a_signature_is_botocores(
+    url: str, body: bytes, headers: dict[str, str], secret: str, token: str | None
+) -> None:
+    credentials = ReadOnlyCredentials("AKIDEXAMPLE", secret, token)
+    sent = signed(headers, url=url, body=body, credentials=credentials, service="kms", region=REGION, now=NOW)
+    assert sent["Authorization"] == botocores(url, headers, body, credentials, "20261124T235959Z")
+    assert headers.items() <= sent.items()
+
+
+class Listener:
+    """A server that keeps what it is sent, and answers nothing of use."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[dict[str, str], bytes]] = []
+        listener = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                listener.heard.append(({name.lower(): value for name, value in self.headers.items()}, body))
+                self.send_response(200)
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"{}")
+
+            def log_message(self, *_: object) -> None:
+                """Silent."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(10)
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    listener = Listener()
+    yield listener
+    listener.stop()
+
+
+async def test_what_arrives_bears_the_signature_of_what_arrives(listener: Listener) -> None:
+    credentials = AioCredentials("AKIDEXAMPLE", "the secret", "the token")
+    async with Clients(load({"endpoint_url": listener.url}), "run-1") as clients:
+        kms = await clients.kms(REGION)
+        with signing_as(credentials):
+            for client in (kms.reads, kms.writes):
+                await client.describe_key(KeyId="alias/näme")
+    assert len(listener.heard) == 2
+    for headers, body in listener.heard:
+        assert headers["x-amz-target"] == "TrentService.DescribeKey"
+        assert headers["content-type"] == "application/x-amz-json-1.1"
+        assert headers["host"] == urlsplit(listener.url).netloc
+        assert headers["user-agent"].startswith("bulk-import/")
+        names = headers["authorization"].partition("SignedHeaders=")[2].partition(",")[0].split(";")
+        assert {"host", "x-amz-date", "x-amz-security-token", "x-amz-target"} <= set(names)
+        covered = {name: headers[name] for name in names if name not in ("host", "x-amz-date")}
+        frozen = await credentials.get_frozen_credentials()
+        assert headers["authorization"] == botocores(listener.url, covered, body, frozen, headers["x-amz-date"])
+
+
+async def told(client: Any, operation: str, request: dict[str, Any]) -> Any:
+    """An answer without what differs from call to call, or the exception's class and what it says."""
+    try:
+        answer = await getattr(client, operation)(**request)
+    except ClientError as error:
+        meta = error.response["ResponseMetadata"]
+        return type(error).__name__, error.response["Error"], meta["HTTPStatusCode"], bool(meta["RequestId"])
+    assert answer["ResponseMetadata"].pop("RequestId")
+    return answer | {"ResponseMetadata": answer["ResponseMetadata"]["HTTPStatusCode"]}
+
+
+async def test_the_short_way_answers_what_the_long_way_answers(sandbox: Sandbox) -> None:
+    aes, mac = sandbox.key(), sandbox.key(key_spec="HMAC_256", material={"hex": "07" * 32})
+    ecc = sandbox.key(key_spec="ECC_NIST_P256")
+    expiring = sandbox.key(material={"hex": "09" * 32}, valid_to="2027-03-01T00:00:00Z")
+    keys = sandbox._credentials(ACCOUNT, "Tester", None)
+    wrapping = {"WrappingAlgorithm": "RSAES_OAEP_SHA_256", "WrappingKeySpec": "RSA_4096"}
+    cases: list[tuple[str, dict[str, Any]]] = [
+        *(("describe_key", {"KeyId": key["key_id"]}) for key in (aes, mac, ecc, expiring)),
+        ("list_key_rotations", {"KeyId": expiring["key_id"], "IncludeKeyMaterial": "ALL_KEY_MATERIAL"}),
+        ("generate_mac", {"KeyId": mac["key_id"], "Message": b"m\xff", "MacAlgorithm": "HMAC_SHA_256"}),
+        ("get_public_key", {"KeyId": ecc["key_id"]}),
+        ("get_parameters_for_import", {"KeyId": "alias/nothing", **wrapping}),
+        ("import_key_material", {"KeyId": aes["key_id"], "ImportToken": b"t", "EncryptedKeyMaterial": b"e",
+                                 "ExpirationModel": "KEY_MATERIAL_EXPIRES", "ValidTo": NOW}),
+    ]  # fmt: skip
+    session = aioboto3.Session(**keys)
+    async with (
+        session.client("kms", region_name=REGION, endpoint_url=sandbox.url) as long_way,
+        Clients(load({"endpoint_url": sandbox.url}), "run-1") as clients,
+    ):
+        kms = await clients.kms(REGION)
+        with signing_as(AioCredentials(*keys.values())):
+            for operation, request in cases:
+                short = await told(kms.reads, operation, request)
+                assert short == await told(long_way, operation, request), operation
+            answer = await kms.writes.get_parameters_for_import(KeyId=aes["key_id"], **wrapping)
+    assert answer["ParametersValidTo"].utcoffset().total_seconds() == 0
+    assert isinstance(answer["PublicKey"], bytes)
+
+
+async def test_a_server_that_fails_fails_both_ways_alike(sandbox: Sandbox) -> None:
+    key = sandbox.key()
+    sandbox.fault("http500", operation="DescribeKey", times=2)
+    keys = sandbox._credentials(ACCOUNT, "Tester", None)
+    retries = {"total_max_attempts": 1}
+    session = aioboto3.Session(**keys)
+    async with (
+        session.client(
+            "kms", region_name=REGION, endpoint_url=sandbox.url, config=botocore.config.Config(retries=retries)
+        ) as long_way,
+        Clients(load({"endpoint_url": sandbox.url}), "run-1") as clients,
+    ):
+        kms = await clients.kms(REGION)
+        with signing_as(AioCredentials(*keys.values())):
+            short = await told(kms.reads, "describe_key", {"KeyId": key["key_id"]})
+        assert short == await told(long_way, "describe_key", {"KeyId": key["key_id"]})
+        assert short[0] == "KMSInternalException"
+        assert short[2] == 500
