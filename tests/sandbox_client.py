@@ -109,7 +109,7 @@ class Sandbox:
         **config: Any,
     ) -> Any:
         """A boto3 client inside `account` by an assumed role; `account` None: with the caller's own credentials."""
-        credentials = CALLER if account is None else self._credentials(account, role, external_id)
+        credentials = CALLER if account is None else self.credentials(account, role, external_id)
         settings = {"retries": {"total_max_attempts": 1}, "connect_timeout": 5, "read_timeout": 15} | config
         if service == "s3":
             settings["s3"] = {"addressing_style": "path"}
@@ -117,7 +117,8 @@ class Sandbox:
             service, region_name=region, endpoint_url=self.url, config=Config(**settings), **credentials
         )
 
-    def _credentials(self, account: str, role: str, external_id: str | None) -> dict[str, str]:
+    def credentials(self, account: str, role: str = "Tester", external_id: str | None = None) -> dict[str, str]:
+        """Of a session of the role, as boto3's clients and sessions take them."""
         known = self._sessions.get((account, role, external_id))
         if known:
             return known

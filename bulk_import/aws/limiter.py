@@ -47,6 +47,25 @@ Clock = Callable[[], float]
 Sleep = Callable[[float], Awaitable[None]]
 
 
+class Quickest:
+    """The quickest answer so far: what a call's way to KMS and back takes at least, in one Region and for one quota.
+
+    Of all lanes of the Region: their calls go the same way, and one lane has too few of them. Where many lanes start
+    at once its first calls are all slow, and the least of those would say nothing of the way.
+    """
+
+    __slots__ = ("_seconds",)
+
+    def __init__(self) -> None:
+        self._seconds: float | None = None
+
+    def excess(self, latency: float) -> float:
+        """Seconds that this answer took longer than the quickest before it; the first one, all that it took."""
+        least = 0.0 if self._seconds is None else self._seconds
+        self._seconds = latency if self._seconds is None else min(least, latency)
+        return max(0.0, latency - least)
+
+
 class PacedThrottler(Throttler):
     """At most `rate_limit` permits in any window of `period` seconds, first come first served.
 
@@ -56,7 +75,16 @@ class PacedThrottler(Throttler):
     exactly, as n = max(1, floor(r)) permits in n/r seconds. Adapting means changing `period`.
     """
 
-    def __init__(self, rate: float, *, margin: float, clock: Clock, sleep: Sleep, gate: asyncio.Semaphore) -> None:
+    def __init__(
+        self,
+        rate: float,
+        *,
+        margin: float,
+        clock: Clock,
+        sleep: Sleep,
+        gate: asyncio.Semaphore,
+        quickest: Quickest | None = None,
+    ) -> None:
         permits = max(1, math.floor(rate))
         super().__init__(rate_limit=permits, period=permits / rate * (1 + margin))
         self.rate = rate
@@ -65,7 +93,7 @@ class PacedThrottler(Throttler):
         self._sleep = sleep
         self._gate = gate
         self._turn = asyncio.Lock()
-        self._least_latency: float | None = None
+        self._quickest = quickest or Quickest()
         self._increase = INCREASE
 
     async def acquire(self) -> float:
@@ -95,16 +123,12 @@ class PacedThrottler(Throttler):
         KMS judges a call on arrival. One that was long on its way arrives late, and the next, sent on time, too
         early: pacing by the time of the permit alone gets calls throttled. A call is late by what it waited between
         permit and wire (for the processor, for its connection), and may be late by as much as its answer took longer
-        than the quickest one so far; the first, which has none to compare with, by all that its answer took.
-        `sent` None: it never left.
+        than the quickest one so far. Until it is answered it counts from its permit: a lane does not stand still
+        behind a call that takes longer than its period. `sent` None: it never left.
         """
         if self.rate_limit > MOST_SETTLED or sent is None:
             return
-        latency = self._clock() - sent
-        arrived = sent + latency
-        if self._least_latency is not None:
-            arrived -= min(latency, self._least_latency)
-        self._least_latency = latency if self._least_latency is None else min(latency, self._least_latency)
+        arrived = sent + self._quickest.excess(self._clock() - sent)
         log = self._task_logs
         for index in range(len(log) - 1, -1, -1):
             if log[index] == permitted:
@@ -141,8 +165,11 @@ class LaneLimiter:
         gate: asyncio.Semaphore,
         clock: Clock | None = None,
         sleep: Sleep = asyncio.sleep,
+        quickest: dict[str, Quickest] | None = None,
     ) -> None:
+        """`quickest`: by quota; shared with the lanes whose calls go the same way."""
         self._quotas = quotas
+        self._quickest = {} if quickest is None else quickest
         self._margin = margin
         self._gate = gate
         self._clock = clock or asyncio.get_running_loop().time
@@ -157,7 +184,12 @@ class LaneLimiter:
         throttler = self._throttlers.get(quota)
         if throttler is None:
             throttler = self._throttlers[quota] = PacedThrottler(
-                self._quotas[quota], margin=self._margin, clock=self._clock, sleep=self._sleep, gate=self._gate
+                self._quotas[quota],
+                margin=self._margin,
+                clock=self._clock,
+                sleep=self._sleep,
+                gate=self._gate,
+                quickest=self._quickest.setdefault(quota, Quickest()),
             )
         return throttler
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from bulk_import.aws.clients import Clients, is_aws
 from bulk_import.aws.kms import LaneKms
-from bulk_import.aws.limiter import LaneLimiter, merge_quotas, quota_of
+from bulk_import.aws.limiter import LaneLimiter, Quickest, merge_quotas, quota_of
 from bulk_import.aws.quotas import AppliedQuotas
 from bulk_import.aws.retry import Retry
 from bulk_import.aws.sts import Caller, Sts
@@ -30,6 +30,7 @@ class AwsSession:
         self._regions = sorted({lane.region for lane in lanes})
         self._quotas = merge_quotas(settings.quota)
         self._lanes: dict[Lane, LaneKms] = {}
+        self._quickest: dict[str, dict[str, Quickest]] = {}  # Region → quota →
         self._warned: set[str] = set()  # accounts whose quotas could not be read
         self.retry = Retry(settings.retry_timeout, settings.consistency_timeout)
         self._gate = asyncio.Semaphore(settings.max_in_flight)
@@ -87,7 +88,7 @@ class AwsSession:
             lane,
             clients=await self._clients.kms(lane.region),
             credentials=self._accounts[access.account],
-            limiter=self._limiter(self._gate),
+            limiter=self._limiter(self._gate, self._quickest.setdefault(lane.region, {})),
             gate=self._gate,
             retry=self.retry,
             applied=await self._applied(lane) if self._settings.quotas == "service-quotas" else None,
@@ -122,5 +123,5 @@ class AwsSession:
             warned=self._warned,
         )
 
-    def _limiter(self, gate: asyncio.Semaphore) -> LaneLimiter:
-        return LaneLimiter(self._quotas, margin=self._settings.pacing_margin, gate=gate)
+    def _limiter(self, gate: asyncio.Semaphore, quickest: dict[str, Quickest] | None = None) -> LaneLimiter:
+        return LaneLimiter(self._quotas, margin=self._settings.pacing_margin, gate=gate, quickest=quickest)

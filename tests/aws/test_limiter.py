@@ -19,6 +19,7 @@ from bulk_import.aws.limiter import (
     SLOWEST,
     LaneLimiter,
     PacedThrottler,
+    Quickest,
     merge_quotas,
     quota_of,
 )
@@ -60,7 +61,15 @@ class Seen:
 class World:
     """One throttler, its callers, and a loop whose time jumps."""
 
-    def __init__(self, rate: float, *, margin: float = 0.0, places: int = 10_000, settles: bool = False) -> None:
+    def __init__(
+        self,
+        rate: float,
+        *,
+        margin: float = 0.0,
+        places: int = 10_000,
+        settles: bool = False,
+        quickest: Quickest | None = None,
+    ) -> None:
         self.seen = Seen()
         self.places = places
         self._settles = settles
@@ -68,7 +77,9 @@ class World:
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         self.gate = asyncio.Semaphore(places)
-        self.throttler = PacedThrottler(rate, margin=margin, clock=self.now, sleep=self._sleep, gate=self.gate)
+        self.throttler = PacedThrottler(
+            rate, margin=margin, clock=self.now, sleep=self._sleep, gate=self.gate, quickest=quickest
+        )
 
     def now(self) -> float:
         return self._loop.time() - self._began
@@ -340,6 +351,25 @@ def test_once_the_quickest_way_is_known_late_arrivals_are_not_followed_too_soon(
     way = [steady + connecting, steady, *(steady + extra for extra in late)]
     seen = serve(rate, [Call(0.0, latency=seconds) for seconds in way], settles=True)
     assert refused_by_bucket([when + way[who] for who, when in seen.permits], rate, capacity=1) == 0
+
+
+@untimed
+@given(
+    st.sampled_from((0.1, 0.25, 1.0)),
+    st.lists(st.integers(0, 900).map(lambda n: n / 1000), min_size=2, max_size=12),
+)
+def test_a_lane_learns_the_quickest_way_from_its_neighbours(rate: float, late: list[float]) -> None:
+    """Where a thousand lanes start at once all of a lane's calls are late, each by another time below its period."""
+
+    async def main() -> Seen:
+        quickest = Quickest()
+        await World(rate, settles=True, quickest=quickest).serve([Call(0.0, latency=0.02)])
+        return await World(rate, settles=True, quickest=quickest).serve(
+            [Call(0.0, latency=0.02 + extra) for extra in late]
+        )
+
+    seen = run(main())
+    assert refused_by_bucket([when + 0.02 + late[who] for who, when in seen.permits], rate, capacity=1) == 0
 
 
 @untimed

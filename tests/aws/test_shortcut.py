@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import urlsplit
 
 import aioboto3
@@ -31,14 +32,11 @@ NOW = datetime(2026, 11, 24, 23, 59, 59, 999_999, tzinfo=UTC)
 TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40)
 
 
-def botocores(url: str, headers: dict[str, str], body: bytes, credentials: Any, stamp: str) -> str:
+def botocores(url: str, headers: dict[str, str], body: bytes, credentials: Any, now: datetime) -> str:
     """The Authorization header that botocore's own signer makes of the same request."""
     request = AWSRequest("POST", url, headers=headers, data=body)
-    request.context["timestamp"] = stamp
-    signer = botocore.auth.SigV4Auth(credentials, "kms", REGION)
-    signer._modify_request_before_signing(request)
-    text = signer.string_to_sign(request, signer.canonical_request(request))
-    signer._inject_signature_to_request(request, signer.signature(text, request))
+    with patch("botocore.auth.get_current_datetime", return_value=now):
+        botocore.auth.SigV4Auth(credentials, "kms", REGION).add_auth(request)
     return str(request.headers["Authorization"])
 
 
@@ -62,7 +60,7 @@ def test_a_signature_is_botocores(
 ) -> None:
     credentials = ReadOnlyCredentials("AKIDEXAMPLE", secret, token)
     sent = signed(headers, url=url, body=body, credentials=credentials, service="kms", region=REGION, now=NOW)
-    assert sent["Authorization"] == botocores(url, headers, body, credentials, "20261124T235959Z")
+    assert sent["Authorization"] == botocores(url, headers, body, credentials, NOW)
     assert headers.items() <= sent.items()
 
 
@@ -120,7 +118,8 @@ async def test_what_arrives_bears_the_signature_of_what_arrives(listener: Listen
         assert {"host", "x-amz-date", "x-amz-security-token", "x-amz-target"} <= set(names)
         covered = {name: headers[name] for name in names if name not in ("host", "x-amz-date")}
         frozen = await credentials.get_frozen_credentials()
-        assert headers["authorization"] == botocores(listener.url, covered, body, frozen, headers["x-amz-date"])
+        then = datetime.strptime(headers["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        assert headers["authorization"] == botocores(listener.url, covered, body, frozen, then)
 
 
 async def told(client: Any, operation: str, request: dict[str, Any]) -> Any:
@@ -138,7 +137,7 @@ async def test_the_short_way_answers_what_the_long_way_answers(sandbox: Sandbox)
     aes, mac = sandbox.key(), sandbox.key(key_spec="HMAC_256", material={"hex": "07" * 32})
     ecc = sandbox.key(key_spec="ECC_NIST_P256")
     expiring = sandbox.key(material={"hex": "09" * 32}, valid_to="2027-03-01T00:00:00Z")
-    keys = sandbox._credentials(ACCOUNT, "Tester", None)
+    keys = sandbox.credentials(ACCOUNT)
     wrapping = {"WrappingAlgorithm": "RSAES_OAEP_SHA_256", "WrappingKeySpec": "RSA_4096"}
     cases: list[tuple[str, dict[str, Any]]] = [
         *(("describe_key", {"KeyId": key["key_id"]}) for key in (aes, mac, ecc, expiring)),
@@ -167,7 +166,7 @@ async def test_the_short_way_answers_what_the_long_way_answers(sandbox: Sandbox)
 async def test_a_server_that_fails_fails_both_ways_alike(sandbox: Sandbox) -> None:
     key = sandbox.key()
     sandbox.fault("http500", operation="DescribeKey", times=2)
-    keys = sandbox._credentials(ACCOUNT, "Tester", None)
+    keys = sandbox.credentials(ACCOUNT)
     retries = {"total_max_attempts": 1}
     session = aioboto3.Session(**keys)
     async with (
