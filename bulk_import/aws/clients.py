@@ -117,7 +117,7 @@ class Clients:
         client._ruleset_resolver = OneEndpoint(rules, answer)  # noqa: SLF001
         http = client._endpoint.http_session  # noqa: SLF001 - the one that the client closes at its end
         service = client.meta.service_model.signing_name
-        client.meta.events.register_last("before-call.kms", Shortcut(http, service=service, region=region))
+        client.meta.events.register_last("before-call.kms", Shortcut(http, answer.url, service=service, region=region))
         return client
 
     async def service_quotas(self, region: str) -> Any:

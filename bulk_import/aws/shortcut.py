@@ -19,9 +19,11 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from aiobotocore.awsrequest import AioAWSResponse
+from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.parsers import AioJSONParser
-from botocore.awsrequest import AWSPreparedRequest
 from botocore.utils import normalize_url_path, parse_timestamp
+from yarl import URL
 
 from bulk_import.aws.credentials import current_call
 
@@ -44,16 +46,19 @@ class OneEndpoint:
 class Shortcut:
     """A handler of `before-call.kms` of one client. `service`, `region`: what its requests are signed for."""
 
-    def __init__(self, http: Any, *, service: str, region: str) -> None:
-        self._http = http  # aiobotocore's session: connections, proxies, TLS, and its exceptions
+    def __init__(self, http: AIOHTTPSession, url: str, *, service: str, region: str) -> None:
+        """`http`: the client's own, for its connections, proxies and TLS. `url`: that all requests go to."""
+        self._http = http
         self._service = service
         self._region = region
         self._parser = AioJSONParser(timestamp_parser=_timestamp)
+        self._proxy = http._proxy_config.proxy_url_for(url)  # noqa: SLF001 - asked anew for each request there
+        self._proxy_headers = http._proxy_config.proxy_headers_for(url)  # noqa: SLF001
 
     async def __call__(self, *, model: Any, params: dict[str, Any], **_event: Any) -> tuple[Any, Any]:
         """botocore's pair of HTTP answer and parsed answer. `params`: the serialized request, its URL in it.
 
-        Raises what aiobotocore's session and parser raise.
+        Raises aiohttp's exceptions, and those of botocore's parser.
         """
         credentials = await current_call.get().credentials.get_frozen_credentials()
         headers = signed(
@@ -65,15 +70,24 @@ class Shortcut:
             region=self._region,
             now=datetime.now(UTC),
         )
-        request = AWSPreparedRequest("POST", params["url"], headers, params["body"], stream_output=False)  # type: ignore[arg-type]  # any mapping will do
-        http = await self._http.send(request)
+        session = await self._http._get_session(self._proxy)  # noqa: SLF001
+        async with session.post(
+            URL(params["url"], encoded=True),
+            headers=headers | {"Accept-Encoding": "identity"},
+            data=params["body"],
+            proxy=self._proxy,
+            proxy_headers=self._proxy_headers,
+        ) as response:
+            body = await response.read()
+        lowered = {name.lower(): value for name, value in response.headers.items()}
         answer = {
-            "headers": http.headers,
-            "status_code": http.status_code,
-            "body": await http.content,
+            "headers": lowered,
+            "status_code": response.status,
+            "body": body,
             "context": {"operation_name": model.name},
         }
-        return http, await self._parser.parse(answer, model.output_shape)
+        parsed = await self._parser.parse(answer, model.output_shape)
+        return AioAWSResponse(params["url"], response.status, lowered, response), parsed
 
 
 def signed(

@@ -5,7 +5,15 @@ Common errors: https://docs.aws.amazon.com/kms/latest/APIReference/CommonErrors.
 
 from __future__ import annotations
 
-from aiohttp import ClientConnectorError, ClientProxyConnectionError
+from aiohttp import (
+    ClientConnectionError,
+    ClientConnectorError,
+    ClientHttpProxyError,
+    ClientPayloadError,
+    ClientProxyConnectionError,
+    ClientSSLError,
+    ConnectionTimeoutError,
+)
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -35,26 +43,30 @@ _SKEWED = ("Signature expired", "Signature not yet current", "RequestTimeTooSkew
 
 
 def translate(error: Exception, operation: str) -> ServiceError:
-    """A botocore exception as a ServiceError. It quotes the answer's message, never the request."""
+    """botocore's or aiohttp's exception as a ServiceError. It quotes the answer's message, never the request."""
     if isinstance(error, ClientError):
         return _answered(error, operation)
     if isinstance(error, NoCredentialsError):
         return ServiceError("There are no credentials.", code="CallerCredentialsMissing", operation=operation)
-    if isinstance(error, ReadTimeoutError):
-        return _lost("No answer came in time.", operation, sent=True)
     if isinstance(error, ConnectTimeoutError | ProxyConnectionError | SSLError):
         return _lost(f"No connection ({type(error).__name__}).", operation, sent=False)
+    if isinstance(error, ConnectionTimeoutError | ClientConnectorError | ClientHttpProxyError | ClientSSLError):
+        # Only a connection that was never made proves that nothing was sent.
+        return _lost(f"No connection ({type(error).__name__}).", operation, sent=False)
+    if isinstance(error, ReadTimeoutError | TimeoutError):
+        return _lost("No answer came in time.", operation, sent=True)
     if isinstance(error, ResponseParserError):
         return _lost("The answer could not be read.", operation, sent=True)
     if isinstance(error, HTTPClientError | ConnectionError):
         cause = error.kwargs.get("error")
-        # Only a connection that was never made proves that nothing was sent.
         never_sent = isinstance(cause, ClientConnectorError | ClientProxyConnectionError)
         reason = type(cause).__name__ if cause is not None else type(error).__name__
         return _lost(f"The connection failed ({reason}).", operation, sent=not never_sent)
     if isinstance(error, BotoCoreError):
         return ServiceError(f"{type(error).__name__}: {error}", code="ClientFailure", operation=operation)
-    # aiohttp's and parsers' own exceptions that aiobotocore lets through: the request may have been carried out.
+    if isinstance(error, ClientConnectionError | ClientPayloadError | OSError):
+        return _lost(f"The connection failed ({type(error).__name__}).", operation, sent=True)
+    # The parser's own exceptions: the request may have been carried out.
     return _lost(f"The answer could not be read ({type(error).__name__}).", operation, sent=True)
 
 
