@@ -42,6 +42,9 @@ DECREASE = 0.8  # on a throttled call: others use the quota too
 INCREASE = 0.05
 
 MOST_SETTLED = 32  # permits in a window: beyond, what one call's way takes is lost in the bucket's capacity
+# After so many answers, and so many rounds of all its lanes, the quickest answer of a Region is known.
+ENOUGH_ANSWERS = 5
+ROUNDS = 2
 
 Clock = Callable[[], float]
 Sleep = Callable[[float], Awaitable[None]]
@@ -51,19 +54,31 @@ class Quickest:
     """The quickest answer so far: what a call's way to KMS and back takes at least, in one Region and for one quota.
 
     Of all lanes of the Region: their calls go the same way, and one lane has too few of them. Where many lanes start
-    at once its first calls are all slow, and the least of those would say nothing of the way.
+    at once, their first calls are all slow, and the least slow of them says nothing of the way. So it is known only
+    after a few answers, `ROUNDS` from each lane among them.
     """
 
-    __slots__ = ("_seconds",)
+    __slots__ = ("_answers", "_known_since", "_lanes", "_seconds")
 
     def __init__(self) -> None:
-        self._seconds: float | None = None
+        self._seconds = math.inf
+        self._answers = 0
+        self._lanes = 0
+        self._known_since = math.inf
 
-    def excess(self, latency: float) -> float:
-        """Seconds that this answer took longer than the quickest before it; the first one, all that it took."""
-        least = 0.0 if self._seconds is None else self._seconds
-        self._seconds = latency if self._seconds is None else min(least, latency)
-        return max(0.0, latency - least)
+    def join(self) -> None:
+        """One lane more."""
+        self._lanes += 1
+
+    def excess(self, sent: float, answered: float) -> float:
+        """Seconds that this answer took longer than the quickest before it; all that it took while none is known."""
+        latency = answered - sent
+        excess = max(0.0, latency - self._seconds) if sent >= self._known_since else latency
+        self._seconds = min(self._seconds, latency)
+        self._answers += 1
+        if self._known_since == math.inf and self._answers >= max(ENOUGH_ANSWERS, ROUNDS * self._lanes):
+            self._known_since = answered
+        return excess
 
 
 class PacedThrottler(Throttler):
@@ -94,6 +109,7 @@ class PacedThrottler(Throttler):
         self._gate = gate
         self._turn = asyncio.Lock()
         self._quickest = quickest or Quickest()
+        self._quickest.join()
         self._increase = INCREASE
 
     async def acquire(self) -> float:
@@ -128,7 +144,7 @@ class PacedThrottler(Throttler):
         """
         if self.rate_limit > MOST_SETTLED or sent is None:
             return
-        arrived = sent + self._quickest.excess(self._clock() - sent)
+        arrived = sent + self._quickest.excess(sent, self._clock())
         log = self._task_logs
         for index in range(len(log) - 1, -1, -1):
             if log[index] == permitted:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from bulk_import.aws.limiter import (
     DECREASE,
     DEFAULT_QUOTAS,
+    ENOUGH_ANSWERS,
     INCREASE,
     QUOTA_OF,
     SLOWEST,
@@ -348,7 +349,7 @@ def test_once_the_quickest_way_is_known_late_arrivals_are_not_followed_too_soon(
 ) -> None:
     """A bucket of capacity 1, no margin: each call comes late by another time, the first by its new connection."""
     steady = 0.02
-    way = [steady + connecting, steady, *(steady + extra for extra in late)]
+    way = [steady + connecting, *[steady] * (ENOUGH_ANSWERS - 1), *(steady + extra for extra in late)]
     seen = serve(rate, [Call(0.0, latency=seconds) for seconds in way], settles=True)
     assert refused_by_bucket([when + way[who] for who, when in seen.permits], rate, capacity=1) == 0
 
@@ -363,13 +364,34 @@ def test_a_lane_learns_the_quickest_way_from_its_neighbours(rate: float, late: l
 
     async def main() -> Seen:
         quickest = Quickest()
-        await World(rate, settles=True, quickest=quickest).serve([Call(0.0, latency=0.02)])
+        await World(rate, settles=True, quickest=quickest).serve([Call(0.0, latency=0.02)] * ENOUGH_ANSWERS)
+        await asyncio.sleep(1)
         return await World(rate, settles=True, quickest=quickest).serve(
             [Call(0.0, latency=0.02 + extra) for extra in late]
         )
 
     seen = run(main())
     assert refused_by_bucket([when + 0.02 + late[who] for who, when in seen.permits], rate, capacity=1) == 0
+
+
+@untimed
+@given(st.sampled_from((0.1, 0.25, 1.0)), st.lists(st.integers(1, 900).map(lambda n: n / 1000), min_size=20))
+def test_lanes_that_start_at_once_are_never_too_soon_though_nobody_knows_the_way(
+    rate: float, late: list[float]
+) -> None:
+    """Ten lanes of two calls each: all first calls are late, and the least late of them is no measure."""
+
+    async def main() -> list[Seen]:
+        quickest = Quickest()
+        return await asyncio.gather(
+            *(
+                World(rate, settles=True, quickest=quickest).serve([Call(0.0, latency=extra) for extra in pair])
+                for pair in zip(late[:10], late[10:], strict=False)
+            )
+        )
+
+    for pair, seen in zip(zip(late[:10], late[10:], strict=False), run(main()), strict=False):
+        assert refused_by_bucket([when + pair[who] for who, when in seen.permits], rate, capacity=1) == 0
 
 
 @untimed
