@@ -5,7 +5,6 @@ API: https://docs.aws.amazon.com/kms/latest/APIReference/Welcome.html
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from bulk_import.aws.clients import RegionClients
 from bulk_import.aws.credentials import signing_as
 from bulk_import.aws.limiter import LaneLimiter
+from bulk_import.aws.places import Places
 from bulk_import.aws.quotas import AppliedQuotas
 from bulk_import.aws.retry import Retry
 from bulk_import.aws.translate import STALE_CREDENTIALS, THROTTLING, translate
@@ -43,7 +43,7 @@ class LaneKms:
         clients: RegionClients,
         credentials: Any,
         limiter: LaneLimiter,
-        gate: asyncio.Semaphore,
+        gate: Places,
         retry: Retry,
         applied: AppliedQuotas | None = None,
     ) -> None:

@@ -13,11 +13,14 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from asyncio_throttle.throttler import Throttler
 
+from bulk_import.aws.places import Places
 from bulk_import.errors import Problem, SettingsError
+
+SCARCE = "GetParametersForImport"  # it sets the pace of every lane
 
 # Requests a second by quota. Operations that share a quota share its name (see QUOTA_OF).
 DEFAULT_QUOTAS: dict[str, float] = {
-    "GetParametersForImport": 1,  # the scarce one: it sets the pace of every lane
+    SCARCE: 1,
     "ImportKeyMaterial": 15,
     "DescribeKey": 2000,
     "GetPublicKey": 2000,
@@ -97,9 +100,11 @@ class PacedThrottler(Throttler):
         margin: float,
         clock: Clock,
         sleep: Sleep,
-        gate: asyncio.Semaphore,
+        gate: Places,
         quickest: Quickest | None = None,
+        scarce: bool = False,
     ) -> None:
+        """`gate`: the places in flight; `scarce`: whether calls of this quota get theirs before all others."""
         permits = max(1, math.floor(rate))
         super().__init__(rate_limit=permits, period=permits / rate * (1 + margin))
         self.rate = rate
@@ -107,6 +112,7 @@ class PacedThrottler(Throttler):
         self._clock = clock
         self._sleep = sleep
         self._gate = gate
+        self._scarce = scarce
         self._turn = asyncio.Lock()
         self._quickest = quickest or Quickest()
         self._quickest.join()
@@ -128,7 +134,7 @@ class PacedThrottler(Throttler):
                     await self._sleep(wait)
                 else:
                     log.popleft()
-            await self._gate.acquire()
+            await self._gate.acquire(scarce=self._scarce)
             permitted = self._clock()
             log.append(permitted)
             return permitted
@@ -178,7 +184,7 @@ class LaneLimiter:
         quotas: Mapping[str, float],
         *,
         margin: float,
-        gate: asyncio.Semaphore,
+        gate: Places,
         clock: Clock | None = None,
         sleep: Sleep = asyncio.sleep,
         quickest: dict[str, Quickest] | None = None,
@@ -206,6 +212,7 @@ class LaneLimiter:
                 sleep=self._sleep,
                 gate=self._gate,
                 quickest=self._quickest.setdefault(quota, Quickest()),
+                scarce=quota == SCARCE,
             )
         return throttler
 

@@ -15,6 +15,7 @@ import structlog
 
 from bulk_import.aws.credentials import signing_as
 from bulk_import.aws.limiter import LaneLimiter
+from bulk_import.aws.places import Places
 from bulk_import.aws.retry import Retry
 from bulk_import.aws.translate import STALE_CREDENTIALS, translate
 from bulk_import.errors import BulkImportError, ServiceError
@@ -38,7 +39,7 @@ class AppliedQuotas:
         client: Any,
         *,
         limiter: LaneLimiter,
-        gate: asyncio.Semaphore,
+        gate: Places,
         retry_timeout: float,
         stated: Iterable[str],
         warned: set[str],

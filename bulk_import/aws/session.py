@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from typing import Any, Self
@@ -10,6 +9,7 @@ from typing import Any, Self
 from bulk_import.aws.clients import Clients, is_aws
 from bulk_import.aws.kms import LaneKms
 from bulk_import.aws.limiter import LaneLimiter, Quickest, merge_quotas, quota_of
+from bulk_import.aws.places import Places
 from bulk_import.aws.quotas import AppliedQuotas
 from bulk_import.aws.retry import Retry
 from bulk_import.aws.sts import Caller, Sts
@@ -33,10 +33,10 @@ class AwsSession:
         self._quickest: dict[str, dict[str, Quickest]] = {}  # Region → quota →
         self._warned: set[str] = set()  # accounts whose quotas could not be read
         self.retry = Retry(settings.retry_timeout, settings.consistency_timeout)
-        self._gate = asyncio.Semaphore(settings.max_in_flight)
+        self._gate = Places(settings.max_in_flight)
         # STS has places of its own (and a pool of its own): a KMS call that finds its credentials too old assumes
         # the role again while it holds a place. With places shared, enough such calls would wait for each other.
-        self._sts_gate = asyncio.Semaphore(settings.max_in_flight)
+        self._sts_gate = Places(settings.max_in_flight)
         self._stack = AsyncExitStack()
         self._clients = Clients(settings, run_id)
         self._accounts: dict[str, Any] = {}
@@ -123,5 +123,5 @@ class AwsSession:
             warned=self._warned,
         )
 
-    def _limiter(self, gate: asyncio.Semaphore, quickest: dict[str, Quickest] | None = None) -> LaneLimiter:
+    def _limiter(self, gate: Places, quickest: dict[str, Quickest] | None = None) -> LaneLimiter:
         return LaneLimiter(self._quotas, margin=self._settings.pacing_margin, gate=gate, quickest=quickest)

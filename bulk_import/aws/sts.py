@@ -5,7 +5,6 @@ https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from bulk_import.aws.credentials import AccountCredentials, signing_as
 from bulk_import.aws.limiter import LaneLimiter
+from bulk_import.aws.places import Places
 from bulk_import.aws.retry import Retry
 from bulk_import.aws.translate import STALE_CREDENTIALS, translate
 from bulk_import.errors import CallerError, LaneError, ServiceError
@@ -35,7 +35,7 @@ class Sts:
     """STS for a whole run: its quota is the calling account's, whatever account a role stands in."""
 
     def __init__(
-        self, client: Any, credentials: Any, *, limiter: LaneLimiter, gate: asyncio.Semaphore, run_id: str,
+        self, client: Any, credentials: Any, *, limiter: LaneLimiter, gate: Places, run_id: str,
         retry: Retry,
     ) -> None:  # fmt: skip
         self._client = client

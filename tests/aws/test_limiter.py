@@ -24,6 +24,7 @@ from bulk_import.aws.limiter import (
     merge_quotas,
     quota_of,
 )
+from bulk_import.aws.places import Places
 from bulk_import.errors import SettingsError
 from tests.virtual_time import EXACT, Deadlock, run
 
@@ -77,7 +78,7 @@ class World:
         self._sleepers = 0
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
-        self.gate = asyncio.Semaphore(places)
+        self.gate = Places(places)
         self.throttler = PacedThrottler(
             rate, margin=margin, clock=self.now, sleep=self._sleep, gate=self.gate, quickest=quickest
         )
@@ -276,7 +277,7 @@ def test_places_are_few_and_calls_long(rate: float, calls: list[Call], places: i
 
 def test_no_place_is_held_while_waiting_for_a_permit() -> None:
     async def main() -> None:
-        gate = asyncio.Semaphore(1)
+        gate = Places(1)
         clock = asyncio.get_running_loop().time
         slow = PacedThrottler(0.1, margin=0, clock=clock, sleep=asyncio.sleep, gate=gate)
         quick = PacedThrottler(2000, margin=0, clock=clock, sleep=asyncio.sleep, gate=gate)
@@ -453,7 +454,7 @@ def test_a_throttled_lane_is_served_at_its_new_pace_at_once() -> None:
 def test_operations_that_share_a_quota_share_its_permits() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        gate = asyncio.Semaphore(100)
+        gate = Places(100)
         limiter = LaneLimiter(merge_quotas({"GenerateMac": 1}), margin=0, gate=gate)
         began = loop.time()
         for operation in ("Encrypt", "GenerateMac", "Decrypt"):
@@ -467,7 +468,7 @@ def test_operations_that_share_a_quota_share_its_permits() -> None:
 
 def test_what_was_counted_and_what_became_slower() -> None:
     async def main() -> None:
-        limiter = LaneLimiter(merge_quotas({}), margin=0.03, gate=asyncio.Semaphore(1))
+        limiter = LaneLimiter(merge_quotas({}), margin=0.03, gate=Places(1))
         limiter.calls.update(["GetParametersForImport", "DescribeKey", "GetCallerIdentity"])
         assert limiter.quotas_used() == {"DescribeKey": 2000, "GetCallerIdentity": 600, "GetParametersForImport": 1}
         limiter.throttler("DescribeKey")
