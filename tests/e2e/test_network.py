@@ -1,0 +1,90 @@
+"""TLS by a CA of one's own, proxies, FIPS and dual-stack endpoints: as in the AWS CLI, by its variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bulk_import.aws.clients import Clients
+from bulk_import.settings import load
+from tests.e2e import materials
+from tests.e2e.network import ForwardProxy, TlsFront
+from tests.e2e.support import Workplace
+from tests.sandbox_client import Sandbox
+
+
+def add_keys(sandbox: Sandbox, work: Workplace) -> None:
+    for spec in ("SYMMETRIC_DEFAULT", "HMAC_256"):
+        work.key(sandbox.key(key_spec=spec)["key_id"], materials.make(spec), name=spec)
+
+
+def test_tls_by_a_ca_of_ones_own(sandbox: Sandbox, work: Workplace, tmp_path: Path) -> None:
+    add_keys(sandbox, work)
+    with TlsFront(sandbox.url, tmp_path) as front:
+        result = work.run(BULK_IMPORT_ENDPOINT_URL=front.url, AWS_CA_BUNDLE=str(front.ca))
+    assert result.code == 0, result.stderr
+    assert result.report["summary"]["imported"] == 2
+    assert result.report["run"]["endpoints"]["kms"] == front.url
+
+
+def test_an_unknown_ca_is_refused_before_anything_is_sent(sandbox: Sandbox, work: Workplace, tmp_path: Path) -> None:
+    add_keys(sandbox, work)
+    with TlsFront(sandbox.url, tmp_path) as front:
+        result = work.run("--retry-timeout", "0", BULK_IMPORT_ENDPOINT_URL=front.url)
+    assert result.code == 5
+    assert "ClientConnectorCertificateError" in result.stderr or "SSLError" in result.stderr
+    assert sandbox.calls() == []
+
+
+def test_only_kms_has_a_certificate_of_an_unknown_ca(sandbox: Sandbox, work: Workplace, tmp_path: Path) -> None:
+    """The endpoint of KMS itself, whose wrapping key the material is sealed to, is checked no less."""
+    add_keys(sandbox, work)
+    with TlsFront(sandbox.url, tmp_path) as front:
+        result = work.run("--retry-timeout", "0", BULK_IMPORT_ENDPOINT_URL="", AWS_ENDPOINT_URL_STS=sandbox.url,
+                          AWS_ENDPOINT_URL_KMS=front.url)  # fmt: skip
+    assert result.code == 5
+    errors = {entry["error"]["code"] for entry in result.report["results"]}
+    assert errors == {"ConnectionFailed"}
+    assert sandbox.calls(operation="DescribeKey") == []
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_through_a_proxy(sandbox: Sandbox, work: Workplace, tmp_path: Path, *, tls: bool) -> None:
+    add_keys(sandbox, work)
+    with TlsFront(sandbox.url, tmp_path) as front, ForwardProxy() as proxy:
+        url = front.url if tls else sandbox.url
+        names = {"HTTPS_PROXY" if tls else "HTTP_PROXY": proxy.url, "NO_PROXY": "", "AWS_CA_BUNDLE": str(front.ca)}
+        result = work.run(BULK_IMPORT_ENDPOINT_URL=url, **names)
+    assert result.code == 0, result.stderr
+    assert result.report["summary"]["imported"] == 2
+    host = url.partition("://")[2]
+    assert set(proxy.used) == ({f"CONNECT {host}"} if tls else {f"POST {url}/"})
+
+
+def test_a_proxy_that_is_not_there(sandbox: Sandbox, work: Workplace) -> None:
+    add_keys(sandbox, work)
+    with ForwardProxy() as gone:
+        pass
+    result = work.run("--retry-timeout", "0", HTTP_PROXY=gone.url, NO_PROXY="")
+    assert result.code == 5
+    assert "ProxyConnection" in result.stderr
+    assert sandbox.calls() == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "url"),
+    [
+        ("AWS_USE_FIPS_ENDPOINT", "https://kms-fips.us-east-1.amazonaws.com"),
+        ("AWS_USE_DUALSTACK_ENDPOINT", "https://kms.us-east-1.api.aws"),
+        ("AWS_ENDPOINT_URL_KMS", "https://vpce-1.kms.us-east-1.vpce.amazonaws.com"),
+    ],
+)
+async def test_switches_of_the_aws_cli(variable: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where requests go and what the report says of it, without a call."""
+    monkeypatch.setenv(variable, url if variable.startswith("AWS_ENDPOINT") else "true")
+    async with Clients(load({}), "run-1") as clients:
+        pair = await clients.kms("us-east-1")
+        told = clients.endpoints["kms"]
+        resolved = await pair.writes._ruleset_resolver.construct_endpoint()  # noqa: SLF001 - what a call would ask
+    assert (told, resolved.url) == (url, url)
