@@ -25,6 +25,7 @@ from tests.bench.harness import ROOT, RunFailedError
 from tests.bench.measurements import MEASUREMENTS, TOGETHER, Row
 
 OUT = ROOT / ".bench"
+WIDTH = 150  # of the tables where no terminal says its own
 
 
 def _text(value: object) -> str:
@@ -86,6 +87,8 @@ def main() -> int:
     if unknown := set(wanted) - set(MEASUREMENTS):
         parser.error(f"unknown measurement: {', '.join(sorted(unknown))}")
     console, trouble, began = Console(), [], time.monotonic()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
     for names in _groups(wanted):
         with ThreadPoolExecutor(len(names)) as pool:
             for name, done in [(name, pool.submit(_measure, name, full=options.full)) for name in names]:
