@@ -77,6 +77,7 @@ class Shortcut:
             data=params["body"],
             proxy=self._proxy,
             proxy_headers=self._proxy_headers,
+            allow_redirects=False,  # KMS sends nobody elsewhere; what was signed for it goes to nobody else
         ) as response:
             body = await response.read()
         lowered = {name.lower(): value for name, value in response.headers.items()}

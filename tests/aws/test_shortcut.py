@@ -65,9 +65,9 @@ def test_a_signature_is_botocores(
 
 
 class Listener:
-    """A server that keeps what it is sent, and answers nothing of use."""
+    """A server that keeps what it is sent, and answers nothing of use. `elsewhere`: where it sends everyone to."""
 
-    def __init__(self) -> None:
+    def __init__(self, elsewhere: str = "") -> None:
         self.heard: list[tuple[dict[str, str], bytes]] = []
         listener = self
 
@@ -75,7 +75,9 @@ class Listener:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 listener.heard.append(({name.lower(): value for name, value in self.headers.items()}, body))
-                self.send_response(200)
+                self.send_response(307 if elsewhere else 200)
+                if elsewhere:
+                    self.send_header("Location", elsewhere)
                 self.send_header("Content-Length", "2")
                 self.end_headers()
                 self.wfile.write(b"{}")
@@ -120,6 +122,19 @@ async def test_what_arrives_bears_the_signature_of_what_arrives(listener: Listen
         frozen = await credentials.get_frozen_credentials()
         then = datetime.strptime(headers["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
         assert headers["authorization"] == botocores(listener.url, covered, body, frozen, then)
+
+
+async def test_nothing_is_sent_on_to_where_an_answer_points(listener: Listener) -> None:
+    redirecting = Listener(elsewhere=listener.url)
+    try:
+        async with Clients(load({"endpoint_url": redirecting.url}), "run-1") as clients:
+            kms = await clients.kms(REGION)
+            with signing_as(AioCredentials("AKIDEXAMPLE", "the secret")), pytest.raises(ClientError) as refused:
+                await kms.writes.import_key_material(KeyId="k", ImportToken=b"t", EncryptedKeyMaterial=b"e")
+    finally:
+        redirecting.stop()
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 307
+    assert (len(redirecting.heard), len(listener.heard)) == (1, 0)
 
 
 async def told(client: Any, operation: str, request: dict[str, Any]) -> Any:
