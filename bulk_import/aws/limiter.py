@@ -40,9 +40,14 @@ QUOTA_OF: dict[str, str] = {
 
 SLOWEST = 1 / 16  # a throttled lane never goes below this share of its quota
 DECREASE = 0.8  # on a throttled call: others use the quota too
-# Of the quota, on the first call that is not throttled after one that was; twice that on the next, and so on: one
-# throttled call by chance costs a lane half a second, a neighbour who keeps using the quota is met again gently.
+# Shares of the quota that a call which is not throttled gives back. After one throttled call by chance: this much,
+# twice that on the next, and so on; it costs a lane half a second.
 INCREASE = 0.05
+# While throttled calls come again within CALM calls, a neighbour uses the quota too, and each probe above what it
+# leaves wastes a period. (Simulated, a neighbour at 0.7 of 1 a second: 1.2 x the time that the rest of the quota takes, for
+# 1.8 x with INCREASE alone, and half of the throttled calls.)
+PROBE = 0.005
+CALM = 16
 
 MOST_SETTLED = 32  # permits in a window: beyond, what one call's way takes is lost in the bucket's capacity
 # After so many answers, and so many rounds of all its lanes, the quickest answer of a Region is known.
@@ -117,6 +122,8 @@ class PacedThrottler(Throttler):
         self._quickest = quickest or Quickest()
         self._quickest.join()
         self._increase = INCREASE
+        self._unthrottled = CALM  # calls since the last throttled one
+        self._by_chance = True
 
     async def acquire(self) -> float:
         """Waits for a permit and then for a place among the calls in flight; the caller releases that place.
@@ -166,13 +173,19 @@ class PacedThrottler(Throttler):
     def throttled(self) -> None:
         """KMS refused a call for its rate: slow down multiplicatively."""
         self.period = min(self.period / DECREASE, self._least_period / SLOWEST)
+        self._by_chance = self._unthrottled >= CALM
+        self._unthrottled = 0
         self._increase = INCREASE
 
     def succeeded(self) -> None:
-        """A call was not throttled: come back additively, by growing steps."""
-        if self.period > self._least_period:
-            share = min(1.0, self._least_period / self.period + self._increase)
-            self.period = self._least_period / share
+        """A call was not throttled: come back additively, quickly where nobody else seems to use the quota."""
+        self._unthrottled += 1
+        if self.period <= self._least_period:
+            return
+        alone = self._by_chance or self._unthrottled > CALM
+        share = min(1.0, self._least_period / self.period + (self._increase if alone else PROBE))
+        self.period = self._least_period / share
+        if alone:
             self._increase *= 2
 
 

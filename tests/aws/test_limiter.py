@@ -12,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulk_import.aws.limiter import (
+    CALM,
     DECREASE,
     DEFAULT_QUOTAS,
     ENOUGH_ANSWERS,
     INCREASE,
+    PROBE,
     QUOTA_OF,
     SLOWEST,
     LaneLimiter,
@@ -418,23 +420,50 @@ def test_slower_by_a_share_faster_by_a_step_within_bounds(rate: float, margin: f
     async def main() -> None:
         throttler = World(rate, margin=margin).throttler
         fastest = rate / (1 + margin)
-        step = INCREASE
+        step, since, alone = INCREASE, CALM, True
         for refused in refusals:
             before = throttler.effective_rate
             if refused:
                 throttler.throttled()
                 assert throttler.effective_rate == pytest.approx(max(before * DECREASE, fastest * SLOWEST))
-                step = INCREASE
+                step, since, alone = INCREASE, 0, since >= CALM
             else:
                 throttler.succeeded()
-                assert throttler.effective_rate == pytest.approx(min(before + fastest * step, fastest))
-                step *= 2 if before < fastest * (1 - 1e-9) else 1
+                since += 1
+                quick = alone or since > CALM
+                more = fastest * (step if quick else PROBE)
+                assert throttler.effective_rate == pytest.approx(min(before + more, fastest))
+                step *= 2 if quick and before < fastest * (1 - 1e-9) else 1
             assert fastest * SLOWEST * (1 - 1e-9) <= throttler.effective_rate <= fastest * (1 + 1e-9)
-        for _ in range(math.ceil(1 / INCREASE)):
+        for _ in range(CALM + math.ceil(1 / INCREASE)):
             throttler.succeeded()
         assert throttler.effective_rate == pytest.approx(fastest)
 
     run(main())
+
+
+@pytest.mark.parametrize(("left", "at_most"), [(0.3, 1.35), (0.5, 1.35), (0.8, 1.35)])
+def test_a_neighbour_who_keeps_using_the_quota_is_met_gently(left: float, at_most: float) -> None:
+    """`left`: of one request a second. The time for 100 calls, over what the rest of the quota takes for them."""
+
+    async def main() -> float:
+        world, loop = World(1.0), asyncio.get_running_loop()
+        throttler = world.throttler
+        level, last, done = 1.0, loop.time(), 0
+        began = last
+        while done < 100:
+            await throttler.acquire()
+            world.gate.release()
+            now = loop.time()
+            level, last = min(1.0, level + (now - last) * left), now
+            if level >= 1 - EXACT:
+                level, done = level - 1, done + 1
+                throttler.succeeded()
+            else:
+                throttler.throttled()
+        return (loop.time() - began) / (99 / left)
+
+    assert 1 <= run(main()) <= at_most
 
 
 def test_a_throttled_lane_is_served_at_its_new_pace_at_once() -> None:
