@@ -1,4 +1,4 @@
-"""Quotas: how often each lane may call each operation, and the throttler that keeps to it.
+"""Quotas: how often each lane may call each operation, and what was counted at them.
 
 Quotas are KMS's defaults per account and Region:
 https://docs.aws.amazon.com/kms/latest/developerguide/requests-per-second.html
@@ -7,12 +7,10 @@ https://docs.aws.amazon.com/kms/latest/developerguide/requests-per-second.html
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 
-from asyncio_throttle.throttler import Throttler
-
+from bulk_import.aws.pacing import Clock, PacedThrottler, Quickest, Sleep
 from bulk_import.aws.places import Places
 from bulk_import.errors import Problem, SettingsError
 
@@ -37,156 +35,6 @@ QUOTA_OF: dict[str, str] = {
     "VerifyMac": "CryptographicOperationsSymmetric",
     "GetCallerIdentity": "AssumeRole",
 }
-
-SLOWEST = 1 / 16  # a throttled lane never goes below this share of its quota
-DECREASE = 0.8  # on a throttled call: others use the quota too
-# Shares of the quota that a call which is not throttled gives back. After one throttled call by chance: this much,
-# twice that on the next, and so on; it costs a lane half a second.
-INCREASE = 0.05
-# While throttled calls come again within CALM calls, a neighbour uses the quota too, and each probe above what it
-# leaves wastes a period. (Simulated, a neighbour at 0.7 of 1 a second: 1.2 x the time that the rest of the quota takes, for
-# 1.8 x with INCREASE alone, and half of the throttled calls.)
-PROBE = 0.005
-CALM = 16
-
-MOST_SETTLED = 32  # permits in a window: beyond, what one call's way takes is lost in the bucket's capacity
-# After so many answers, and so many rounds of all its lanes, the quickest answer of a Region is known.
-ENOUGH_ANSWERS = 5
-ROUNDS = 2
-
-Clock = Callable[[], float]
-Sleep = Callable[[float], Awaitable[None]]
-
-
-class Quickest:
-    """The quickest answer so far: what a call's way to KMS and back takes at least, in one Region and for one quota.
-
-    Of all lanes of the Region: their calls go the same way, and one lane has too few of them. Where many lanes start
-    at once, their first calls are all slow, and the least slow of them says nothing of the way. So it is known only
-    after a few answers, `ROUNDS` from each lane among them.
-    """
-
-    __slots__ = ("_answers", "_known_since", "_lanes", "_seconds")
-
-    def __init__(self) -> None:
-        self._seconds = math.inf
-        self._answers = 0
-        self._lanes = 0
-        self._known_since = math.inf
-
-    def join(self) -> None:
-        """One lane more."""
-        self._lanes += 1
-
-    def excess(self, sent: float, answered: float) -> float:
-        """Seconds that this answer took longer than the quickest before it; all that it took while none is known."""
-        latency = answered - sent
-        excess = max(0.0, latency - self._seconds) if sent >= self._known_since else latency
-        self._seconds = min(self._seconds, latency)
-        self._answers += 1
-        if self._known_since == math.inf and self._answers >= max(ENOUGH_ANSWERS, ROUNDS * self._lanes):
-            self._known_since = answered
-        return excess
-
-
-class PacedThrottler(Throttler):
-    """At most `rate_limit` permits in any window of `period` seconds, first come first served.
-
-    Only `acquire` differs from asyncio-throttle's: its own polls every 10 ms per waiter, forgets the order of
-    arrival, takes the ceiling of a fractional limit and reads the wall's clock. Here one waiter at a time sleeps,
-    once, until the oldest permit leaves the window; the others queue behind it on a lock. A rate r is kept
-    exactly, as n = max(1, floor(r)) permits in n/r seconds. Adapting means changing `period`.
-    """
-
-    def __init__(
-        self,
-        rate: float,
-        *,
-        margin: float,
-        clock: Clock,
-        sleep: Sleep,
-        gate: Places,
-        quickest: Quickest | None = None,
-        scarce: bool = False,
-    ) -> None:
-        """`gate`: the places in flight; `scarce`: whether calls of this quota get theirs before all others."""
-        permits = max(1, math.floor(rate))
-        super().__init__(rate_limit=permits, period=permits / rate * (1 + margin))
-        self.rate = rate
-        self._least_period = self.period
-        self._clock = clock
-        self._sleep = sleep
-        self._gate = gate
-        self._scarce = scarce
-        self._turn = asyncio.Lock()
-        self._quickest = quickest or Quickest()
-        self._quickest.join()
-        self._increase = INCREASE
-        self._unthrottled = CALM  # calls since the last throttled one
-        self._by_chance = True
-
-    async def acquire(self) -> float:
-        """Waits for a permit and then for a place among the calls in flight; the caller releases that place.
-
-        Returns the permit's time, for `settle`.
-
-        The permit counts from when the place was had, so that no call waits between its permit and the wire;
-        and no place is held while waiting for the permit. Cancelled at any point it takes neither.
-        """
-        async with self._turn:
-            log = self._task_logs
-            while len(log) >= self.rate_limit:
-                wait = log[0] + self.period - self._clock()
-                if wait > 0:
-                    await self._sleep(wait)
-                else:
-                    log.popleft()
-            await self._gate.acquire(scarce=self._scarce)
-            permitted = self._clock()
-            log.append(permitted)
-            return permitted
-
-    def settle(self, permitted: float, sent: float | None) -> None:
-        """The call of this permit was sent at `sent` and has ended now: it counts from when it may have reached KMS.
-
-        KMS judges a call on arrival. One that was long on its way arrives late, and the next, sent on time, too
-        early: pacing by the time of the permit alone gets calls throttled. A call is late by what it waited between
-        permit and wire (for the processor, for its connection), and may be late by as much as its answer took longer
-        than the quickest one so far. Until it is answered it counts from its permit: a lane does not stand still
-        behind a call that takes longer than its period. `sent` None: it never left.
-        """
-        if self.rate_limit > MOST_SETTLED or sent is None:
-            return
-        arrived = sent + self._quickest.excess(sent, self._clock())
-        log = self._task_logs
-        for index in range(len(log) - 1, -1, -1):
-            if log[index] == permitted:
-                newer = log[index + 1] if index + 1 < len(log) else math.inf
-                log[index] = min(max(permitted, arrived), newer)  # the log stays in order
-                return
-
-    @property
-    def effective_rate(self) -> float:
-        """Requests a second now, margin included."""
-        return float(self.rate_limit / self.period)
-
-    def throttled(self) -> None:
-        """KMS refused a call for its rate: slow down multiplicatively."""
-        self.period = min(self.period / DECREASE, self._least_period / SLOWEST)
-        self._by_chance = self._unthrottled >= CALM
-        self._unthrottled = 0
-        self._increase = INCREASE
-
-    def succeeded(self) -> None:
-        """A call was not throttled: come back additively, quickly where nobody else seems to use the quota."""
-        self._unthrottled += 1
-        if self.period <= self._least_period:
-            return
-        alone = self._by_chance or self._unthrottled > CALM
-        share = min(1.0, self._least_period / self.period + (self._increase if alone else PROBE))
-        self.period = self._least_period / share
-        if alone:
-            self._increase *= 2
 
 
 class LaneLimiter:

@@ -8,7 +8,8 @@ from typing import Any, Self
 
 from bulk_import.aws.clients import Clients, is_aws
 from bulk_import.aws.kms import LaneKms
-from bulk_import.aws.limiter import LaneLimiter, Quickest, merge_quotas, quota_of
+from bulk_import.aws.limiter import LaneLimiter, merge_quotas, quota_of
+from bulk_import.aws.pacing import Quickest
 from bulk_import.aws.places import Places
 from bulk_import.aws.quotas import AppliedQuotas
 from bulk_import.aws.retry import Retry

@@ -11,20 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulk_import.aws.limiter import (
+from bulk_import.aws.limiter import DEFAULT_QUOTAS, QUOTA_OF, LaneLimiter, merge_quotas, quota_of
+from bulk_import.aws.pacing import (
     CALM,
     DECREASE,
-    DEFAULT_QUOTAS,
     ENOUGH_ANSWERS,
     INCREASE,
     PROBE,
-    QUOTA_OF,
     SLOWEST,
-    LaneLimiter,
     PacedThrottler,
     Quickest,
-    merge_quotas,
-    quota_of,
 )
 from bulk_import.aws.places import Places
 from bulk_import.errors import SettingsError
