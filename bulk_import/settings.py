@@ -42,31 +42,25 @@ def _listed(value: Any) -> Any:
 
 
 def _mapping(value: Any) -> Any:
-    """`["A=1", "B=2"]` or `"A=1,B=2"` → {"A": "1", "B": "2"}."""
+    """`["A=1", "B=2"]` or `"A=1,B=2"` → {"A": "1", "B": "2"}. A name that comes twice is a mistake: whichever of the
+    two was meant, the other would be forgotten in silence."""
     value = _listed(value)
-    if isinstance(value, list | tuple):
-        pairs = [str(item).partition("=") for item in value]
-        wrong = [key for key, equals, _ in pairs if not (key and equals)]
-        if wrong:
-            raise ValueError(f"{wrong[0]!r} is not NAME=VALUE")
-        return {key.strip(): text.strip() for key, _, text in pairs}
-    return value
-
-
-def _once(value: Any) -> Any:
-    """The same, but a name that comes twice is a mistake: the first would be forgotten in silence."""
-    if not isinstance(value, dict):
-        names = [str(item).partition("=")[0].strip() for item in _listed(value)]
-        twice = [name for name in names if names.count(name) > 1]
-        if twice:
-            raise ValueError(f"{twice[0]} is given twice")
-    return _mapping(value)
+    if not isinstance(value, list | tuple):
+        return value
+    found: dict[str, str] = {}
+    for item in value:
+        name, equals, text = (part.strip() for part in str(item).partition("="))
+        if not (name and equals):
+            raise ValueError(f"{name!r} is not NAME=VALUE")
+        if name in found:
+            raise ValueError(f"{name} is given twice, as {found[name]} and as {text}. Keep one of them")
+        found[name] = text
+    return found
 
 
 Seconds = Annotated[float, BeforeValidator(_duration)]
 Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 Mapped = Annotated[dict[str, str], NoDecode, BeforeValidator(_mapping)]
-MappedOnce = Annotated[dict[str, str], NoDecode, BeforeValidator(_once)]
 Rates = Annotated[dict[str, float], NoDecode, BeforeValidator(_mapping)]
 
 
@@ -163,7 +157,7 @@ class Settings(BaseSettings):
     max_failures: int | None = _option(None, "Start no new target once N have failed.", "run", ge=1)
     deadline: Seconds | None = _option(None, "Stop in good order after this time (exit code 7).", "run", gt=0)
     grace: Seconds = _option(20.0, "How long calls in flight may take after a stop.", "run", ge=0, le=3600)
-    render: MappedOnce = _option(
+    render: Mapped = _option(
         {}, "FORMAT=PATH: also write the report as html, junit, markdown, github or csv (repeatable).", "run"
     )
     label: Mapped = _option({}, "KEY=VALUE kept in the report (repeatable).", "run")

@@ -279,6 +279,16 @@ def test_a_wrong_rate_names_its_operation() -> None:
         load({"quota": ["ImportKeyMaterial=1", "DescribeKey=x"]})
 
 
+@pytest.mark.parametrize("name", ["quota", "label", "render"])
+def test_a_name_that_is_given_twice_is_a_contradiction(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = {"quota": "DescribeKey", "label": "team", "render": "html"}[name]
+    said = f"{key} is given twice, as 1 and as 2. Keep one of them"
+    with pytest.raises(UsageError, match=f"{settings.flag_of(name)}: {said}"):
+        load({name: [f"{key}=1", f"{key} = 2"]})
+    monkeypatch.setenv(variable(name), f"{key}=1,{key}=2")
+    assert [(problem.field, problem.message) for problem in problems()] == [(variable(name), said)]
+
+
 def test_an_unknown_variable_is_an_error_even_where_it_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BULK_IMPORT_REEDS", "")
     assert problems()[0].field == "BULK_IMPORT_REEDS"

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from tests.e2e import materials
-from tests.e2e.support import ACCOUNT, QUICK, Result, Workplace
+from tests.e2e.support import ACCOUNT, Result, Workplace, quick
 from tests.sandbox_client import Sandbox
 from tests.terminal import pseudo
 from tests.terminal.pseudo import Seen
 
 # Slow enough that the view is drawn more than once: five imports at two a second.
-SLOW = (*QUICK, "--quota", "GetParametersForImport=2")
+SLOWLY = ("--quota", "GetParametersForImport=2")
+SLOW = (*quick(SLOWLY), *SLOWLY)
 LIVE = "imports/s of"
 
 
