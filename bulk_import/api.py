@@ -192,7 +192,7 @@ async def run(
     async with AsyncExitStack() as stack:
         store: ObjectStore | None = None
         checkpoint: Checkpoint | None = None
-        if settings.checkpoint or in_s3(settings.report):
+        if settings.uploads:
             store = await stack.enter_async_context(objects.open_objects(settings, partition=manifest.partition))
         if store is not None and settings.checkpoint:
             checkpoint = Checkpoint(store, settings, journal_path(settings))
@@ -207,7 +207,7 @@ async def run(
         if checkpoint is not None:
             await checkpoint.last(given_up)
         delivery = Delivery(settings, store, given_up, checkpoint)
-        return await _report(begun, settings, delivery, failure)
+        return await _report(begun, delivery, failure)
 
 
 async def _work(
@@ -243,7 +243,7 @@ def _signal(stop: Stop) -> int:
     return int(getattr(signal, stop.reason, signal.SIGTERM))
 
 
-async def _report(begun: Begun, settings: Settings, delivery: Delivery, failure: BulkImportError | None) -> RunResult:
+async def _report(begun: Begun, delivery: Delivery, failure: BulkImportError | None) -> RunResult:
     folded = fold(begun.path)
     place: Path | ObjectUri | None = None
     missing: list[ReportNotWritten] = []
@@ -252,7 +252,7 @@ async def _report(begun: Begun, settings: Settings, delivery: Delivery, failure:
     except ReportNotWritten as error:
         missing.append(error)
     try:
-        renderings.write(report.as_report(folded, report_elsewhere=bool(missing)), settings)
+        await delivery.renderings(report.as_report(folded, report_elsewhere=bool(missing)), begun.path.parent)
     except ReportNotWritten as error:
         missing.append(error)
         if not (place is None or (isinstance(place, Path) and not place.is_file())):  # it shall say exit code 6 too

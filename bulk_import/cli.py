@@ -18,11 +18,11 @@ from bulk_import.errors import BulkImportError, ExitCode, InputError, Interrupte
 
 # Command → what it does. Its module is bulk_import.commands.<name>.
 COMMANDS: dict[str, str] = {
-    "validate": "Read, check and expand a manifest. Touches no AWS service.",
+    "validate": "Read, check and expand a manifest. Touches no AWS service, but S3 for an s3:// URI.",
     "plan": "What `run` would do per target, and the time that the quotas make it take. Reads only.",
     "run": "Import the key material, verify it, and write the report.",
-    "report": "Render reports, merge them, or rebuild one from a journal. Touches no AWS service.",
-    "iam": "Least-privilege policies for exactly this manifest. Touches no AWS service.",
+    "report": "Render reports, merge them, or rebuild one from a journal. Touches no AWS service, but S3 for s3:// URIs.",
+    "iam": "Least-privilege policies for exactly this manifest. Touches no AWS service, but S3 for an s3:// URI.",
     "template": "A ready file for a pipeline or a batch engine, on stdout.",
     "schema": "JSON Schema of the manifest, the report or the plan.",
     "sandbox": "A local AWS on 127.0.0.1 until stopped. Needs the extra `sandbox`.",

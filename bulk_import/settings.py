@@ -139,10 +139,10 @@ class Settings(BaseSettings):
     # run
     report: str = _option("report.json", "Where the report goes: a path, s3://bucket/key, or - for stdout.", "run")
     s3_sse: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = _option(
-        None, "How S3 encrypts what is written there. Default: the bucket's own way.", "run"
+        None, "How S3 encrypts what is written there. Default: the bucket's own way.", "s3"
     )
     s3_sse_kms_key_id: str | None = _option(
-        None, "KMS key that S3 encrypts with (then aws:kms, if --s3-sse says nothing else).", "run"
+        None, "KMS key that S3 encrypts with (then aws:kms, if --s3-sse says nothing else).", "s3"
     )
     journal: str | None = _option(None, "Where the journal goes. Default: beside the report.", "run")
     resume: bool = _option(False, "Go on with the journal of a run that did not come to its end.", "run")  # noqa: FBT003
@@ -158,7 +158,10 @@ class Settings(BaseSettings):
     deadline: Seconds | None = _option(None, "Stop in good order after this time (exit code 7).", "run", gt=0)
     grace: Seconds = _option(20.0, "How long calls in flight may take after a stop.", "run", ge=0, le=3600)
     render: Mapped = _option(
-        {}, "FORMAT=PATH: also write the report as html, junit, markdown, github or csv (repeatable).", "run"
+        {},
+        "FORMAT=PATH: also write the report as html, junit, markdown, github or csv, to a path or s3://bucket/key "
+        "(repeatable).",
+        "run",
     )
     label: Mapped = _option({}, "KEY=VALUE kept in the report (repeatable).", "run")
     shard: str | None = _option(None, "I/N: only every N-th lane, counted from 1.", "run")
@@ -170,7 +173,7 @@ class Settings(BaseSettings):
     material: bool = _option(False, "Also read file: and env: sources and check their shape.", "validate")  # noqa: FBT003
 
     # report
-    output: str = _option("-", "Where the result goes; - is stdout.", "report")
+    output: str = _option("-", "Where the result goes: a path, s3://bucket/key, or - for stdout.", "report")
 
     # iam
     caller_arn: str | None = _option(None, "Role, user or account that assumes the importer roles.", "iam")
@@ -204,9 +207,11 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name!r} is no rendering. Use one of: {', '.join(RENDERINGS)}")
             if path in ("", "-"):
                 raise ValueError(f"{name} needs a path, such as {name}=report.{name}")
+            if in_s3(path):
+                ObjectUri.parse(path)
         return renderings
 
-    @field_validator("report", "checkpoint")
+    @field_validator("report", "checkpoint", "output")
     @classmethod
     def _objects(cls, uri: str | None, info: ValidationInfo) -> str | None:
         if uri is not None and (in_s3(uri) or info.field_name == "checkpoint"):
@@ -228,6 +233,11 @@ class Settings(BaseSettings):
             if match is None or not 1 <= int(match[1]) <= int(match[2]):
                 raise ValueError("write I/N with 1 <= I <= N, such as 2/8")
         return shard
+
+    @property
+    def uploads(self) -> list[str]:
+        """The s3:// URIs that a run writes to."""
+        return [uri for uri in (self.report, self.checkpoint, *self.render.values()) if uri and in_s3(uri)]
 
     @classmethod
     def settings_customise_sources(

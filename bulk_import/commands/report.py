@@ -9,19 +9,21 @@ import tempfile
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any, BinaryIO, TextIO
 
 import orjson
 import typer
 
 from bulk_import import api
-from bulk_import.commands import output
+from bulk_import.aws import objects
+from bulk_import.commands import loop, output
 from bulk_import.commands.terminal import ending
-from bulk_import.errors import ExitCode, InputError, Problem, ReportNotWritten
-from bulk_import.model import in_s3
+from bulk_import.errors import ExitCode, InputError, ObjectError, Problem, ReportNotWritten
+from bulk_import.model import ObjectUri, in_s3
 from bulk_import.record import formats, reading, report
 from bulk_import.record.fold import fold
 from bulk_import.record.merge import Part, merge
+from bulk_import.record.publish import TEXT, publish, publish_rendering
 from bulk_import.record.reread import Report, read_report
 from bulk_import.settings import Settings
 
@@ -33,7 +35,7 @@ ARGUMENTS: dict[str, Any] = {
         ),
     ]
 }
-GROUPS = ("common", "caller", "format", "report")
+GROUPS = ("common", "caller", "format", "s3", "report")
 FORMATS = ("table", "json", *formats.FORMATS)
 STDOUT = "-"
 
@@ -43,16 +45,27 @@ def execute(settings: Settings, reports: list[str]) -> ExitCode:
     with ExitStack() as stack:
         merged = merge([Part(name, _read(name, _local(name, settings, stack))) for name in reports])
         _warn(merged)
+        if settings.output == STDOUT:
+            _to_stdout(merged, settings)
+            return ExitCode.OK
         try:
-            _write(merged, settings)
+            if in_s3(settings.output):
+                copy = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bulk-import-"))) / "result"
+                loop.run(_to_s3(merged, settings, copy))
+            else:
+                _to_file(merged, settings, Path(settings.output).absolute())
         except OSError as error:
-            if settings.output == STDOUT:
-                raise
-            raise ReportNotWritten(
-                f"The result could not be written to {settings.output} ({error.strerror or error}).",
-                advice="Nothing is lost: make the place writable and run this again, or choose another --output.",
-            ) from None
+            raise _not_written(settings, error.strerror or str(error)) from None
+        except ObjectError as error:
+            raise _not_written(settings, error.reason, error.advice) from None
     return ExitCode.OK
+
+
+def _not_written(settings: Settings, reason: str, advice: str = "") -> ReportNotWritten:
+    again = "Nothing is lost: make the place writable and run this again, or choose another --output."
+    return ReportNotWritten(
+        f"The result could not be written to {settings.output} ({reason}).", advice=f"{advice} {again}".lstrip()
+    )
 
 
 def _local(name: str, settings: Settings, stack: ExitStack) -> Path:
@@ -98,27 +111,45 @@ def _warn(found: Report) -> None:
         output.say(f"Warning: {error['message']} {error['advice']}")
 
 
-def _write(found: Report, settings: Settings) -> None:
-    name = settings.format or FORMATS[0]
-    to_stdout = settings.output == STDOUT
-    path = Path(settings.output).absolute()
-    if name == "json":
-        chunks = report.gathered_chunks(found.head, map(orjson.dumps, found.results))
-        if not to_stdout:
-            report.replace(path, chunks, found.head["run"]["run_id"])
-            return
-        for chunk in chunks:
+def _to_stdout(found: Report, settings: Settings) -> None:
+    if settings.format == "json":
+        for chunk in report.gathered_chunks(found.head, map(orjson.dumps, found.results)):
             output.result(chunk)
-        return
+    else:
+        output.result(_text(found, settings, like=sys.stdout).encode("utf-8", "backslashreplace"))
+
+
+def _to_file(found: Report, settings: Settings, path: Path) -> None:
+    """Raises OSError. An older report at the path is kept under its run's ID."""
+    if settings.format == "json":
+        chunks = report.gathered_chunks(found.head, map(orjson.dumps, found.results))
+        report.replace(path, chunks, found.head["run"]["run_id"])
+    else:
+        formats.write_text(path, _text(found, settings))
+
+
+async def _to_s3(found: Report, settings: Settings, copy: Path) -> None:
+    """By way of `copy`. Raises OSError, ObjectError, CallerError. An older report is kept, as a run keeps it."""
+    _to_file(found, settings, copy)
+    run, uri = found.head["run"], ObjectUri.parse(settings.output)
+    async with objects.open_objects(settings, partition=run["partition"]) as store:
+        if settings.format == "json":
+            await publish(store, copy, uri, run_id=run["run_id"])
+        else:
+            await publish_rendering(store, copy, uri, content_type=_content_type(settings), run_id=run["run_id"])
+
+
+def _text(found: Report, settings: Settings, *, like: TextIO | None = None) -> str:
     text = io.StringIO()
-    if name == "table":
-        ending.show(found.whole(), text, like=sys.stdout if to_stdout else None)
+    if settings.format in (None, "table"):
+        ending.show(found.whole(), text, like=like)
     else:
-        formats.render(name, found.whole(), text)
-    if to_stdout:
-        output.result(text.getvalue().encode("utf-8", "backslashreplace"))
-    else:
-        formats.write_text(path, text.getvalue())
+        formats.render(settings.format, found.whole(), text)
+    return text.getvalue()
+
+
+def _content_type(settings: Settings) -> str:
+    return formats.FORMATS[settings.format].content_type if settings.format in formats.FORMATS else TEXT
 
 
 def _problem(name: str | Path, message: str, advice: str) -> InputError:

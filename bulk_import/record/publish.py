@@ -10,6 +10,7 @@ is written after it, so for a moment it may be the older one's.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,8 +55,9 @@ async def find(store: ObjectStore, uri: ObjectUri) -> Place:
     return Place(uri, facts, run_id_in(head))
 
 
-async def publish(store: ObjectStore, file: Path, uri: ObjectUri, *, sha256: str, run_id: str) -> None:
-    """Writes the report `file` to `uri`, and its sum beside it. Raises ObjectError; an older report is then kept."""
+async def publish(store: ObjectStore, file: Path, uri: ObjectUri, *, run_id: str) -> None:
+    """Writes the report `file` to `uri`, and its sum beside it; an older one is kept. Raises ObjectError, OSError."""
+    sha256 = await asyncio.to_thread(_sha256, file)
     metadata = {"run-id": run_id, "sha256": sha256}
     for tries_left in reversed(range(TRIES)):
         place = await find(store, uri)
@@ -78,6 +80,13 @@ async def publish(store: ObjectStore, file: Path, uri: ObjectUri, *, sha256: str
     await _put_sum(store, uri, sha256)
 
 
+async def publish_rendering(store: ObjectStore, file: Path, uri: ObjectUri, *, content_type: str, run_id: str) -> None:
+    """Writes a rendering to `uri`, in the place of an older one: it can be made again. Raises ObjectError, OSError."""
+    sha256 = await asyncio.to_thread(_sha256, file)
+    metadata = {"run-id": run_id, "sha256": sha256}
+    await store.put(uri, file, sha256=sha256, content_type=content_type, metadata=metadata)
+
+
 async def keep(store: ObjectStore, place: Place, run_id: str) -> ObjectUri | None:
     """Copies what another run than `run_id` left at a place beside it, under that run's ID. Raises ObjectError."""
     if place.facts is None or place.run_id == run_id:
@@ -96,3 +105,8 @@ async def _put_sum(store: ObjectStore, of: ObjectUri, digest: str) -> None:
         of.beside(f"{of.name}.sha256"), line, sha256=hashlib.sha256(line).hexdigest(), content_type=TEXT,
         metadata={},
     )  # fmt: skip
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -180,8 +180,7 @@ def test_every_format_can_be_asked_for() -> None:
     ("value", "code", "says"),
     [("pdf=report.pdf", 2, "'pdf' is no rendering"), ("html", 2, "NAME=VALUE"), ("html=-", 2, "needs a path"),
      ("html=nowhere/report.html", 3, "nowhere does not exist"), ("html=report.json", 3, "where the report goes"),
-     ("html=report.journal.jsonl", 3, "where the journal goes"), ("html=.", 3, "is a folder"),
-     ("html=s3://bucket/report.html", 3, "goes to a file")],
+     ("html=report.journal.jsonl", 3, "where the journal goes"), ("html=.", 3, "is a folder")],
 )  # fmt: skip
 def test_a_rendering_that_cannot_be_is_refused_before_any_call(
     value: str, code: int, says: str, sandbox: Sandbox, work: Workplace

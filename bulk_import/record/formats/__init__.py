@@ -19,23 +19,46 @@ from bulk_import.record.formats import csv, github, html, junit, markdown
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """`write(report, out)` writes text; `default_name`: the file's name where none is given."""
+    """`write(report, out)` writes text; `default_name`: the file's name where none is given; `content_type`: as HTTP
+    says it."""
 
     write: Callable[[Mapping[str, Any], TextIO], None]
     default_name: str
+    content_type: str
     description: str
 
 
 FORMATS: dict[str, Format] = {
     "html": Format(
-        html.write, "report.html", "one self-contained page: filter, search, lanes' pacing, expiry calendar"
+        html.write,
+        "report.html",
+        "text/html; charset=utf-8",
+        "one self-contained page: filter, search, lanes' pacing, expiry calendar",
     ),
-    "junit": Format(junit.write, "junit.xml", "JUnit XML, a suite per lane, for a CI server's test view"),
-    "markdown": Format(markdown.write, "report.md", "failures first; fits $GITHUB_STEP_SUMMARY whatever the size"),
+    "junit": Format(
+        junit.write,
+        "junit.xml",
+        "application/xml",
+        "JUnit XML, a suite per lane, for a CI server's test view",
+    ),
+    "markdown": Format(
+        markdown.write,
+        "report.md",
+        "text/markdown; charset=utf-8",
+        "failures first; fits $GITHUB_STEP_SUMMARY whatever the size",
+    ),
     "github": Format(
-        github.write, "annotations.txt", "GitHub Actions workflow commands for the log, at most ten of a level"
+        github.write,
+        "annotations.txt",
+        "text/plain; charset=utf-8",
+        "GitHub Actions workflow commands for the log, at most ten of a level",
     ),
-    "csv": Format(csv.write, "report.csv", "a row per target, for spreadsheets"),
+    "csv": Format(
+        csv.write,
+        "report.csv",
+        "text/csv; charset=utf-8",
+        "a row per target, for spreadsheets",
+    ),
 }
 
 
