@@ -18,11 +18,11 @@ from bulk_import.errors import BulkImportError, ExitCode, InputError, Interrupte
 
 # Command → what it does. Its module is bulk_import.commands.<name>.
 COMMANDS: dict[str, str] = {
-    "validate": "Read, check and expand a manifest. Touches no AWS service, but S3 for an s3:// URI.",
+    "validate": "Read, check and expand a manifest. Calls no AWS service but S3, for s3:// URIs.",
     "plan": "What `run` would do per target, and the time that the quotas make it take. Reads only.",
     "run": "Import the key material, verify it, and write the report.",
-    "report": "Render reports, merge them, or rebuild one from a journal. Touches no AWS service, but S3 for s3:// URIs.",
-    "iam": "Least-privilege policies for exactly this manifest. Touches no AWS service, but S3 for an s3:// URI.",
+    "report": "Render reports, merge them, or rebuild one from a journal. Calls no AWS service but S3, for s3:// URIs.",
+    "iam": "Least-privilege policies for exactly this manifest. Calls no AWS service but S3, for s3:// URIs.",
     "template": "A ready file for a pipeline or a batch engine, on stdout.",
     "schema": "JSON Schema of the manifest, the report or the plan.",
     "sandbox": "A local AWS on 127.0.0.1 until stopped. Needs the extra `sandbox`.",
@@ -180,6 +180,13 @@ def _callback(module: ModuleType) -> Callable[..., None]:
         loaded = settings.load(flags, given["config"])
         if formats and loaded.format not in (None, *formats):
             raise UsageError(f"--format: {loaded.format} is no form of this result. Use {' or '.join(formats)}.")
+        without_effect = getattr(module, "without_effect", lambda _: ())
+        # Flags only: variables and the file are for all commands of a pipeline.
+        idle = [
+            f"{settings.flag_of(name)} has no effect {why}" for name, why in without_effect(loaded) if name in flags
+        ]
+        if idle:
+            raise UsageError("\n".join(idle))
         code = module.execute(loaded, **arguments)
         raise typer.Exit(int(code))
 

@@ -6,6 +6,7 @@ import io
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +39,13 @@ ARGUMENTS: dict[str, Any] = {
 GROUPS = ("common", "caller", "format", "s3", "report")
 FORMATS = ("table", "json", *formats.FORMATS)
 STDOUT = "-"
+
+
+def without_effect(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Settings that would do nothing beside the others, and why."""
+    if not in_s3(settings.output):
+        for name in ("s3_sse", "s3_sse_kms_key_id"):
+            yield name, "where nothing goes to S3: state --output s3://bucket/key."
 
 
 def execute(settings: Settings, reports: list[str]) -> ExitCode:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -24,15 +25,27 @@ GROUPS = ("common", "caller", "aws", "manifest", "format", "prove", "decide", "r
 FORMATS = plan.FORMATS
 
 
+def without_effect(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Settings that would do nothing beside the others, and why."""
+    if settings.dry_run:
+        for name in ("resume", "deadline", "render", "checkpoint"):
+            yield name, "with --dry-run, which makes no run. Leave one of the two out."
+    else:
+        yield (
+            "format",
+            "without --dry-run: a run writes a report. --report - prints it, --render gives it another form.",
+        )
+    if not settings.checkpoint:
+        yield "checkpoint_interval", "without --checkpoint s3://bucket/key: no copy of the journal is kept."
+    if not settings.uploads:
+        for name in ("s3_sse", "s3_sse_kms_key_id"):
+            yield name, "where nothing goes to S3: none of --report, --render and --checkpoint is s3://bucket/key."
+
+
 def execute(settings: Settings, manifest: str) -> ExitCode:
     if settings.require_proof and settings.prove == "none":
         raise UsageError("--require-proof and --prove none contradict each other.")
     if settings.dry_run:
-        ignored = {"--resume": settings.resume, "--deadline": settings.deadline, "--render": settings.render,
-                   "--checkpoint": settings.checkpoint}  # fmt: skip
-        given = [flag for flag, value in ignored.items() if value]
-        if given:
-            raise UsageError(f"{given[0]} has no effect with --dry-run, which makes no run. Leave one of them out.")
         return plan.execute(settings, manifest)
     output.configure(settings)
     with Signals(settings.grace) as signals:
