@@ -160,6 +160,7 @@ def _version_option(
 def _callback(module: ModuleType) -> Callable[..., None]:
     """A function whose signature typer reads: the command's arguments, and an option for each of its settings."""
     from bulk_import import settings  # noqa: PLC0415 - pydantic is loaded only by a command that needs it
+    from bulk_import.commands.signals import at_once  # noqa: PLC0415 - asyncio, too
 
     chosen = settings.fields(*module.GROUPS)
     formats: tuple[str, ...] = getattr(module, "FORMATS", ())  # what --format may be here, the default first
@@ -187,7 +188,8 @@ def _callback(module: ModuleType) -> Callable[..., None]:
         ]
         if idle:
             raise UsageError("\n".join(idle))
-        code = module.execute(loaded, **arguments)
+        with at_once():
+            code = module.execute(loaded, **arguments)
         raise typer.Exit(int(code))
 
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer looks at

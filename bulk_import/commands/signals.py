@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM while a run is at it, from its first line to its last.
+"""SIGINT and SIGTERM: `at_once` for commands that change nothing, `Signals` for a run, from its first line to its last.
 
 before the work   nothing can have changed: the command ends at once
 at work           the first drains, a second makes it urgent (run/stop.py)
@@ -10,12 +10,60 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import FrameType
+from typing import Any, Final
 
 from bulk_import.commands import output
 from bulk_import.errors import Interrupted
 from bulk_import.run.stop import Stop
+
+HEARD: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """Around a command: the first signal ends it with Interrupted, by way of its event loop where one runs.
+
+    Also where Python would take SIGTERM for nothing of its own: as process 1 of a container it would not end at all.
+    """
+    heard: list[int] = []
+
+    def on_signal(number: int, _: FrameType | None) -> None:
+        loop = asyncio._get_running_loop()  # noqa: SLF001 - None where none runs; get_running_loop would raise
+        if loop is None:
+            raise Interrupted(number, _said(number))
+        heard.append(number)
+        loop.call_soon_threadsafe(_cancel_all, loop)
+
+    before = {number: signal.signal(number, on_signal) for number in HEARD}
+    kind: type[BaseException] | None = None
+    try:
+        yield
+    except asyncio.CancelledError:
+        kind = Interrupted
+        raise Interrupted(heard[0], _said(heard[0])) from None
+    except Interrupted:
+        kind = Interrupted
+        raise
+    finally:
+        _restore(before, kind)
+
+
+def _said(number: int) -> str:
+    return f"Stopped by {signal.Signals(number).name} before its end. No key was changed."
+
+
+def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+
+
+def _restore(handlers: Mapping[signal.Signals, Any], kind: type[BaseException] | None) -> None:
+    """One that is interrupted is on its way out, with its exit code: a further signal must not change that."""
+    for number, handler in handlers.items():
+        signal.signal(number, signal.SIG_IGN if kind is Interrupted else handler)
 
 
 class Signals:
@@ -33,13 +81,11 @@ class Signals:
         self._count = 0
 
     def __enter__(self) -> Signals:
-        self._before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._before = {number: signal.signal(number, self._on_signal) for number in HEARD}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        for number, handler in self._before.items():
-            # One that is interrupted is on its way out, with its exit code: a further signal must not change that.
-            signal.signal(number, signal.SIG_IGN if kind is Interrupted else handler)
+        _restore(self._before, kind)
 
     def attach(self, stop: Stop) -> None:
         """From here on signals go to `stop`. Called by the task that does the run."""
