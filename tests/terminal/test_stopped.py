@@ -26,11 +26,15 @@ def start(work: Workplace, *arguments: str) -> subprocess.Popen[bytes]:
 
 
 def check(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    process.send_signal(number)
+    """Sends the signal, and again where Python was deaf: between its last look and a read that blocks."""
+    end = time.monotonic() + 30
     try:
-        stdout, stderr = process.communicate(timeout=30)
+        while process.poll() is None and time.monotonic() < end:
+            process.send_signal(number)
+            time.sleep(0.5)
     finally:
         process.kill()
+    stdout, stderr = process.communicate(timeout=30)
     assert (process.returncode, stdout) == (128 + number, b"")
     assert stderr.decode() == f"Stopped by {number.name} before its end. No key was changed.\n"
 
@@ -59,7 +63,6 @@ def test_a_command_whose_input_does_not_come(command: str, number: signal.Signal
     os.mkfifo(work.folder / "slow.yaml")
     process = start(work, command, "slow.yaml")
     with (work.folder / "slow.yaml").open("wb"):  # returns when the program has opened it to read
-        time.sleep(0.3)  # Python is deaf between its last look and a read that blocks
         check(process, number)
 
 
