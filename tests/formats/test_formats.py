@@ -257,7 +257,7 @@ def test_a_lone_code_is_annotated_among_thousands_and_the_rest_is_summed() -> No
         result["error"]["code"] = "AccessDeniedException"
     report["results"][9_999]["error"]["code"] = "MaterialMismatch"
     errors = [line for line in rendered("github", report).splitlines() if line.startswith("::error")]
-    assert "MaterialMismatch%3A" in errors[1]
+    assert "MaterialMismatch%3A" in errors[0]
     assert "And 9,991 more failures: AccessDeniedException 9,991." in errors[-1]
 
 
@@ -317,3 +317,25 @@ def test_hostile_text_makes_no_element_of_the_page() -> None:
     assert not page.findall(".//img")
     assert len(page.findall(".//script")) == len(plain.findall(".//script")) == 2
     assert not [e for e in page.iter() if any(str(name).startswith("on") for name in e.attrib)]
+
+
+# --- the worst news first
+
+
+@pytest.mark.parametrize("name", ["html", "markdown", "github"])
+def test_what_is_grave_stands_before_what_is_frequent(name: str) -> None:
+    """One key that holds other material must not be looked for below a thousand denials."""
+    report = make_report(1_000)
+    for result in report["results"]:
+        if result["error"] and result["error"]["code"] == "MaterialNotFound":
+            result["error"]["code"] = "AccessDenied"  # the most frequent one, with those that are there
+    codes = [result["error"]["code"] for result in report["results"] if result["status"] == "failed"]
+    assert codes.count("MaterialMismatch") < codes.count("AccessDenied")
+    text = rendered(name, report)
+    assert 0 < text.index("MaterialMismatch") < text.index("OutcomeUnknown") < text.index("AccessDenied")
+
+
+def test_large_numbers_of_the_headline_have_their_commas() -> None:
+    assert "partial: 392 of 10,000 targets failed, 196 not attempted, 9,412 well" in rendered(
+        "github", make_report(10_000)
+    )

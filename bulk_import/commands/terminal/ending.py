@@ -22,12 +22,6 @@ NAMED = 10  # targets of a code that are named
 CODES = 20  # codes that are shown
 LANES = 5  # throttled lanes that are named
 WIDEST = 100  # columns, where nobody says how many there are
-# What must not be lost among a thousand denials: keys that may hold the wrong bytes, and what nobody knows.
-GRAVE = (
-    "MaterialMismatch", "RoundTripFailed", "IncorrectKeyMaterialException", "WrongAccount",
-    "OutcomeUnknown", "InternalError", "KeyStateChanged", "NotVerified", "VerificationTimeout",
-)  # fmt: skip
-
 log = structlog.get_logger()
 
 
@@ -44,8 +38,7 @@ class Group:
     @property
     def rank(self) -> tuple[bool, int, int]:
         """The worst first: failed before not attempted, grave before frequent."""
-        grave = GRAVE.index(self.code) if self.code in GRAVE else len(GRAVE)
-        return self.status != "failed", grave, -self.count
+        return self.status != "failed", view.gravity(self.code), -self.count
 
 
 def tell(result: RunResult, settings: Settings, *, elsewhere: bool = False) -> None:

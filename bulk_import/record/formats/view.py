@@ -8,6 +8,11 @@ from typing import Any
 
 COUNTS = ("imported", "reimported", "unchanged", "failed", "not_attempted")
 WELL = ("imported", "reimported", "unchanged")
+# What must not be lost among a thousand denials: keys that may hold the wrong bytes, and what nobody knows.
+GRAVE = (
+    "MaterialMismatch", "RoundTripFailed", "IncorrectKeyMaterialException", "WrongAccount",
+    "OutcomeUnknown", "InternalError", "KeyStateChanged", "NotVerified", "VerificationTimeout",
+)  # fmt: skip
 
 Result = Mapping[str, Any]
 
@@ -18,10 +23,10 @@ def headline(report: Mapping[str, Any]) -> str:
     if not summary["total"]:
         return f"{report['run']['outcome']}: no target"
     well = sum(summary[status] for status in WELL)
-    parts = [f"{summary['failed']} of {plural(summary['total'], 'target')} failed"] if summary["failed"] else []
+    parts = [f"{summary['failed']:,} of {plural(summary['total'], 'target')} failed"] if summary["failed"] else []
     if summary["not_attempted"]:
-        parts.append(f"{summary['not_attempted']} not attempted")
-    parts.append(f"{well} well" if parts else f"all {plural(well, 'target')} well")
+        parts.append(f"{summary['not_attempted']:,} not attempted")
+    parts.append(f"{well:,} well" if parts else f"all {plural(well, 'target')} well")
     return f"{report['run']['outcome']}: {', '.join(parts)}"
 
 
@@ -70,12 +75,17 @@ def failures(report: Mapping[str, Any]) -> list[Result]:
 
 
 def by_code(results: Iterable[Result]) -> dict[str, list[Result]]:
-    """Results that have an error by its code, the most frequent first."""
+    """Results that have an error by its code: the grave codes first, then the most frequent."""
     groups: dict[str, list[Result]] = {}
     for result in results:
         if result["error"]:
             groups.setdefault(result["error"]["code"], []).append(result)
-    return dict(sorted(groups.items(), key=lambda item: -len(item[1])))
+    return dict(sorted(groups.items(), key=lambda item: (gravity(item[0]), -len(item[1]))))
+
+
+def gravity(code: str) -> int:
+    """A rank to sort by: the gravest is 0, all that is not grave comes last."""
+    return GRAVE.index(code) if code in GRAVE else len(GRAVE)
 
 
 def by_lane(report: Mapping[str, Any]) -> dict[tuple[str, str], list[Result]]:
