@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import inspect
 import os
@@ -19,7 +20,7 @@ from bulk_import.errors import BulkImportError, ExitCode, InputError, Interrupte
 # Command → what it does. Its module is bulk_import.commands.<name>.
 COMMANDS: dict[str, str] = {
     "validate": "Read, check and expand a manifest. Calls no AWS service but S3, for s3:// URIs.",
-    "plan": "What `run` would do per target, and the time that the quotas make it take. Reads only.",
+    "plan": "What `run` would do per target, and how long it would take. Reads only.",
     "run": "Import the key material, verify it, and write the report.",
     "report": "Render reports, merge them, or rebuild one from a journal. Calls no AWS service but S3, for s3:// URIs.",
     "iam": "Least-privilege policies for exactly this manifest. Calls no AWS service but S3, for s3:// URIs.",
@@ -103,6 +104,10 @@ def _say(text: str) -> None:
 def _refuse(argv: Sequence[str]) -> None:
     if argv and argv[0] in NOT_YET:
         raise UsageError(f"`{argv[0]}` is not in this version.")
+    if argv and argv[0] not in COMMANDS and not argv[0].startswith("-"):
+        near = difflib.get_close_matches(argv[0], COMMANDS, n=1, cutoff=0.5)
+        meant = f"Did you mean `{near[0]}`? " if near else ""
+        raise UsageError(f"There is no command `{argv[0]}`. {meant}The commands are {', '.join(COMMANDS)}.")
     if any(argument == "--region" or argument.startswith("--region=") for argument in argv):
         raise UsageError(
             "There is no --region: the manifest says where its keys are. --sts-region is where roles are assumed; "

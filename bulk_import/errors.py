@@ -91,7 +91,11 @@ ADVICE: dict[str, str] = {
     "them out.",
     # KMS and STS
     "AccessDenied": "Check the role's trust policy (principal, external ID) and that the caller may sts:AssumeRole it.",
-    "AccessDeniedException": "Grant the operation to the role in its policy and in the key policy.",
+    "AccessDeniedException": "Grant the operation to the role in its policy and in the key policy: `bulk-import iam` "
+    "prints both. An SCP or a VPC endpoint's policy may deny it, too.",
+    "DependencyTimeoutException": "KMS itself timed out. Run again, or with --resume.",
+    "DisabledException": "The key is disabled. Enable it, if it shall be used, then run again.",
+    "ExpiredImportTokenException": "The import token was too old. Run again; if it recurs, set the clock (NTP).",
     "KeyStateChanged": "Somebody else changed the key during the run. Find out who (CloudTrail), then run again.",
     "MalformedAnswer": "Something between here and KMS changes its answers: look at proxies and endpoints.",
     "ExpiredTokenException": "The session ended and could not be renewed. Look at the role's and the caller's "
@@ -99,9 +103,25 @@ ADVICE: dict[str, str] = {
     "ResumedElsewhere": "Resume with the credentials and endpoints that the run began with, or without --resume.",
     "RoundTripFailed": "Do not use the key until you know why it does not decrypt what it encrypted.",
     "WrongPartition": "Start the run with credentials of the manifest's partition.",
-    "CallerCredentialsMissing": "Give the pipeline credentials: OIDC role, task role, --profile or AWS_* variables.",
+    "CallerCredentialsMissing": "Give the pipeline an OIDC or task role. At a terminal: --profile (after "
+    "`aws sso login`) or AWS_* variables.",
+    "ClientFailure": "The AWS library could not make the call. Check endpoint, proxy and AWS_CA_BUNDLE; else it is "
+    "a defect of bulk-import.",
     "ClockSkew": "Set this machine's clock (NTP): AWS refuses signatures more than five minutes off.",
     "ConnectionFailed": "Check the network path to the endpoint: proxy, VPC endpoint, firewall, DNS.",
+    "InvalidArnException": "Correct key_id: KMS does not take this ARN in this account and Region.",
+    "InvalidClientTokenId": "AWS does not know the credentials there. Check them, and that the Region is enabled for "
+    "the account (opt-in Regions).",
+    "InvalidImportTokenException": "KMS refused the import token. Run again; if it recurs, look at proxies and "
+    "endpoints on the way.",
+    "KMSInternalException": "KMS itself failed. Run again, or with --resume; if it recurs, see AWS Health.",
+    "LimitExceededException": "A quota of the account is used up. Ask for a higher one (Service Quotas).",
+    "OptInRequired": "Enable the Region for the account, or take it out of the manifest.",
+    "RegionDisabledException": "Activate STS in the Region of --sts-region, or state another.",
+    "SignatureDoesNotMatch": "The secret access key is wrong, or something on the way (a proxy) changes requests.",
+    "UnrecognizedClientException": "AWS does not know the credentials there. Check them, and that the Region is "
+    "enabled for the account (opt-in Regions).",
+    "ValidationException": "KMS refused a value. The message names it: correct the manifest, then run again.",
     "IncorrectKeyMaterialException": "KMS holds or expects other material for this key. Check which file belongs to "
     "it; asymmetric and HMAC keys can never be given other material.",
     "InvalidCiphertextException": "KMS could not unwrap the sealed material. Check wrapping_algorithm.",
@@ -146,7 +166,7 @@ class MissingExtra(BulkImportError):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One mistake of an input: where it stands, what it is, what to do.
+    """One mistake of an input: where it stands, what it is, what to do (empty only where the message says it).
 
     `file` as the person wrote it (a path, `stdin`, an s3:// URI, `environment`); `line` counts from 1, 0 where
     there is none; `field` is a path like `keys[3].valid_to`, empty where the whole file is meant.
@@ -156,7 +176,7 @@ class Problem:
     line: int
     field: str
     message: str
-    advice: str = ""
+    advice: str
 
     def __str__(self) -> str:
         where = self.file + (f":{self.line}" if self.line else "")

@@ -290,9 +290,9 @@ def load(flags: Mapping[str, Any] | None = None, config: str | None = None) -> S
             if name in flags:
                 wrong_flags.append(f"{flag_of(name)}: {text}")
             elif name in variables:
-                problems.append(Problem("environment", 0, PREFIX + name.upper(), text))
+                problems.append(Problem("environment", 0, PREFIX + name.upper(), text, ""))
             elif name in from_file:
-                problems.append(Problem(str(config), _line_of(str(config), name), name, text))
+                problems.append(Problem(str(config), _line_of(str(config), name), name, text, ""))
         if wrong_flags:
             raise UsageError("\n".join(wrong_flags)) from None
         raise SettingsError(problems) from None
@@ -321,12 +321,16 @@ def _read_config(path: str, problems: list[Problem]) -> dict[str, Any]:
     try:
         values = tomllib.loads(Path(path).read_text("utf-8"))
     except OSError as error:
-        raise SettingsError([Problem(path, 0, "--config", f"cannot be read: {error.strerror}.")]) from None
+        raise SettingsError(
+            [Problem(path, 0, "--config", f"cannot be read: {error.strerror}.", "Check its path.")]
+        ) from None
     except UnicodeDecodeError:
         raise SettingsError([Problem(path, 0, "--config", "is not UTF-8.", "Save it as UTF-8.")]) from None
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"line (\d+)", str(error))
-        raise SettingsError([Problem(path, int(line[1]) if line else 0, "", f"is not TOML: {error}.")]) from None
+        raise SettingsError(
+            [Problem(path, int(line[1]) if line else 0, "", f"is not TOML: {error}.", "Mend it.")]
+        ) from None
     known: dict[str, Any] = {}
     for key, value in values.items():
         name = key.replace("-", "_")

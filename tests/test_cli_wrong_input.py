@@ -171,7 +171,8 @@ MANIFESTS = [
 ]
 
 OPTIONS = [
-    option("typing error in a command", "valdate m.yaml", "valdate"),
+    option("typing error in a command", "valdate m.yaml", "`valdate`", "Did you mean `validate`?"),
+    option("no command at all like it", "frobnicate m.yaml", "`frobnicate`", "The commands are validate, plan, run"),
     option("no manifest", "validate", "MANIFEST"),
     option("two manifests", "validate m.yaml m.yaml", "m.yaml"),
     option("unknown option", "run m.yaml --qota 1", "--qota"),
@@ -205,7 +206,8 @@ OPTIONS = [
     option("--deadline of a dry run", "run m.yaml --dry-run --deadline 1h", "--deadline has no effect", "--dry-run"),
     option("an empty option", "run m.yaml --report ''", "--report", "is empty", "leave it out"),
     option("an empty endpoint", "run m.yaml --endpoint-url ''", "--endpoint-url", "is empty"),
-    option("schema of what", "schema keys", "keys", "manifest"),
+    option("schema of what", "schema keys", "There is no schema of keys", "manifest, report, plan"),
+    option("report of a manifest", "report m.yaml", "m.yaml:1", "is not JSON", "Name a report or a journal", code=3),
     option("schema of nothing", "schema", "manifest"),
     option("--port", "sandbox --port 65536", "--port", "65535"),
     option("--only-id", "validate m.yaml --only-id two", "--only-id", "two", code=3),

@@ -61,7 +61,9 @@ class Clients:
                          "Check --profile and AWS_PROFILE, or add it to the AWS configuration files.")]
             ) from None  # fmt: skip
         except BotoCoreError as error:
-            raise SettingsError([Problem("AWS configuration", 0, "", f"cannot be read: {error}")]) from None
+            raise SettingsError(
+                [Problem("AWS configuration", 0, "", f"cannot be read: {error}.", "Mend that file.")]
+            ) from None
         self._callers = create_credential_resolver(self._core)
         # Every client signs as the lane that calls: see credentials.py.
         self._core.register_component("credential_provider", CurrentCredentialsProvider())
@@ -159,7 +161,17 @@ class Clients:
                 )
             )
         except (BotoCoreError, ValueError) as error:
-            raise SettingsError([Problem("settings", 0, f"endpoint of {service}", f"{error}")]) from None
+            raise SettingsError(
+                [
+                    Problem(
+                        "settings",
+                        0,
+                        f"endpoint of {service}",
+                        f"{error}.",
+                        "Check --endpoint-url and AWS_ENDPOINT_URL*.",
+                    )
+                ]
+            ) from None
         # With one attempt allowed the handler decides nothing, and costs CPU on every call.
         client.meta.events.unregister(f"needs-retry.{service}", unique_id=f"retry-config-{service}")
         endpoint = str(client.meta.endpoint_url)

@@ -108,5 +108,7 @@ def merge_quotas(changes: Mapping[str, float]) -> dict[str, float]:
     unknown = [name for name in changes if quota_of(name) not in DEFAULT_QUOTAS]
     if unknown:
         names = ", ".join(sorted({*DEFAULT_QUOTAS, *QUOTA_OF}))
-        raise SettingsError([Problem("settings", 0, "--quota", f"{unknown[0]} is none of: {names}.")])
+        raise SettingsError(
+            [Problem("settings", 0, "--quota", f"{unknown[0]} is none of: {names}.", "Name one of them.")]
+        )
     return DEFAULT_QUOTAS | {quota_of(name): rate for name, rate in changes.items()}

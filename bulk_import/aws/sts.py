@@ -52,8 +52,10 @@ class Sts:
             patience = replace(self._retry, timeout=min(self._retry.timeout, FIRST_CALL_PATIENCE))
             answer = await patience(lambda: self._call("GetCallerIdentity", {}))
         except ServiceError as error:
+            reached = error.code != "ConnectionFailed"  # else nobody looked at the credentials
             raise CallerError(
-                f"The caller's credentials do not work: {error.message} (GetCallerIdentity)",
+                f"{'The credentials of the caller do not work' if reached else 'STS cannot be reached'}: "
+                f"{error.message} (GetCallerIdentity)",
                 code=error.code,
                 advice=error.advice,
             ) from None

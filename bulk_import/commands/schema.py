@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import orjson
@@ -10,29 +10,32 @@ import typer
 
 from bulk_import import manifest
 from bulk_import.commands import output
-from bulk_import.errors import ExitCode
+from bulk_import.errors import ExitCode, UsageError
 from bulk_import.record import schema
 from bulk_import.settings import Settings
 
+DOCUMENTS: dict[str, Callable[[], dict[str, Any]]] = {
+    "manifest": manifest.json_schema,
+    "report": schema.report_schema,
+    "plan": schema.plan_schema,
+}
 
-class Document(StrEnum):
-    MANIFEST = "manifest"
-    REPORT = "report"
-    PLAN = "plan"
+
+def _completed(incomplete: str) -> list[str]:
+    return [document for document in DOCUMENTS if document.startswith(incomplete)]
 
 
 ARGUMENTS: dict[str, Any] = {
-    "document": Annotated[Document, typer.Argument(metavar="manifest|report|plan", help="Which document's schema.")]
+    "document": Annotated[
+        str, typer.Argument(metavar="manifest|report|plan", help="Which document's schema.", autocompletion=_completed)
+    ]
 }
 GROUPS = ("common",)
 
 
-def execute(settings: Settings, document: Document) -> ExitCode:
+def execute(settings: Settings, document: str) -> ExitCode:
     output.configure(settings)
-    make = {
-        Document.MANIFEST: manifest.json_schema,
-        Document.REPORT: schema.report_schema,
-        Document.PLAN: schema.plan_schema,
-    }[document]
-    output.result(orjson.dumps(make(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    if document not in DOCUMENTS:
+        raise UsageError(f"There is no schema of {document}. Use one of {', '.join(DOCUMENTS)}.")
+    output.result(orjson.dumps(DOCUMENTS[document](), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     return ExitCode.OK

@@ -11,7 +11,16 @@ from bulk_import.errors import ExitCode, UsageError
 from bulk_import.settings import Settings
 from bulk_import.templates import FILES, template
 
-ARGUMENTS: dict[str, Any] = {"name": Annotated[str, typer.Argument(metavar="NAME", help=f"One of {', '.join(FILES)}.")]}
+
+def _completed(incomplete: str) -> list[str]:
+    return [name for name in FILES if name.startswith(incomplete)]
+
+
+ARGUMENTS: dict[str, Any] = {
+    "name": Annotated[
+        str, typer.Argument(metavar="NAME", help=f"One of {', '.join(FILES)}.", autocompletion=_completed)
+    ]
+}
 GROUPS = ("common",)
 
 

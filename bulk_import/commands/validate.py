@@ -9,6 +9,7 @@ import typer
 from bulk_import import api
 from bulk_import.commands import loop, output
 from bulk_import.errors import ExitCode
+from bulk_import.record.formats.view import plural
 from bulk_import.settings import Settings
 
 ARGUMENTS: dict[str, Any] = {
@@ -25,7 +26,7 @@ def execute(settings: Settings, manifest: str) -> ExitCode:
     if not settings.quiet:
         lanes = {target.lane for target in loaded.targets}
         output.say(
-            f"{loaded.uri}: valid. {len(loaded.targets)} of {loaded.total} targets selected, "
-            f"{len(loaded.accounts)} accounts, {len(lanes)} lanes."
+            f"{loaded.uri}: valid. {len(loaded.targets):,} of {plural(loaded.total, 'target')} selected, "
+            f"{plural(len(loaded.accounts), 'account')}, {plural(len(lanes), 'lane')}."
         )
     return ExitCode.OK

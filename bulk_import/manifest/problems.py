@@ -33,7 +33,7 @@ class Findings:
             raise ManifestError(sorted(unique, key=lambda p: (p.line, p.file != self.file, p.field, p.message)))
 
 
-def fail(file: str, line: int, message: str, advice: str = "", *, field: str = "") -> ManifestError:
+def fail(file: str, line: int, message: str, advice: str, *, field: str = "") -> ManifestError:
     """A problem after which nothing else can be read: reported alone."""
     return ManifestError([problem(file, line, field, message, advice)])
 

@@ -117,7 +117,7 @@ class Builder:
             return
         key, key_line = self._keys[-1], self._key_lines[-1]
         if key is None:
-            raise fail(self._findings.file, line, "the key of a mapping must be text")
+            raise fail(self._findings.file, line, "the key of a mapping must be text", "Write a field's name there.")
         if key in parent:
             message = f"is stated twice; first on line {parent.line_of(key)}"
             self._findings.add(key_line, path(self._loc()), message, "Keep one of them.")
@@ -138,7 +138,9 @@ class Builder:
         if len(self._open) == MAX_DEPTH:
             raise too_deep(self._findings.file, collection.line)
         if self._open and isinstance(self._open[-1], Map) and self._keys[-1] is None:
-            raise fail(self._findings.file, collection.line, "the key of a mapping must be text")
+            raise fail(
+                self._findings.file, collection.line, "the key of a mapping must be text", "Write a field's name there."
+            )
         self._open.append(collection)
         self._keys.append(None)
         self._key_lines.append(0)
@@ -161,7 +163,7 @@ def read_yaml(text: str, findings: Findings) -> Any:
         return _Composer(findings).compose(CParser(text))
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise fail(findings.file, line, "holds a character that YAML does not allow") from None
+        raise fail(findings.file, line, "holds a character that YAML does not allow", "Remove it.") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 0
@@ -169,7 +171,7 @@ def read_yaml(text: str, findings: Findings) -> Any:
         message = f"is not YAML: {error.problem or 'it cannot be parsed'}"
         raise fail(findings.file, line, message, "Check indentation, quotes and brackets there.") from None
     except yaml.YAMLError:
-        raise fail(findings.file, 0, "is not YAML") from None
+        raise fail(findings.file, 0, "is not YAML", "Check indentation, quotes and brackets.") from None
 
 
 class _Composer:
@@ -234,9 +236,9 @@ class _Composer:
     def _alias(self, event: Any) -> None:
         line = event.start_mark.line + 1
         if any(anchor == event.anchor for anchor, _ in self._pending):
-            raise fail(self._file, line, "a YAML alias repeats the very collection that it stands in")
+            raise fail(self._file, line, "a YAML alias repeats the very collection that it stands in", "Remove it.")
         if event.anchor not in self._anchors:
-            raise fail(self._file, line, "a YAML alias names an anchor that is not there")
+            raise fail(self._file, line, "a YAML alias names an anchor that is not there", "Check its name.")
         value, nodes, _ = self._anchors[event.anchor]
         self._aliased += nodes
         self._builder.nodes += nodes

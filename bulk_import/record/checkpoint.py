@@ -33,6 +33,7 @@ from bulk_import.record.files import fsync_directory
 from bulk_import.record.in_time import in_time
 from bulk_import.record.journal import Journal
 from bulk_import.record.publish import Place, find, keep
+from bulk_import.record.reading import READABLE
 from bulk_import.settings import Settings
 
 LARGEST: Final = 4 << 30  # bytes; S3 takes 5 GiB at once
@@ -80,7 +81,7 @@ class Checkpoint:
         except ObjectError as error:
             raise _refused(error) from None
         except OSError as error:
-            raise _problem(self._journal, f"the journal cannot be copied: {error.strerror}.", "") from None
+            raise _problem(self._journal, f"the journal cannot be copied: {error.strerror}.", READABLE) from None
 
     @asynccontextmanager
     async def kept(self, journal: Journal, on_taken: Callable[[], None]) -> AsyncIterator[None]:
@@ -135,7 +136,9 @@ class Checkpoint:
                 fetched.rename(self._journal)
             fsync_directory(self._journal.parent)
         except OSError as error:
-            raise _problem(self._journal, f"the journal cannot be written: {error.strerror}.", "") from None
+            raise _problem(
+                self._journal, f"the journal cannot be written: {error.strerror}.", "Make its folder writable."
+            ) from None
         self._etag = facts.etag
         log.warning(
             "the journal was fetched from its checkpoint; what the run did after it is found out from KMS",

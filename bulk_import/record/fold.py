@@ -19,7 +19,7 @@ import orjson
 from bulk_import.errors import ExitCode
 from bulk_import.model import Proof, Status
 from bulk_import.record import events
-from bulk_import.record.reading import JournalReader, parse
+from bulk_import.record.reading import NEWER, READABLE, JournalReader, parse
 from bulk_import.record.summary import CUT_SHORT, Ending, Summary, exit_code_of
 from bulk_import.record.unfinished import Unfinished, unfinished_entry
 
@@ -80,14 +80,18 @@ class Folded:
                     stream.seek(self._listed[index] if ended == _NONE else ended)
                     event = parse(stream.readline())
                     if event is None or event.get("index") != index:
-                        raise JournalReader(self.journal).problem("the journal changed while it was read.")
+                        raise JournalReader(self.journal).problem(
+                            "the journal changed while it was read.", "Wait for its run's end."
+                        )
                     if ended == _NONE:
                         known = self._unfinished.get(index)
                         yield orjson.dumps(unfinished_entry(event, known, stopped_code=stopped_code, why=why))
                     else:
                         yield orjson.dumps(event["result"])
         except OSError as error:
-            raise JournalReader(self.journal).problem(f"the journal cannot be read: {error.strerror}.") from None
+            raise JournalReader(self.journal).problem(
+                f"the journal cannot be read: {error.strerror}.", READABLE
+            ) from None
 
 
 def fold(journal: Path) -> Folded:
@@ -139,12 +143,12 @@ class _State:
                 raise ValueError("the first event must be run_started")
             self._apply[event["event"]](event)
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-            raise self._reader.problem(f"this version cannot read this event ({error}).") from None
+            raise self._reader.problem(f"this version cannot read this event ({error}).", NEWER) from None
         self._last_at = event["at"]
 
     def folded(self) -> Folded:
         if not self._started:
-            raise self._reader.problem("the journal holds no run.")
+            raise self._reader.problem("the journal holds no run.", "Run again: nothing was begun.")
         failure_exit = self._failure["exit_code"] if self._failure else None
         summary, flags = self._count()
         return Folded(

@@ -23,6 +23,7 @@ from bulk_import.record.entry import instant, kms_instant, result_entry
 from bulk_import.record.files import fsync_directory, write_all
 from bulk_import.record.reading import JournalReader
 
+MENDED: Final = "Make room on its disk and its folder writable, then run again, or with --resume."
 WRITE_OUT_AFTER: Final = 0.01  # seconds; what a SIGKILL can take of the events that nobody waited for
 
 _OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
@@ -144,7 +145,7 @@ class Journal:
         self._descriptor = -1
         failure, self._failure = self._failure, self._failure or "it is closed"
         if failure and not self._failure_told:
-            raise _error(self.path, f"could not be written: {failure}")
+            raise _error(self.path, f"could not be written: {failure}", MENDED)
 
     def __enter__(self) -> Self:
         return self
@@ -203,7 +204,7 @@ class Journal:
     def _raise_if_failed(self) -> None:
         if self._failure is not None:
             self._failure_told = True
-            raise _error(self.path, f"cannot be written any more: {self._failure}")
+            raise _error(self.path, f"cannot be written any more: {self._failure}", MENDED)
 
 
 def lock(path: Path, descriptor: int) -> None:
@@ -224,9 +225,10 @@ def _plain(value: object) -> object:
 
 
 def _cannot(path: Path, verb: str, error: OSError) -> JournalError:
-    advice = "Make its folder, or name another --report or --journal." if error.errno == errno.ENOENT else ""
+    missing = error.errno == errno.ENOENT
+    advice = f"{'Make its folder' if missing else 'Make its place writable'}, or name another --report or --journal."
     return _error(path, f"cannot {verb}: {error.strerror}", advice)
 
 
-def _error(path: Path, message: str, advice: str = "") -> JournalError:
+def _error(path: Path, message: str, advice: str) -> JournalError:
     return JournalError([Problem(str(path), 0, "", f"the journal {message}.", advice)])

@@ -74,7 +74,8 @@ def set_aside(journal: Path) -> SetAside | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        problem = Problem(str(journal), 0, "", f"the older journal cannot be set aside: {error.strerror}.")
+        advice = "Make its folder writable, or name another --journal."
+        problem = Problem(str(journal), 0, "", f"the older journal cannot be set aside: {error.strerror}.", advice)
         raise JournalError([problem]) from None
     return SetAside(kept, finished)
 

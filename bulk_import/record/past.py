@@ -15,7 +15,7 @@ from bulk_import.errors import JournalError, Problem
 from bulk_import.model import Manifest, Past, Status, in_s3
 from bulk_import.record.narrate import bound_to
 from bulk_import.record.older import HEAD
-from bulk_import.record.reading import JournalReader
+from bulk_import.record.reading import NEWER, JournalReader
 from bulk_import.record.report import STDOUT
 from bulk_import.settings import Settings
 
@@ -50,7 +50,7 @@ def read_unfinished(path: Path, manifest: Manifest, settings: Settings) -> Unfin
         try:
             state.apply(event)
         except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise reader.problem(f"this version cannot read this event ({type(error).__name__}).") from None
+            raise reader.problem(f"this version cannot read this event ({type(error).__name__}).", NEWER) from None
     if not state.started:
         raise JournalError([Problem(str(path), 0, "", "the journal holds no run.", "Run without --resume.")])
     _refuse_another(path, state.started, manifest, settings)

@@ -15,6 +15,11 @@ from bulk_import.errors import JournalError, Problem
 
 LONGEST_LINE: Final = 1 << 20  # bytes; an event has about 1,500 at most, so a longer line is no journal's
 
+# What to do where a journal is of no use.
+ANEW: Final = "Run again without --resume: the run converges from KMS's own state."
+READABLE: Final = "Check its permissions."
+NEWER: Final = f"Use the version of bulk-import that wrote it. {ANEW}"
+
 _TAIL: Final = len(b',"crc":"00000000"}\n')
 
 
@@ -51,13 +56,13 @@ class JournalReader:
                     yield offset, event
         except OSError as error:
             raise JournalError(
-                [Problem(str(self.path), 0, "", f"the journal cannot be read: {error.strerror}.")]
+                [Problem(str(self.path), 0, "", f"the journal cannot be read: {error.strerror}.", READABLE)]
             ) from None
         self.sha256 = digest.hexdigest()
 
-    def problem(self, message: str) -> JournalError:
+    def problem(self, message: str, advice: str) -> JournalError:
         """About the line that was read last."""
-        return JournalError([Problem(str(self.path), self.last_seq, "", message)])
+        return JournalError([Problem(str(self.path), self.last_seq, "", message, advice)])
 
     def _damaged(self, event: dict[str, Any] | None) -> JournalError:
         line = self.last_seq + 1
@@ -67,7 +72,7 @@ class JournalReader:
             what = "this is not a journal of bulk-import."
         else:
             what = "this line is damaged (its checksum is wrong), and others follow."
-        advice = "Run again without --resume: the run converges from KMS's own state." if line > 1 else ""
+        advice = ANEW if line > 1 else "Name the journal of a run."
         return JournalError([Problem(str(self.path), line, "", what, advice)])
 
 

@@ -12,6 +12,7 @@ import orjson
 
 from bulk_import.errors import InputError, Problem
 
+_ADVICE: Final = "Name a report or a journal as `run` wrote it, or make the report from its journal."
 _RESULTS: Final = b'"results":['
 _SCHEMA_VERSION: Final = 1
 # What every rendering rests on: where one of these is missing, the file is no report, whatever else it is.
@@ -137,4 +138,4 @@ def _check_result(path: Path, line: int, result: Any) -> dict[str, Any]:
 
 
 def _error(path: Path, line: int, message: str) -> InputError:
-    return InputError([Problem(str(path), line, "", message)])
+    return InputError([Problem(str(path), line, "", message, _ADVICE)])

@@ -110,7 +110,7 @@ def read_seed(path: Path) -> Seed:
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError([Problem(str(path), 0, "", str(error))]) from None
+        raise InputError([Problem(str(path), 0, "", str(error), "")]) from None
     return parse_seed(document, str(path), path.parent)
 
 
@@ -119,10 +119,10 @@ def parse_seed(document: Any, name: str, folder: Path | None) -> Seed:
     try:
         seed = Seed.model_validate(document)
     except ValidationError as error:
-        problems = [Problem(name, 0, ".".join(map(str, e["loc"])), e["msg"]) for e in error.errors()]
+        problems = [Problem(name, 0, ".".join(map(str, e["loc"])), e["msg"], "") for e in error.errors()]
         raise InputError(problems) from None
     seed.folder = folder
-    problems = [Problem(name, 0, field, message) for field, message in _faults(seed)]
+    problems = [Problem(name, 0, field, message, "") for field, message in _faults(seed)]
     if problems:
         raise InputError(problems)
     return seed
@@ -216,7 +216,7 @@ def _snapshot(key: SandboxKey, form: KeyForm, folder: Path | None) -> Snapshot:
         return born(key, None)
     material = _material(form.material, folder)
     if not material_fits(key.spec, material):
-        raise InputError([Problem("seed", 0, form.alias or key.id, f"the material is not a {key.key_spec} key")])
+        raise InputError([Problem("seed", 0, form.alias or key.id, f"the material is not a {key.key_spec} key.", "")])
     valid_to = form.valid_to.replace(tzinfo=form.valid_to.tzinfo or UTC).timestamp() if form.valid_to else None
     model = NEVER_EXPIRES if valid_to is None else EXPIRES
     entry = Material(key.material_id(material), CURRENT, material, model, valid_to)
@@ -230,4 +230,4 @@ def _material(form: MaterialForm, folder: Path | None) -> bytes:
         assert form.file is not None  # noqa: S101 - the form has one of the two
         return (folder / form.file if folder else form.file).read_bytes()
     except (OSError, ValueError):
-        raise InputError([Problem("seed", 0, "material", "cannot be read")]) from None
+        raise InputError([Problem("seed", 0, "material", "cannot be read.", "Check hex or file.")]) from None

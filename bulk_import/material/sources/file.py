@@ -44,7 +44,7 @@ class FileSource:
                 code="MaterialOutsideRoot",
                 advice="State --material-root.",
             )
-        with _told(rest):
+        with _told(rest, root):
             return _read(rest, root)
 
     def default_encoding(self, data: bytearray) -> Encoding:
@@ -108,12 +108,12 @@ def _contents(file: FileIO, path: str) -> bytearray:
 
 
 @contextmanager
-def _told(path: str) -> Iterator[None]:
+def _told(path: str, root: Path) -> Iterator[None]:
     """Translates the system's errors. None of them holds anything but the path and a number."""
     try:
         yield
     except (FileNotFoundError, NotADirectoryError, UnicodeEncodeError):  # the last: no file can have such a name
-        raise MaterialError(f"there is no file {_shown(path)}", code="MaterialNotFound") from None
+        raise MaterialError(f"there is no file {_shown(path)} in {root}", code="MaterialNotFound") from None
     except RuntimeError:  # how Python before 3.13 tells of links that go in a circle
         raise MaterialError(f"{_shown(path)}: links go in a circle", code="MaterialUnreadable") from None
     except OSError as error:
