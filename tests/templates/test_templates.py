@@ -43,8 +43,8 @@ def variables(name: str) -> dict[str, str]:
     """The BULK_IMPORT_* variables that the file sets, however the engine writes them."""
     text = template(name)
     found = dict(re.findall(rf"({PREFIX}\w+)\s*[:=]\s*'?\"?([^\s'\"\\]+)", text))
-    found |= dict(re.findall(rf"[Nn]ame: ({PREFIX}\w+)\n\s+[Vv]alue: \"?([^\s\"]+)", text))
-    return found
+    found |= dict(re.findall(rf"[Nn]ame: ({PREFIX}\w+)\n\s+[Vv]alue: (?:!Sub )?\"?([^\s\"]+)", text))
+    return {variable: value.replace("${Reports}", "reports") for variable, value in found.items()}
 
 
 # --- what is asked of the program
@@ -161,10 +161,41 @@ def test_the_report_is_kept_whatever_the_end() -> None:
     spec = yaml.safe_load(documents("codebuild")[0]["Resources"]["Project"]["Properties"]["Source"]["BuildSpec"])
     assert spec["artifacts"]["files"] == ["out/**/*"]
     assert variables("codebuild")["BULK_IMPORT_REPORT"] == "out/report.json"
-    assert variables("aws-batch")["BULK_IMPORT_REPORT"] == "-", "the log keeps it"
+    assert variables("aws-batch")["BULK_IMPORT_REPORT"] == "s3://reports/report.json"
     pod = documents("kubernetes")[3]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     kept = {mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "reports"}
     assert kept == {os.path.dirname(variables("kubernetes")["BULK_IMPORT_REPORT"])}  # noqa: PTH120 - a path of the pod
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "container"])
+def test_the_page_is_kept_beside_the_report(name: str) -> None:
+    """For the person who is called when the run is red."""
+    given = variables(name)
+    pages = [path for form, _, path in (each.partition("=") for each in given["BULK_IMPORT_RENDER"].split(","))
+             if form == "html"]  # fmt: skip
+    assert pages == [given["BULK_IMPORT_REPORT"].replace(".json", ".html")]
+
+
+def test_the_engines_own_view_of_tests_has_the_targets() -> None:
+    assert "junit=out/junit.xml" in variables("gitlab")["BULK_IMPORT_RENDER"]
+    assert yaml.safe_load(template("gitlab"))["import"]["artifacts"]["reports"] == {"junit": "out/junit.xml"}
+    assert "junit=out/junit.xml" in variables("jenkins")["BULK_IMPORT_RENDER"]
+    assert "junit testResults: 'out/junit.xml'" in template("jenkins").split("stage('Import')")[1].split("post {")[1]
+
+
+def test_the_batch_job_may_write_its_bucket_and_no_other() -> None:
+    """What the README says that a report in S3 needs: to read, to write, to tell a missing object from a denied one."""
+    resources = documents("aws-batch")[0]["Resources"]
+    [policy] = resources["JobRole"]["Properties"]["Policies"]
+    granted = {
+        (action, json.dumps(statement["Resource"]))
+        for statement in policy["PolicyDocument"]["Statement"]
+        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+        if action.startswith("s3:")
+    }
+    objects, bucket = json.dumps({"Sub": "${Reports.Arn}/*"}), json.dumps({"GetAtt": "Reports.Arn"})
+    assert granted == {("s3:GetObject", objects), ("s3:PutObject", objects), ("s3:ListBucket", bucket)}
+    assert resources["Reports"]["DeletionPolicy"] == "Retain"
 
 
 @pytest.mark.parametrize("name", ["github-actions", "gitlab", "jenkins"])
