@@ -1,25 +1,34 @@
 """Makes the README's pictures anew: `python -m tests.pictures.make`. Needs Chromium (Debian's `chromium`).
 
-The page is the html rendering of the demo's report, the terminal the last frames of a real run at a pseudo-terminal.
+The page is the html rendering of a made report of 1,000 targets, the terminal a real run at a pseudo-terminal.
 """
 
 from __future__ import annotations
 
 import io
+import re
 import sys
 import tempfile
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 from rich.console import Console
+from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-from bulk_import.commands.terminal import ending
 from bulk_import.record.formats import render
+from tests.e2e import materials
+from tests.e2e.support import Workplace, quick
 from tests.formats.chromium import find
 from tests.formats.make_report import make_report
+from tests.sandbox_client import Sandbox, clean_environment
+from tests.terminal import pseudo
 
 HERE = Path(__file__).resolve().parent
+LANES = (("111122223333", "us-east-1"), ("111122223333", "eu-central-1"), ("444455556666", "us-east-1"))
+SLOWLY = ("--quota", "GetParametersForImport=4")
+CURSOR = re.compile(r"\x1b\[\?25[hl]")
+REDRAWN = re.compile(r"(?:\r?\x1b\[2K(?:\x1b\[1A\x1b\[2K)*)+")  # how the live view is taken away
 
 
 def page() -> None:
@@ -35,13 +44,33 @@ def page() -> None:
 
 
 def terminal() -> None:
-    """The end of a run with failures, as a terminal of 100 columns shows it."""
-    shown = io.StringIO()
-    ending.show(make_report(1000), shown)
-    console = Console(record=True, width=110, file=io.StringIO())
-    console.print(Text("$ bulk-import report report.json"))
-    console.print(Text.from_ansi(shown.getvalue()))
-    (HERE / "terminal.svg").write_text(console.export_svg(title="bulk-import"))
+    """A run at a pseudo-terminal of 110 columns: the live view in its middle, then the end."""
+    clean_environment()
+    with tempfile.TemporaryDirectory() as folder, Sandbox() as sandbox:
+        work = Workplace(Path(folder), sandbox.url)
+        for number, (account, region) in enumerate(LANES):
+            for key in range(8 + 4 * number):
+                made = sandbox.key(account, region, key_spec="HMAC_256")
+                work.key(made["key_id"], materials.make("HMAC_256"), name=f"payments-{number}-{key}", account=account,
+                         region=region)  # fmt: skip
+        work.key("alias/tokens", materials.make("HMAC_256"), name="tokens")
+        held = sandbox.key(key_spec="HMAC_256", material={"hex": materials.make("HMAC_256").hex()})
+        work.key(held["key_id"], materials.make("HMAC_256"), name="ledger")
+        path = str(work.write())
+        command = work.command("run", path, *quick(SLOWLY), *SLOWLY)
+        seen = pseudo.run(command, work.folder, work.environment(), columns=110, rows=40)
+    raw = CURSOR.sub("", seen.raw.replace("\r\n", "\n"))
+    drawn = REDRAWN.split(raw)
+    frames = [frame for frame in drawn if "imports/s of" in frame]
+    failures = "\n".join(line for line in "\n".join(drawn).splitlines() if "ERROR" in line)
+    shown = f"$ bulk-import run keys.yaml\n{failures}\n{frames[len(frames) // 2]}\n\n{drawn[-1]}"
+    for secret, stand_in in ((folder, "/work"), (path, "keys.yaml"), ("manifest.json", "keys.yaml")):
+        shown = shown.replace(secret, stand_in)
+    console = Console(record=True, width=110, file=io.StringIO(), force_terminal=True)
+    console.print(Text.from_ansi(shown))
+    svg = console.export_svg(title="bulk-import", theme=MONOKAI)
+    # rich names fonts of the web in it: the picture shall ask for nothing.
+    (HERE / "terminal.svg").write_text(re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL))
 
 
 if __name__ == "__main__":

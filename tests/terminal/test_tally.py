@@ -67,3 +67,12 @@ def test_failures_are_counted_and_a_lane_at_its_end_needs_no_more(tally: Tally) 
     assert (tally.ended, tally.failed) == (4, 4)
     assert [lane.account for lane in tally.longest()] == [LONG.account]
     assert tally.quota_now() == 2.0
+
+
+def test_the_rate_is_of_the_lanes_that_the_quota_is_of(tally: Tally, clock: Clock) -> None:
+    """A lane at its end counts for neither: `6 imports/s of 2/s` would look like a broken limiter."""
+    clock.now += 2
+    for _ in range(4):
+        tally.end(ended(SHORT))
+        tally.end(ended(LONG))
+    assert (tally.rate(), tally.quota_now()) == (2.0, 2.0)

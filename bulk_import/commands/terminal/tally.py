@@ -54,7 +54,7 @@ class Tally:
         self.failed = 0
         self._clock = clock
         self._began = clock()
-        self._imports: deque[tuple[float, int]] = deque()  # (when, how many), of the window
+        self._imports: deque[tuple[float, LaneTally, int]] = deque()  # (when, where, how many), of the window
 
     @property
     def elapsed(self) -> float:
@@ -70,14 +70,14 @@ class Tally:
             self.failed += 1
         if outcome.attempts:
             lane.imports += 1
-            self._imports.append((self._clock(), outcome.attempts))
+            self._imports.append((self._clock(), lane, outcome.attempts))
 
     def rate(self) -> float:
-        """Imports a second, of late."""
+        """Imports a second, of late, in the lanes which still have work: what `quota_now` is to be compared with."""
         now = self._clock()
         while self._imports and now - self._imports[0][0] > WINDOW:
             self._imports.popleft()
-        return sum(count for _, count in self._imports) / max(1.0, min(WINDOW, self.elapsed))
+        return sum(count for _, lane, count in self._imports if lane.left) / max(1.0, min(WINDOW, self.elapsed))
 
     def quota_now(self) -> float:
         """Imports a second that the quotas allow the lanes which still have work."""
