@@ -78,7 +78,7 @@ class Settings(BaseSettings):
     # common
     log_format: Literal["text", "json"] = _option("text", "Form of the log on stderr.", "common")
     log_level: Literal["debug", "info", "warning", "error"] = _option("info", "Least level that is logged.", "common")
-    quiet: bool = _option(False, "No progress and no summary; errors only.", "common")  # noqa: FBT003 - a default
+    quiet: bool = _option(False, "Errors only, and of a long run a line a minute: no live view, no summary.", "common")  # noqa: FBT003
 
     # caller: for every command that may ask S3 or AWS for something
     profile: str | None = _option(None, "Profile of the AWS configuration files.", "caller")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-import time
 from typing import Self
 
 import structlog
@@ -20,6 +19,7 @@ from bulk_import.record.formats.view import duration, plural
 from bulk_import.settings import Settings
 
 EVERY = 10.0  # seconds between two lines
+QUIET_EVERY = 60.0  # the same with --quiet
 DRAWN_EVERY = 0.25  # seconds between two pictures of the live view
 
 log = structlog.get_logger()
@@ -56,7 +56,7 @@ class Progress:
     def started(self, run: Started) -> None:
         """Hears of the run before its first call."""
         self.elsewhere = bool(run.endpoints)
-        self._tally = Tally(run.lanes, run.import_rate, time.monotonic)
+        self._tally = Tally(run.lanes, run.import_rate, asyncio.get_running_loop().time)
         first = _first_line(self._manifest, run)
         output.divert(None)
         if self._json:
@@ -64,9 +64,8 @@ class Progress:
         elif run.endpoints or not self._quiet:  # a run that does not talk to AWS says so in any case
             output.say(first)
         self._release()
-        if self._quiet:
-            return
-        if self._console.is_terminal and not self._console.is_dumb_terminal and not self._json:
+        able = self._console.is_terminal and not self._console.is_dumb_terminal
+        if able and not self._json and not self._quiet:
             head = f"{'Not AWS: ' if run.endpoints else ''}{run.run_id}, {self._manifest.uri}"
             self._live = LiveView(self._console, self._tally, head)
             self._live.start()
@@ -98,7 +97,7 @@ class Progress:
                 self._live.draw()
                 await asyncio.sleep(DRAWN_EVERY)
                 continue
-            await asyncio.sleep(EVERY)
+            await asyncio.sleep(QUIET_EVERY if self._quiet else EVERY)
             if self._json:
                 log.info(
                     "progress",
