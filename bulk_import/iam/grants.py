@@ -111,7 +111,8 @@ def _expiry(expiry: Expiry) -> tuple[Condition, ...]:
     """https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-valid-to
 
     With valid_for the instant differs from run to run, and KMS's own limit of 365 days is all that bounds it. The
-    guide compares ValidTo as Unix time with numeric operators, and so does this.
+    guide compares ValidTo as Unix time with numeric operators, and so does this, though the Service Authorization
+    Reference calls the key's type Date.
     """
     if expiry.never:
         return (("StringEquals", "kms:ExpirationModel", ("KEY_MATERIAL_DOES_NOT_EXPIRE",)),)
