@@ -17,9 +17,9 @@ import typer
 from bulk_import import api
 from bulk_import.commands import output
 from bulk_import.commands.terminal import ending
-from bulk_import.errors import ExitCode, InputError, Problem, ReportNotWritten
+from bulk_import.errors import ExitCode, InputError, Problem, ReportNotWritten, UsageError
 from bulk_import.model import in_s3
-from bulk_import.record import formats, reading, report
+from bulk_import.record import files, formats, reading, report
 from bulk_import.record.fold import fold
 from bulk_import.record.merge import Part, merge
 from bulk_import.record.reread import Report, read_report
@@ -40,6 +40,7 @@ STDOUT = "-"
 
 def execute(settings: Settings, reports: list[str]) -> ExitCode:
     output.configure(settings)
+    _refuse_in_place(settings.output, reports)
     with ExitStack() as stack:
         merged = merge([Part(name, _read(name, _local(name, settings, stack))) for name in reports])
         _warn(merged)
@@ -53,6 +54,15 @@ def execute(settings: Settings, reports: list[str]) -> ExitCode:
                 advice="Nothing is lost: make the place writable and run this again, or choose another --output.",
             ) from None
     return ExitCode.OK
+
+
+def _refuse_in_place(destination: str, reports: list[str]) -> None:
+    """A journal may be all that is left of a run: what is made from it must not take its place."""
+    if destination == STDOUT or not Path(destination).is_file():
+        return
+    for name in reports:
+        if Path(name).is_file() and Path(name).samefile(destination):
+            raise UsageError(f"--output {destination} would take the place of {name}. Name another file.")
 
 
 def _local(name: str, settings: Settings, stack: ExitStack) -> Path:
@@ -104,11 +114,14 @@ def _write(found: Report, settings: Settings) -> None:
     path = Path(settings.output).absolute()
     if name == "json":
         chunks = report.gathered_chunks(found.head, map(orjson.dumps, found.results))
-        if not to_stdout:
-            report.replace(path, chunks, found.head["run"]["run_id"])
-            return
-        for chunk in chunks:
-            output.result(chunk)
+        if to_stdout:
+            for chunk in chunks:
+                output.result(chunk)
+        elif files.keeps_its_place(path):
+            with path.open("wb") as stream:
+                stream.writelines(chunks)
+        else:
+            report.replace(path.resolve(), chunks, found.head["run"]["run_id"])
         return
     text = io.StringIO()
     if name == "table":
