@@ -50,6 +50,7 @@ class Journal:
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         self._failure: str | None = None
         self._failure_told = False
+        self._finished = False
 
     @classmethod
     def create(cls, path: Path) -> Self:
@@ -72,10 +73,11 @@ class Journal:
         return cls(path, descriptor, 0)
 
     @classmethod
-    def resume(cls, path: Path) -> Self:
+    def resume(cls, path: Path, *, known: int | None = None) -> Self:
         """Continues a journal after its last whole line; a torn last line is cut off.
 
-        Raises JournalError where it is missing, damaged, empty, or in use by another run.
+        `known`: the last event that the resume knows of. Raises JournalError where the journal is missing, damaged,
+        empty, in use by another run, or went on since.
         """
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
@@ -88,6 +90,8 @@ class Journal:
                 pass
             if not reader.last_seq:
                 raise _error(path, "holds no run", "Start without --resume.")
+            if known not in (None, reader.last_seq):
+                raise _in_use(path)  # it was, when it was read
             if reader.torn:
                 os.ftruncate(descriptor, reader.whole)
                 os.fsync(descriptor)
@@ -129,22 +133,31 @@ class Journal:
             await asyncio.shield(self._commit)  # a cancelled caller must not cancel the others' fsync
             self._raise_if_failed()
 
-    def close(self) -> None:
-        """Writes out, fsyncs, closes, and lets another run have the file.
+    def finish(self) -> None:
+        """Writes out and fsyncs. Nothing can be written any more, but no other run has the file before `close`.
 
         Raises JournalError where it failed and no `write` or `sync` has said so yet.
         """
-        if self._descriptor < 0:
+        if self._finished:
             return
+        self._finished = True
         if self._timer:
             self._timer.cancel()
         self._disk.shutdown(wait=True)
         self._to_disk()
-        os.close(self._descriptor)
-        self._descriptor = -1
         failure, self._failure = self._failure, self._failure or "it is closed"
         if failure and not self._failure_told:
             raise _error(self.path, f"could not be written: {failure}")
+
+    def close(self) -> None:
+        """As `finish`, and lets another run have the file."""
+        if self._descriptor < 0:
+            return
+        try:
+            self.finish()
+        finally:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
     def __enter__(self) -> Self:
         return self
@@ -211,7 +224,13 @@ def lock(path: Path, descriptor: int) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise _error(path, "is in use by another run", "Wait for its end, or name another --journal.") from None
+        raise _in_use(path) from None
+    try:
+        mine = os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        mine = False
+    if not mine:
+        raise _in_use(path)  # between the opening and the lock another run set this one aside, to write its own
 
 
 def _plain(value: object) -> object:
@@ -221,6 +240,10 @@ def _plain(value: object) -> object:
     if isinstance(value, datetime):
         return instant(value) if value.microsecond else kms_instant(value)
     raise TypeError(f"the journal does not take {type(value).__name__}")
+
+
+def _in_use(path: Path) -> JournalError:
+    return _error(path, "is in use by another run", "Wait for its end, or name another --journal.")
 
 
 def _cannot(path: Path, verb: str, error: OSError) -> JournalError:

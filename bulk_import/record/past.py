@@ -28,6 +28,7 @@ class Unfinished:
 
     run_id: str
     started_at: datetime
+    seq: int  # of the last event that was read
     listed: int  # targets that the journal names; fewer than selected: it was killed while naming them
     finished: bytearray  # 1 for each target that ended well: it is not asked for again
     valid_to: list[str | None]  # frozen when the run began
@@ -61,6 +62,7 @@ def read_unfinished(path: Path, manifest: Manifest, settings: Settings) -> Unfin
     return Unfinished(
         run_id=state.started["run_id"],
         started_at=datetime.fromisoformat(state.started["started_at"]),
+        seq=reader.last_seq,
         listed=len(state.valid_to),
         finished=state.finished,
         valid_to=state.valid_to,

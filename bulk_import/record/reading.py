@@ -21,8 +21,9 @@ _TAIL: Final = len(b',"crc":"00000000"}\n')
 class JournalReader:
     """Iterates a journal's events as (offset of the line, event), from the start.
 
-    A last line whose CRC is wrong was torn by a kill or a full disk: the iteration ends before it. Anything else that
-    does not check (a line before it, the order) raises JournalError with the line.
+    A last line whose CRC is wrong was torn by a kill or a full disk: the iteration ends before it. So does it at a line
+    without an end, though more may have come since: a run at work is just writing it. Anything else that does not
+    check (a line before it, the order) raises JournalError with the line.
     The attributes are right after the iteration.
     """
 
@@ -40,7 +41,7 @@ class JournalReader:
                 for line in iter(partial(stream.readline, LONGEST_LINE), b""):
                     digest.update(line)
                     event = parse(line)
-                    if event is None and not stream.read(1):
+                    if event is None and (_cut_off(line) or not stream.read(1)):
                         self.torn = len(line)
                         break
                     if event is None or event.get("seq") != self.last_seq + 1:
@@ -69,6 +70,11 @@ class JournalReader:
             what = "this line is damaged (its checksum is wrong), and others follow."
         advice = "Run again without --resume: the run converges from KMS's own state." if line > 1 else ""
         return JournalError([Problem(str(self.path), line, "", what, advice)])
+
+
+def _cut_off(line: bytes) -> bool:
+    """Whether the file ended here when it was read."""
+    return not line.endswith(b"\n") and len(line) < LONGEST_LINE
 
 
 def parse(line: bytes) -> dict[str, Any] | None:

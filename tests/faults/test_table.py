@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from tests.faults.support import (
     assert_truthful,
     events,
     fired,
+    has_event,
     imports,
     wait_until,
 )
@@ -306,6 +308,22 @@ def test_a_second_run_with_the_same_journal_is_refused(sandbox: Sandbox, work: W
     assert_all_imported(sandbox, work, result)
     run_id = result.report["run"]["run_id"]
     assert all(f"run/{run_id} " in call["user_agent"] for call in sandbox.calls(operation="GetCallerIdentity"))
+
+
+@pytest.mark.parametrize("options", [(), ("--resume",)])
+def test_a_second_run_while_the_first_writes_its_report_is_refused(
+    sandbox: Sandbox, work: Workplace, options: tuple[str, ...]
+) -> None:
+    """The report is read from the journal, so the journal is not free before the report is there."""
+    add_targets(sandbox, work, 2)
+    os.mkfifo(work.folder / "out")  # takes the report when somebody reads it
+    one = work.start("--report", "out", "--journal", "j.jsonl")
+    wait_until(lambda: has_event(work, "run_ended", name="j.jsonl"), one)
+    other = work.run("--journal", "j.jsonl", *options)
+    assert (other.code, "in use by another run" in other.stderr) == (3, True), other.stderr
+    report = orjson.loads((work.folder / "out").read_bytes())
+    result = work.finish(one)
+    assert (result.code, report["run"]["exit_code"], report["summary"]["imported"]) == (0, 0, 2), result.stderr
 
 
 def test_two_runs_of_one_manifest_at_once(sandbox: Sandbox, work: Workplace) -> None:
