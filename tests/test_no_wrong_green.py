@@ -282,6 +282,29 @@ def test_two_targets_on_one_key_across_a_resume(sandbox: Sandbox, work: Workplac
     assert result.code == 4
 
 
+# --- time
+def test_material_that_has_expired_since_is_not_well_by_a_resume(
+    sandbox: Sandbox, work: Workplace, forks: Forks
+) -> None:
+    """The journal says that it was well. By now KMS has deleted it, and a resume would not look."""
+    add_targets(sandbox, work, 2)
+    work.key("alias/late", materials.make("HMAC_256"), name="late")
+    assert run(forks, work).code == 4
+    sandbox.key(key_spec="HMAC_256", alias="alias/late")
+    journal = work.folder / "report.journal.jsonl"
+    lines = [orjson.loads(line) for line in journal.read_bytes().splitlines()]
+    [end] = [event for event in lines if is_end_of(event, "k1")]
+
+    end["result"]["valid_to"] = "2020-01-01T00:00:00Z"
+    journal.write_bytes(b"".join(forged(dict(event), event["seq"]) for event in lines))
+    refused = run(forks, work, "--resume")
+    assert (refused.code, "has expired" in refused.stderr) == (3, True), refused.stderr
+
+    end["result"]["valid_to"] = "2999-01-01T00:00:00Z"
+    journal.write_bytes(b"".join(forged(dict(event), event["seq"]) for event in lines))
+    assert run(forks, work, "--resume").code == 0
+
+
 # --- not AWS
 def test_a_sandbox_left_in_the_environment(sandbox: Sandbox, work: Workplace, forks: Forks) -> None:
     """It is told first and last, and stands in the report."""

@@ -7,7 +7,7 @@ selection or setting is refused, not guessed at.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,9 @@ class Unfinished:
 
 
 def read_unfinished(path: Path, manifest: Manifest, settings: Settings) -> Unfinished:
-    """Raises JournalError for a missing or damaged journal, and for one of another manifest or other settings."""
+    """Raises JournalError for a missing or damaged journal, one of another manifest or other settings, and one that
+    nothing is left to do for, or whose results time has overtaken.
+    """
     if not path.exists():
         raise JournalError([Problem(str(path), 0, "", "there is no journal to resume.", "Run without --resume.")])
     reader = JournalReader(path)
@@ -59,6 +61,9 @@ def read_unfinished(path: Path, manifest: Manifest, settings: Settings) -> Unfin
         message = "the journal's run came to its end and all its targets are well: there is nothing to resume."
         advice = "Run without --resume: it looks at every key anew. `bulk-import report` makes its report again."
         raise JournalError([Problem(str(path), 0, "", message, advice)])
+    if state.good_until is not None and state.good_until <= datetime.now(UTC):
+        message = f"material of a target that was well has expired since ({state.good_until:%Y-%m-%dT%H:%M:%SZ})."
+        raise JournalError([Problem(str(path), 0, "", message, "Run without --resume: it looks at every key anew.")])
     return Unfinished(
         run_id=state.started["run_id"],
         started_at=datetime.fromisoformat(state.started["started_at"]),
@@ -80,6 +85,7 @@ class _Reading:
         self.pasts: dict[int, Past] = {}
         self.claimed: dict[str, str] = {}
         self.caller: dict[str, Any] = {}
+        self.good_until: datetime | None = None  # the earliest ValidTo of those that ended well
         self.ended = False  # by itself, and not gone on with since
         self._pending: set[int] = set()  # intents without an answer
         self._reader = reader
@@ -106,9 +112,7 @@ class _Reading:
         elif name == "answered":
             self._on_answered(event)
         elif name == "ended" and event["result"]["status"] in WELL:
-            self.finished[event["index"]] = 1
-            self.pasts.pop(event["index"], None)
-            self.claimed[event["result"]["key_arn"]] = event["result"]["id"]
+            self._on_well(event["index"], event["result"])
         elif name == "ended":
             self._on_failed(event["index"], (event["result"]["error"] or {}).get("code"))
 
@@ -131,6 +135,14 @@ class _Reading:
         self.finished[index] = 0
         if index in self._pending or past.in_doubt:
             self._pending.add(index)  # an earlier one stays in doubt, whatever this one is answered
+
+    def _on_well(self, index: int, result: dict[str, Any]) -> None:
+        self.finished[index] = 1
+        self.pasts.pop(index, None)
+        self.claimed[result["key_arn"]] = result["id"]
+        if result["valid_to"]:
+            until = datetime.fromisoformat(result["valid_to"])
+            self.good_until = until if self.good_until is None else min(self.good_until, until)
 
     def _on_failed(self, index: int, code: str | None) -> None:
         """An import that was accepted and never showed: what became of it must be looked up like a lost answer."""
@@ -168,12 +180,12 @@ def _told(report: str, journal_sha256: str) -> bool:
 
 def _refuse_another(path: Path, started: dict[str, Any], manifest: Manifest, settings: Settings) -> None:
     wanted = bound_to(manifest, settings)
-    differing = [name for name, value in wanted.items() if started.get(name) != value]
-    if not differing:
-        return
-    if "manifest" in differing:
+    if any(wanted["manifest"][name] != started["manifest"][name] for name in ("sha256", "targets")):  # lie it anywhere
         message = f"the journal belongs to another manifest (SHA-256 {started['manifest']['sha256'][:12]}…)."
     else:
+        differing = [name for name, value in wanted.items() if name != "manifest" and started.get(name) != value]
+        if not differing:
+            return
         name = differing[0]
         if name == "settings":
             ours, theirs = wanted["settings"], started["settings"]
