@@ -305,6 +305,19 @@ def test_material_that_has_expired_since_is_not_well_by_a_resume(
     assert run(forks, work, "--resume").code == 0
 
 
+def test_a_run_that_ended_well_is_not_resumed_for_ever(sandbox: Sandbox, work: Workplace, forks: Forks) -> None:
+    """Its report was carried away, as pipelines do. Soon after its end that may be a kill before the report."""
+    add_targets(sandbox, work, 1)
+    assert run(forks, work).code == 0
+    (work.folder / "report.json").unlink()
+    journal = work.folder / "report.journal.jsonl"
+    lines = [orjson.loads(line) for line in journal.read_bytes().splitlines()]
+    lines[-1]["at"] = "2026-01-01T00:00:00.000000Z"
+    journal.write_bytes(b"".join(forged(event, event["seq"]) for event in lines))
+    refused = run(forks, work, "--resume")
+    assert (refused.code, "nothing to resume" in refused.stderr) == (3, True), refused.stderr
+
+
 # --- not AWS
 def test_a_sandbox_left_in_the_environment(sandbox: Sandbox, work: Workplace, forks: Forks) -> None:
     """It is told first and last, and stands in the report."""

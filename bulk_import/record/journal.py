@@ -23,7 +23,9 @@ from bulk_import.record.entry import instant, kms_instant, result_entry
 from bulk_import.record.files import fsync_directory, write_all
 from bulk_import.record.reading import JournalReader
 
-WRITE_OUT_AFTER: Final = 0.01  # seconds; what a SIGKILL can take of the events that nobody waited for
+# What a SIGKILL, and what a power cut, can take of the events that nobody waited for. Seconds.
+WRITE_OUT_AFTER: Final = 0.01
+FSYNC_AFTER: Final = 1.0
 
 _OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
 
@@ -31,10 +33,10 @@ _OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATAC
 class Journal:
     """A Sink into one file, which this process alone may write while it is open (flock).
 
-    `write` costs microseconds and touches no disk: lines gather, and go out together after WRITE_OUT_AFTER or with
-    the next `sync`, one system call for all. Callers of `sync` that come while the disk is busy share the next fsync
-    (group commit). The first OSError ends the journal: from then on everything raises JournalError, so that no
-    call is made to KMS that could not be recorded.
+    `write` costs microseconds and touches no disk: lines gather, and go out together after WRITE_OUT_AFTER (to the disk
+    itself after FSYNC_AFTER) or with the next `sync`, one system call for all. Callers of `sync` that come while the
+    disk is busy share the next fsync (group commit). The first OSError ends the journal: from then on everything raises
+    JournalError, so that no call is made to KMS that could not be recorded.
     """
 
     def __init__(self, path: Path, descriptor: int, last_seq: int) -> None:
@@ -45,6 +47,7 @@ class Journal:
         self._taken = self._durable = last_seq  # written out, and known to be on disk, up to these
         self._lines: deque[bytes] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._fsync_timer: asyncio.TimerHandle | None = None
         self._commit: asyncio.Task[None] | None = None
         # A thread of its own: the default pool may be full of sealing, and an intent waits for this.
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
@@ -141,8 +144,9 @@ class Journal:
         if self._finished:
             return
         self._finished = True
-        if self._timer:
-            self._timer.cancel()
+        for timer in (self._timer, self._fsync_timer):
+            if timer:
+                timer.cancel()
         self._disk.shutdown(wait=True)
         self._to_disk()
         failure, self._failure = self._failure, self._failure or "it is closed"
@@ -171,7 +175,7 @@ class Journal:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            self._write_out()  # outside asyncio nothing would come later
+            self._to_kernel()  # outside asyncio nothing would come later
         else:
             self._timer = loop.call_later(WRITE_OUT_AFTER, self._write_out)
 
@@ -180,6 +184,13 @@ class Journal:
         self._timer = None
         if self._commit is None:  # else the commit takes the lines, in order, or the one after it
             self._to_kernel()
+            if self._fsync_timer is None and self._durable < self._taken:
+                self._fsync_timer = asyncio.get_running_loop().call_later(FSYNC_AFTER, self._fsync_soon)
+
+    def _fsync_soon(self) -> None:
+        self._fsync_timer = None
+        if self._commit is None and self._failure is None and self._durable < self._seq:
+            self._commit = asyncio.create_task(self._group_commit())
 
     async def _group_commit(self) -> None:
         try:

@@ -7,7 +7,7 @@ selection or setting is refused, not guessed at.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from bulk_import.record.reading import JournalReader
 from bulk_import.record.report import STDOUT
 from bulk_import.settings import Settings
 
+FOR_THE_REPORT = timedelta(hours=1)  # so long after its end a run that was killed before its report is gone on with
 WELL = frozenset(status.value for status in Status if status.well)
 
 
@@ -57,7 +58,12 @@ def read_unfinished(path: Path, manifest: Manifest, settings: Settings) -> Unfin
     if not state.started:
         raise JournalError([Problem(str(path), 0, "", "the journal holds no run.", "Run without --resume.")])
     _refuse_another(path, state.started, manifest, settings)
-    if state.ended and state.finished and all(state.finished) and _told(settings.report, reader.sha256):
+    if (
+        state.ended_at is not None
+        and state.finished
+        and all(state.finished)
+        and (datetime.now(UTC) - state.ended_at > FOR_THE_REPORT or _told(settings.report, reader.sha256))
+    ):
         message = "the journal's run came to its end and all its targets are well: there is nothing to resume."
         advice = "Run without --resume: it looks at every key anew. `bulk-import report` makes its report again."
         raise JournalError([Problem(str(path), 0, "", message, advice)])
@@ -86,7 +92,7 @@ class _Reading:
         self.claimed: dict[str, str] = {}
         self.caller: dict[str, Any] = {}
         self.good_until: datetime | None = None  # the earliest ValidTo of those that ended well
-        self.ended = False  # by itself, and not gone on with since
+        self.ended_at: datetime | None = None  # by itself, and not gone on with since
         self._pending: set[int] = set()  # intents without an answer
         self._reader = reader
 
@@ -104,7 +110,7 @@ class _Reading:
                 "endpoints": event["endpoints"],
             }
         elif name in ("run_ended", "resumed"):
-            self.ended = name == "run_ended"
+            self.ended_at = datetime.fromisoformat(event["at"]) if name == "run_ended" else None
         elif name == "pinned":
             self._on_pinned(event)
         elif name == "intent":

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from bulk_import.errors import JournalError
+from bulk_import.record import journal as journal_module
 from bulk_import.record.journal import Journal, lock
 from bulk_import.record.older import set_aside
 from bulk_import.record.reading import JournalReader
@@ -95,6 +96,29 @@ async def test_events_that_nobody_waits_for_reach_the_kernel_by_themselves(path:
         journal.write("stopping", reason="SIGINT")
         while not events(path):  # noqa: ASYNC110 - no Event tells of it; the test's own timeout is the bound
             await asyncio.sleep(0.001)
+
+
+async def test_events_that_nobody_waits_for_reach_the_disk_by_themselves(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An outcome is on disk soon after it, also where no other target's intent takes it there."""
+    fsync, sizes = os.fsync, []
+
+    def noting(descriptor: int) -> None:
+        fsync(descriptor)
+        sizes.append(os.fstat(descriptor).st_size)
+
+    monkeypatch.setattr(journal_module, "FSYNC_AFTER", 0.01)
+    with Journal.create(path) as journal:
+        monkeypatch.setattr(os, "fsync", noting)
+        for reason in ("SIGINT", "SIGTERM"):
+            journal.write("stopping", reason=reason)
+            before = len(sizes)
+            while len(sizes) == before:  # noqa: ASYNC110 - no Event tells of it; the test's own timeout is the bound
+                await asyncio.sleep(0.001)
+            assert sizes == sorted(set(sizes))
+        assert len(events(path)) == 2
+        assert sizes[0] < sizes[1]
 
 
 async def test_concurrent_callers_share_fsyncs_and_keep_the_order(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
