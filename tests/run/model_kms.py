@@ -30,6 +30,7 @@ from bulk_import.run.stop import Stop
 
 LANE = Lane("aws", "111122223333", "us-east-1")
 FOREVER = "KEY_MATERIAL_DOES_NOT_EXPIRE"
+TORN = b'{"seq":99,"at":"2026-11-2'
 OAEP = padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None)
 
 
@@ -54,6 +55,19 @@ class Choices:
         if chosen:
             self.names.append(f"{step}: {options[chosen]}")
         return options[chosen]
+
+
+class Story(Choices):
+    """What goes otherwise, told by name and in order: (step, option). All else goes well."""
+
+    def __init__(self, *told: tuple[str, str]) -> None:
+        super().__init__()
+        self.untold = list(told)
+
+    def among(self, step: str, *options: str) -> str:
+        if self.untold and self.untold[0][0] == step and self.untold[0][1] in options:
+            return self.untold.pop(0)[1]
+        return options[0]
 
 
 def explore(budget: int) -> Iterator[Choices]:
@@ -85,6 +99,8 @@ class Key:
     material: bytes = b""
     sent: int = 0  # requests to import
     imports: int = 0  # carried out
+    accepted: bool = False  # an import was answered well, in this part of the run
+    read_since: bool = False  # somebody has looked since the last import was sent
     answers: list[str] = field(default_factory=list)  # of DescribeKey in this part of the run: good, stale
     doubt: bool = False  # an import got no answer, and nobody has looked since
 
@@ -116,6 +132,7 @@ class World:
         self.stale_for_good.clear()
         for key in self.keys.values():
             key.answers.clear()
+            key.accepted = False
 
     def heed(self, step: str) -> None:
         """Before a call: a signal may come."""
@@ -130,11 +147,11 @@ class World:
             self.stop.urgent.set()
 
     def kill(self, how: str) -> None:
-        """kill: all that was written is there. power cut: only what was fsynced."""
+        """killed: all that was written is there, and half a line more. power cut: only what was fsynced."""
         assert self.journal is not None
         lines = b"".join(self.journal._lines)  # noqa: SLF001 - what SIGKILL leaves if it comes a moment later
         written = self.journal.path.read_bytes()
-        self.left = written[: self.durable] if how == "power cut" else written + lines
+        self.left = written[: self.durable] if how == "power cut" else written + lines + TORN
         raise Killed
 
 
@@ -194,6 +211,7 @@ class ModelKms:
         world = self._world
         arn = key_id.replace("alias/", "arn:aws:kms:us-east-1:111122223333:key/")
         key = self._begin("DescribeKey", trace, arn)
+        assert not key.accepted or durable(world, "answered")[arn], "an outcome that a power cut would take"
         options = ["good", "no answer"]
         if key.imports:
             options += ["stale", "stale for good"]
@@ -204,7 +222,7 @@ class ModelKms:
             world.stale_for_good.add(arn)
         stale = answer != "good"
         key.answers.append("stale" if stale else "good")
-        key.doubt = False
+        key.doubt, key.read_since = False, True
         trace.note("DescribeKey", "request-d")
         return key.view(arn, stale=stale)
 
@@ -224,7 +242,8 @@ class ModelKms:
         world = self._world
         key = self._begin("ImportKeyMaterial", trace, key_id)
         key.sent += 1
-        assert durable_intents(world)[key_id] >= key.sent, "an import whose intent a power cut would take"
+        key.read_since = False
+        assert durable(world, "intent")[key_id] >= key.sent, "an import whose intent a power cut would take"
         assert not key.doubt, "an import that is repeated without a look"
         assert key_id not in world.well, "an import for a target that was well"
         answer = world.choices.among("ImportKeyMaterial", *ANSWERS)
@@ -238,6 +257,7 @@ class ModelKms:
             world.kill(answer.removeprefix("carried out, "))
         if answer == "carried out":
             trace.note("ImportKeyMaterial", "request-i")
+            key.accepted = True
             return "a" * 64 if key.spec == "SYMMETRIC_DEFAULT" else None
         raise ANSWERS[answer](key)
 
@@ -290,8 +310,8 @@ ANSWERS: dict[str, Callable[[Key], ServiceError]] = {
 }
 
 
-def durable_intents(world: World) -> Counter[str]:
-    """Intents by ARN that would survive a power cut now."""
+def durable(world: World, name: str) -> Counter[str]:
+    """Events of that name, by ARN, that would survive a power cut now."""
     assert world.journal is not None
     arns: dict[int, str] = {}
     found: Counter[str] = Counter()
@@ -299,7 +319,7 @@ def durable_intents(world: World) -> Counter[str]:
         event = orjson.loads(line)
         if event["event"] == "pinned":
             arns[event["index"]] = event["key_arn"]
-        elif event["event"] == "intent":
+        elif event["event"] == name:
             found[arns[event["index"]]] += 1
     return found
 

@@ -33,8 +33,9 @@ from bulk_import.record import narrate
 from bulk_import.record.begin import begin
 from bulk_import.record.events import FIELDS
 from bulk_import.record.fold import fold
+from bulk_import.record.reading import JournalReader
 from bulk_import.settings import Settings
-from tests.run.model_kms import ANSWERS, LANE, Choices, ChosenJournal, Key, Killed, ModelSession, World, explore
+from tests.run.model_kms import ANSWERS, LANE, Choices, ChosenJournal, Key, Killed, ModelSession, Story, World, explore
 from tests.virtual_time import VirtualTimeLoop
 
 MATERIAL = bytes(range(32))
@@ -157,13 +158,14 @@ def check_unwell(entry: dict[str, Any], key: Key) -> None:
         assert entry["changed"] is (key.imports > 0), entry
     if entry["status"] == "not_attempted":
         assert key.sent == 0, entry
+    if entry["changed"] is not False and entry["key_state"] is not None:
+        assert key.read_since, "what was found before an import is told as if it were so after it"
 
 
 def answers_in(journal: Path) -> Counter[tuple[int, str]]:
     """By target: answers to imports, ends, and ends by a verification that never came to its own."""
     found: Counter[tuple[int, str]] = Counter()
-    for line in journal.read_bytes().splitlines():
-        event = orjson.loads(line)
+    for _, event in JournalReader(journal):
         if event["event"] == "answered":
             found[event["index"], event["outcome"]] += 1
         elif event["event"] == "ended":
@@ -199,6 +201,36 @@ def test_every_way(folder: Path, specs: tuple[str, ...], budget: int) -> None:
     assert {f"ImportKeyMaterial: {answer}" for answer in list(ANSWERS)[1:]} <= met
     reads = ("no answer", "stale", "stale for good", "a signal", "two signals")
     assert {f"DescribeKey: {answer}" for answer in reads} <= met
+
+
+IMPORT, READ = "ImportKeyMaterial", "DescribeKey"
+STORIES = {
+    # Longer ones than the walk goes.
+    "hidden, then denied": ((IMPORT, "carried out, no answer"), (READ, "stale for good"), (IMPORT, "denied")),
+    "hidden, then denied, then killed": (
+        (IMPORT, "carried out, 500"), (READ, "stale for good"), (IMPORT, "denied"), ("journal ended", "killed"),
+    ),
+    "hidden, then throttled, then a power cut": (
+        (IMPORT, "carried out, no answer"), (READ, "stale for good"), (IMPORT, "throttled"), (READ, "no answer"),
+        ("journal run_ended", "power cut"),
+    ),
+    "killed in four parts": (
+        (IMPORT, "carried out, killed"), ("journal pinned", "killed"), (READ, "stale"), ("journal ended", "power cut"),
+        ("journal run_ended", "killed"),
+    ),
+    "never seen, and killed when it is made again": (
+        (READ, "stale for good"), ("journal lane_ended", "killed"), (READ, "stale for good"), (IMPORT, "no answer"),
+        ("journal answered", "power cut"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STORIES)
+@pytest.mark.parametrize("spec", ["HMAC_256", "SYMMETRIC_DEFAULT"])
+def test_a_longer_way(folder: Path, spec: str, name: str) -> None:
+    story = Story(*STORIES[name])
+    live(story, folder, (spec,))
+    assert not story.untold, "the story did not come so far"
 
 
 NEVER = {"lane"}  # told where a lane's quotas are read from KMS's own: not here
