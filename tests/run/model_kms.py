@@ -6,6 +6,7 @@ Option 0 of each choice is that all goes well. `Choices` replays a given beginni
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -121,6 +122,7 @@ class World:
         self.keys = {f"arn:aws:kms:us-east-1:111122223333:key/{n}": Key(spec) for n, spec in enumerate(specs)}
         self.durable = 0  # bytes of the journal that are fsynced: what a power cut leaves
         self.left: bytes | None = None  # what a killed process left of the journal
+        self.killed = False  # ever: then an intent may be all that is known of a request
         self.stop = Stop()
         self.stale_for_good: set[str] = set()  # until the process ends
         self.well: set[str] = set()  # ARNs of targets that were well in a part that is over
@@ -149,6 +151,7 @@ class World:
     def kill(self, how: str) -> None:
         """killed: all that was written is there, and half a line more. power cut: only what was fsynced."""
         assert self.journal is not None
+        self.killed = True
         lines = b"".join(self.journal._lines)  # noqa: SLF001 - what SIGKILL leaves if it comes a moment later
         written = self.journal.path.read_bytes()
         self.left = written[: self.durable] if how == "power cut" else written + lines + TORN
@@ -240,6 +243,8 @@ class ModelKms:
 
     async def import_key_material(self, key_id: str, trace: Trace, *, sealed: bytes, **_: Any) -> str | None:
         world = self._world
+        world.heed("ImportKeyMaterial waits")
+        await asyncio.sleep(0.01)  # for its permit: here an impatient signal finds nothing sent
         key = self._begin("ImportKeyMaterial", trace, key_id)
         key.sent += 1
         key.read_since = False
@@ -252,6 +257,8 @@ class ModelKms:
             assert key.material in (b"", material), "other material than before"
             key.material = material
             key.imports += 1
+            world.heed("ImportKeyMaterial carried out")
+        await asyncio.sleep(0.01)  # and here something sent that has no answer yet
         if answer in ("carried out, killed", "carried out, power cut"):
             key.doubt = True
             world.kill(answer.removeprefix("carried out, "))

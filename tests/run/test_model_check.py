@@ -8,8 +8,8 @@ What holds on every way, after every part of the run:
 - Every target has exactly one entry, and `summary` adds up.
 - Nothing is well without its consecutive good reads, the last ones there were, and (`unchanged`) a proof; KMS then
   holds exactly the source's material.
-- `changed` is true only where KMS carried an import out, false only where it did not; where it cannot be known the
-  target is `failed` with OutcomeUnknown.
+- `changed` is true only where KMS carried an import out, false only where it did not; where a request was sent (or
+  may have been, before a kill) and it cannot be known the target is `failed` with OutcomeUnknown.
 - No import is sent before its intent would survive a power cut; none is repeated before a look at the key; none is
   sent for a target that was well; all are of one material.
 - KMS carries out one import, and at most one more for each whose answer was lost.
@@ -126,7 +126,7 @@ def check(world: World, journal: Path) -> bool:
             check_well(world, entry, arn, key)
         else:
             assert arn not in world.well, entry
-            check_unwell(entry, key)
+            check_unwell(world, entry, key)
         # One more for each whose answer nobody has, and each that was never seen to take effect.
         assert key.imports <= 1 + (key.imports - told[index, "ok"]) + told[index, "VerificationTimeout"]
         assert told[index, "ended"] <= 1 or told[index, "resumed"], "two ends in one part"
@@ -150,11 +150,13 @@ def check_well(world: World, entry: dict[str, Any], arn: str, key: Key) -> None:
     world.well.add(arn)
 
 
-def check_unwell(entry: dict[str, Any], key: Key) -> None:
+def check_unwell(world: World, entry: dict[str, Any], key: Key) -> None:
     code = entry["error"]["code"]
     assert code != "InternalError", entry
     assert (code == "OutcomeUnknown") is (entry["changed"] is None), entry
-    if entry["changed"] is not None:
+    if entry["changed"] is None:
+        assert key.sent or world.killed, "nothing was ever sent, and that is known"
+    else:
         assert entry["changed"] is (key.imports > 0), entry
     if entry["status"] == "not_attempted":
         assert key.sent == 0, entry
