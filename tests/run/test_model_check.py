@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,14 @@ def manifest_of(specs: tuple[str, ...]) -> Manifest:
     )
 
 
+@cache  # settings look at the environment: that takes longer than a life
+def settings_in(folder: Path) -> Settings:
+    return Settings(
+        report=str(folder / "report.json"), journal=str(folder / "journal.jsonl"), reads=READS, read_interval=1.0,
+        verify_timeout=5.0, grace=3.0,
+    )  # fmt: skip
+
+
 async def one_part(world: World, manifest: Manifest, settings: Settings) -> None:
     """What api.run does between the settings and the report."""
     begun = begin(manifest, settings, labels={})
@@ -92,10 +101,7 @@ def live(choices: Choices, folder: Path, specs: tuple[str, ...]) -> World:
     journal.unlink(missing_ok=True)
     resume = False
     for _ in range(PARTS):
-        settings = Settings(
-            report=str(folder / "report.json"), journal=str(journal), resume=resume, reads=READS, read_interval=1.0,
-            verify_timeout=5.0, grace=3.0,
-        )  # fmt: skip
+        settings = settings_in(folder).model_copy(update={"resume": resume})
         run_part(world, manifest, settings)
         resume = b"\n" in journal.read_bytes()
         if not resume:
@@ -185,6 +191,7 @@ def answers_in(journal: Path) -> Counter[tuple[int, str]]:
     [(("HMAC_256",), 2), (("SYMMETRIC_DEFAULT",), 2), (("HMAC_256", "SYMMETRIC_DEFAULT"), 1)],
     ids=["hmac", "symmetric", "two targets"],
 )
+@pytest.mark.timeout(400)  # some ten seconds of work, on a machine that may have much else to do
 def test_every_way(folder: Path, specs: tuple[str, ...], budget: int) -> None:
     lives = 0
     met: set[str] = set()
