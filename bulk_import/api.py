@@ -48,7 +48,7 @@ from bulk_import.material.checks import manifest_checks
 from bulk_import.model import Manifest, ObjectUri, Outcome, Target, in_s3
 from bulk_import.plan import Wanted
 from bulk_import.ports import ObjectStore
-from bulk_import.record import narrate, renderings, report
+from bulk_import.record import narrate, places, report
 from bulk_import.record.begin import Begun, begin, journal_path, new_run_id
 from bulk_import.record.checkpoint import Checkpoint
 from bulk_import.record.deliver import Delivery
@@ -186,7 +186,7 @@ async def run(
     before any call, and JournalError where the journal cannot be begun.
     """
     stop = stop or Stop()
-    renderings.check(settings, journal_path(settings))
+    places.check(settings, journal_path(settings), manifest.uri)
     root = _root(manifest)
     given_up = partial(stop.over, settings.grace)
     async with AsyncExitStack() as stack:
@@ -201,8 +201,9 @@ async def run(
         begun = begin(manifest, settings, labels=pipeline.labels(os.environ) | settings.label)
         stack.enter_context(structlog.contextvars.bound_contextvars(run=begun.run_id))
         failure = await _work(
-            manifest, settings, begun, root, stop=stop, on_start=on_start, on_end=on_end, checkpoint=checkpoint
-        )
+            manifest, settings, begun, root, stack,
+            stop=stop, on_start=on_start, on_end=on_end, checkpoint=checkpoint,
+        )  # fmt: skip
         stop.done = True
         if checkpoint is not None:
             await checkpoint.last(given_up)
@@ -215,17 +216,22 @@ async def _work(
     settings: Settings,
     begun: Begun,
     root: Path | None,
+    whole: AsyncExitStack,
     *,
     stop: Stop,
     on_start: Callable[[Started], None],
     on_end: Callable[[Outcome], None],
     checkpoint: Checkpoint | None,
 ) -> BulkImportError | None:
-    """From the journal's first line to its last. Returns what ended the whole run before its time, if anything did."""
+    """From the journal's first line to its last. Returns what ended the whole run before its time, if anything did.
+
+    The journal stays this run's as long as `whole` lasts: its report is read from it.
+    """
     lanes = by_lane(manifest, begun.finished)
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(AwsSession(settings, begun.run_id, manifest.partition, lanes))
-        journal = stack.enter_context(begun.open())
+        journal = whole.enter_context(begun.open())
+        stack.callback(journal.finish)
         begun.write(journal)
         if checkpoint is not None:
             await stop.unless_requested(checkpoint.first(journal))  # a stop is heeded below, before any call

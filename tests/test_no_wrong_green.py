@@ -7,6 +7,7 @@ import itertools
 import subprocess
 import zlib
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,55 @@ def test_a_good_read_that_is_stale(sandbox: Sandbox, work: Workplace, forks: For
     assert run(forks, work).code == 5
 
 
+@pytest.mark.parametrize("prove", ["auto", "changed", "none"])
+def test_other_symmetric_material_than_the_manifest_states(
+    sandbox: Sandbox, work: Workplace, forks: Forks, prove: str
+) -> None:
+    """What KMS calls the material it holds is looked at whatever is to be proved."""
+    held(sandbox, work, "SYMMETRIC_DEFAULT", key_material_id="0" * 64)
+    result = run(forks, work, "--prove", prove)
+    assert (result.code, result.entries["held0"]["error"]["code"]) == (5, "MaterialMismatch")
+    assert not imports(sandbox)
+
+
+@pytest.mark.parametrize("spec", ["HMAC_256", "ECC_NIST_P256"])
+def test_an_import_without_the_proof_that_was_required(
+    sandbox: Sandbox, work: Workplace, forks: Forks, spec: str
+) -> None:
+    add_targets(sandbox, work, 1, specs=(spec,))
+    for operation in ("GenerateMac", "GetPublicKey"):
+        sandbox.fault("deny", operation=operation, times=None)
+    result = run(forks, work, "--require-proof")
+    entry = result.entries["k0"]
+    assert (result.code, entry["status"], entry["changed"]) == (5, "failed", True)
+    assert entry["error"]["code"] == "ProofMissing"
+
+
+def test_a_key_that_decrypts_something_else(sandbox: Sandbox, work: Workplace, forks: Forks) -> None:
+    add_targets(sandbox, work, 1, specs=("SYMMETRIC_DEFAULT",))
+
+    def other(operation: str, answer: dict[str, Any]) -> dict[str, Any]:
+        return answer | {"Plaintext": "b3RoZXI="} if operation == "Decrypt" else answer
+
+    with Rewriter(sandbox.url, other) as proxy:
+        work.url = proxy.url
+        result = run(forks, work, "--prove-use")
+    assert (result.code, result.entries["k0"]["error"]["code"]) == (5, "RoundTripFailed")
+
+
+def test_an_expiry_that_comes_too_close_while_the_permit_is_waited_for(
+    sandbox: Sandbox, work: Workplace, forks: Forks
+) -> None:
+    """Far enough ahead when the run looks at it, and not any more when the token has come."""
+    soon = datetime.now(UTC) + timedelta(hours=1, seconds=4)
+    add_targets(sandbox, work, 1)
+    work.keys[0]["valid_to"] = soon.strftime("%Y-%m-%dT%H:%M:%SZ")
+    sandbox.fault("delay", operation="GetParametersForImport", seconds=5)
+    result = run(forks, work)
+    assert (result.code, result.entries["k0"]["error"]["code"]) == (5, "ExpiryTooClose")
+    assert not imports(sandbox)
+
+
 def test_material_that_is_gone_when_it_is_verified(sandbox: Sandbox, work: Workplace, forks: Forks) -> None:
     """Somebody deletes it after the first good read."""
     [key] = add_targets(sandbox, work, 1)
@@ -280,6 +330,42 @@ def test_two_targets_on_one_key_across_a_resume(sandbox: Sandbox, work: Workplac
         "first": ("imported", None), "second": ("failed", "DuplicateKey"),
     }  # fmt: skip
     assert result.code == 4
+
+
+# --- time
+def test_material_that_has_expired_since_is_not_well_by_a_resume(
+    sandbox: Sandbox, work: Workplace, forks: Forks
+) -> None:
+    """The journal says that it was well. By now KMS has deleted it, and a resume would not look."""
+    add_targets(sandbox, work, 2)
+    work.key("alias/late", materials.make("HMAC_256"), name="late")
+    assert run(forks, work).code == 4
+    sandbox.key(key_spec="HMAC_256", alias="alias/late")
+    journal = work.folder / "report.journal.jsonl"
+    lines = [orjson.loads(line) for line in journal.read_bytes().splitlines()]
+    [end] = [event for event in lines if is_end_of(event, "k1")]
+
+    end["result"]["valid_to"] = "2020-01-01T00:00:00Z"
+    journal.write_bytes(b"".join(forged(dict(event), event["seq"]) for event in lines))
+    refused = run(forks, work, "--resume")
+    assert (refused.code, "has expired" in refused.stderr) == (3, True), refused.stderr
+
+    end["result"]["valid_to"] = "2999-01-01T00:00:00Z"
+    journal.write_bytes(b"".join(forged(dict(event), event["seq"]) for event in lines))
+    assert run(forks, work, "--resume").code == 0
+
+
+def test_a_run_that_ended_well_is_not_resumed_for_ever(sandbox: Sandbox, work: Workplace, forks: Forks) -> None:
+    """Its report was carried away, as pipelines do. Soon after its end that may be a kill before the report."""
+    add_targets(sandbox, work, 1)
+    assert run(forks, work).code == 0
+    (work.folder / "report.json").unlink()
+    journal = work.folder / "report.journal.jsonl"
+    lines = [orjson.loads(line) for line in journal.read_bytes().splitlines()]
+    lines[-1]["at"] = "2026-01-01T00:00:00.000000Z"
+    journal.write_bytes(b"".join(forged(event, event["seq"]) for event in lines))
+    refused = run(forks, work, "--resume")
+    assert (refused.code, "nothing to resume" in refused.stderr) == (3, True), refused.stderr
 
 
 # --- not AWS

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from aiohttp import ClientError as HttpError
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from bulk_import.aws.clients import Clients
 from bulk_import.aws.credentials import signing_as
@@ -41,6 +42,7 @@ _ADVICE = {
     "PreconditionFailed": "Another run writes to the same place. Give each run a key of its own.",
     "ConditionalRequestConflict": "Another run writes to the same place. Give each run a key of its own.",
     "ConnectionFailed": "Check the network path to S3: proxy, VPC endpoint, firewall, DNS.",
+    "MalformedAnswer": "Something between here and S3 answers in its place: look at the proxy and at the endpoint.",
     "InvalidURI": "Nothing in the key is percent-decoded: write it as `aws s3 ls` shows it.",
     "TooLarge": "Check that this is the object that was meant; a manifest can be split into several.",
 }
@@ -163,7 +165,7 @@ class S3Objects:
             with ExitStack() as stack:
                 whole = stack.enter_context(body.open("rb")) if isinstance(body, Path) else body
                 answer = await self._client.put_object(Body=whole, **request)
-            return str(answer["ETag"])
+            return str(_whole("PutObject", answer, "ETag")["ETag"])
 
         return await self._call("PutObject", uri, attempt)
 
@@ -184,7 +186,7 @@ class S3Objects:
             try:
                 with signing_as(self._credentials):
                     return await attempt()
-            except (ClientError, BotoCoreError, HttpError) as error:
+            except (ClientError, BotoCoreError, HttpError, ResponseParserError) as error:
                 translated = translate(error, operation)
             if translated.code in _CALLERS:  # before any repeating: these do not become right by themselves
                 raise _caller_error(translated, uri)
@@ -219,7 +221,17 @@ def _caller_error(error: ServiceError, uri: ObjectUri) -> CallerError:
     )
 
 
+def _whole(operation: str, answer: Mapping[str, Any], *needed: str) -> Mapping[str, Any]:
+    """Raises ServiceError for a 200 that is not S3's."""
+    missing = [name for name in needed if name not in answer]
+    if missing:
+        message = f"The answer lacks {missing[0]}."
+        raise ServiceError(message, code="MalformedAnswer", operation=operation, retryable=True)
+    return answer
+
+
 def _facts(answer: Mapping[str, Any]) -> ObjectFacts:
+    answer = _whole("GetObject", answer, "ETag", "ContentLength", "LastModified")
     return ObjectFacts(
         etag=str(answer["ETag"]),
         size=int(answer["ContentLength"]),

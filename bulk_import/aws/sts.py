@@ -9,17 +9,19 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from bulk_import.aws.credentials import AccountCredentials, signing_as
 from bulk_import.aws.limiter import LaneLimiter
 from bulk_import.aws.places import Places
 from bulk_import.aws.retry import Retry
 from bulk_import.aws.translate import STALE_CREDENTIALS, translate
-from bulk_import.errors import CallerError, LaneError, ServiceError
+from bulk_import.errors import BulkImportError, CallerError, LaneError, ServiceError
 from bulk_import.model import AccountAccess
 
 FIRST_CALL_PATIENCE = 30.0  # seconds
+_NEEDED = {
+    "GetCallerIdentity": frozenset({"Account", "Arn"}),
+    "AssumeRole": frozenset({"AssumedRoleUser", "Credentials"}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +113,19 @@ class Sts:
         try:
             with signing_as(self._credentials):
                 method = {"AssumeRole": "assume_role", "GetCallerIdentity": "get_caller_identity"}[operation]
-                return await getattr(self._client, method)(**request)
-        except (ClientError, BotoCoreError) as error:
+                answer = await getattr(self._client, method)(**request)
+        except BulkImportError:
+            raise
+        except Exception as error:  # noqa: BLE001 - every vendor's exception is translated: parsers have their own
             ours = translate(error, operation)
             if ours.code in STALE_CREDENTIALS:
                 ours.retryable = False  # they are the caller's own: asking again makes no others
             raise ours from None
         finally:
             self._gate.release()
+        if not _NEEDED[operation] <= answer.keys():
+            raise ServiceError("The answer says nothing.", code="MalformedAnswer", operation=operation, retryable=True)
+        return answer
 
 
 class OwnCredentials:

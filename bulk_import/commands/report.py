@@ -19,9 +19,9 @@ from bulk_import import api
 from bulk_import.aws import objects
 from bulk_import.commands import loop, output
 from bulk_import.commands.terminal import ending
-from bulk_import.errors import ExitCode, InputError, ObjectError, Problem, ReportNotWritten
+from bulk_import.errors import ExitCode, InputError, ObjectError, Problem, ReportNotWritten, UsageError
 from bulk_import.model import ObjectUri, in_s3
-from bulk_import.record import formats, reading, report
+from bulk_import.record import files, formats, reading, report
 from bulk_import.record.fold import fold
 from bulk_import.record.merge import Part, merge
 from bulk_import.record.publish import TEXT, publish, publish_rendering
@@ -50,6 +50,7 @@ def without_effect(settings: Settings) -> Iterator[tuple[str, str]]:
 
 def execute(settings: Settings, reports: list[str]) -> ExitCode:
     output.configure(settings)
+    _refuse_in_place(settings.output, reports)
     with ExitStack() as stack:
         merged = merge([Part(name, _read(name, _local(name, settings, stack))) for name in reports])
         _warn(merged)
@@ -74,6 +75,15 @@ def _not_written(settings: Settings, reason: str, advice: str = "") -> ReportNot
     return ReportNotWritten(
         f"The result could not be written to {settings.output} ({reason}).", advice=f"{advice} {again}".lstrip()
     )
+
+
+def _refuse_in_place(destination: str, reports: list[str]) -> None:
+    """A journal may be all that is left of a run: what is made from it must not take its place."""
+    if destination == STDOUT or in_s3(destination) or not Path(destination).is_file():
+        return
+    for name in reports:
+        if Path(name).is_file() and Path(name).samefile(destination):
+            raise UsageError(f"--output {destination} would take the place of {name}. Name another file.")
 
 
 def _local(name: str, settings: Settings, stack: ExitStack) -> Path:
@@ -131,7 +141,11 @@ def _to_file(found: Report, settings: Settings, path: Path) -> None:
     """Raises OSError. An older report at the path is kept under its run's ID."""
     if settings.format == "json":
         chunks = report.gathered_chunks(found.head, map(orjson.dumps, found.results))
-        report.replace(path, chunks, found.head["run"]["run_id"])
+        if files.keeps_its_place(path):
+            with path.open("wb") as stream:
+                stream.writelines(chunks)
+        else:
+            report.replace(path.resolve(), chunks, found.head["run"]["run_id"])
     else:
         formats.write_text(path, _text(found, settings))
 

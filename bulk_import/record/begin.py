@@ -58,7 +58,7 @@ class Begun:
 
     def open(self) -> Journal:
         """Raises JournalError."""
-        return Journal.resume(self.path) if self.past else Journal.create(self.path)
+        return Journal.resume(self.path, known=self.past.seq) if self.past else Journal.create(self.path)
 
     def write(self, journal: Journal) -> None:
         """The journal's first lines, or those of the resume."""

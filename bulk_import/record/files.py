@@ -31,6 +31,11 @@ def write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
+def keeps_its_place(path: Path) -> bool:
+    """A pipe or a device is written into: a new file in its place would be seen by nobody."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
 class NewFile:
     """A file beside `path` that takes its name only when it is whole and on disk.
 

@@ -287,7 +287,7 @@ def _stop(ending: Ending, failure: dict[str, Any] | None) -> tuple[str, str]:
     if ending.stopped_by:
         reason = ending.stopped_by[0]
         return ("MaxFailures" if reason == "max_failures" else "Stopped"), reason
-    return "Stopped", failure["code"] if failure else "it was killed"
+    return "Stopped", failure["code"] if failure else "killed, or still at work"
 
 
 def _seconds(start: str, end: str) -> float:

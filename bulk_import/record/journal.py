@@ -24,7 +24,9 @@ from bulk_import.record.files import fsync_directory, write_all
 from bulk_import.record.reading import JournalReader
 
 MENDED: Final = "Make room on its disk and its folder writable, then run again, or with --resume."
-WRITE_OUT_AFTER: Final = 0.01  # seconds; what a SIGKILL can take of the events that nobody waited for
+# What a SIGKILL, and what a power cut, can take of the events that nobody waited for. Seconds.
+WRITE_OUT_AFTER: Final = 0.01
+FSYNC_AFTER: Final = 1.0
 
 _OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
 
@@ -32,10 +34,10 @@ _OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATAC
 class Journal:
     """A Sink into one file, which this process alone may write while it is open (flock).
 
-    `write` costs microseconds and touches no disk: lines gather, and go out together after WRITE_OUT_AFTER or with
-    the next `sync`, one system call for all. Callers of `sync` that come while the disk is busy share the next fsync
-    (group commit). The first OSError ends the journal: from then on everything raises JournalError, so that no
-    call is made to KMS that could not be recorded.
+    `write` costs microseconds and touches no disk: lines gather, and go out together after WRITE_OUT_AFTER (to the disk
+    itself after FSYNC_AFTER) or with the next `sync`, one system call for all. Callers of `sync` that come while the
+    disk is busy share the next fsync (group commit). The first OSError ends the journal: from then on everything raises
+    JournalError, so that no call is made to KMS that could not be recorded.
     """
 
     def __init__(self, path: Path, descriptor: int, last_seq: int) -> None:
@@ -46,11 +48,13 @@ class Journal:
         self._taken = self._durable = last_seq  # written out, and known to be on disk, up to these
         self._lines: deque[bytes] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._fsync_timer: asyncio.TimerHandle | None = None
         self._commit: asyncio.Task[None] | None = None
         # A thread of its own: the default pool may be full of sealing, and an intent waits for this.
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         self._failure: str | None = None
         self._failure_told = False
+        self._finished = False
 
     @classmethod
     def create(cls, path: Path) -> Self:
@@ -73,10 +77,11 @@ class Journal:
         return cls(path, descriptor, 0)
 
     @classmethod
-    def resume(cls, path: Path) -> Self:
+    def resume(cls, path: Path, *, known: int | None = None) -> Self:
         """Continues a journal after its last whole line; a torn last line is cut off.
 
-        Raises JournalError where it is missing, damaged, empty, or in use by another run.
+        `known`: the last event that the resume knows of. Raises JournalError where the journal is missing, damaged,
+        empty, in use by another run, or went on since.
         """
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
@@ -89,6 +94,8 @@ class Journal:
                 pass
             if not reader.last_seq:
                 raise _error(path, "holds no run", "Start without --resume.")
+            if known not in (None, reader.last_seq):
+                raise _in_use(path)  # it was, when it was read
             if reader.torn:
                 os.ftruncate(descriptor, reader.whole)
                 os.fsync(descriptor)
@@ -130,22 +137,32 @@ class Journal:
             await asyncio.shield(self._commit)  # a cancelled caller must not cancel the others' fsync
             self._raise_if_failed()
 
-    def close(self) -> None:
-        """Writes out, fsyncs, closes, and lets another run have the file.
+    def finish(self) -> None:
+        """Writes out and fsyncs. Nothing can be written any more, but no other run has the file before `close`.
 
         Raises JournalError where it failed and no `write` or `sync` has said so yet.
         """
-        if self._descriptor < 0:
+        if self._finished:
             return
-        if self._timer:
-            self._timer.cancel()
+        self._finished = True
+        for timer in (self._timer, self._fsync_timer):
+            if timer:
+                timer.cancel()
         self._disk.shutdown(wait=True)
         self._to_disk()
-        os.close(self._descriptor)
-        self._descriptor = -1
         failure, self._failure = self._failure, self._failure or "it is closed"
         if failure and not self._failure_told:
             raise _error(self.path, f"could not be written: {failure}", MENDED)
+
+    def close(self) -> None:
+        """As `finish`, and lets another run have the file."""
+        if self._descriptor < 0:
+            return
+        try:
+            self.finish()
+        finally:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
     def __enter__(self) -> Self:
         return self
@@ -159,7 +176,7 @@ class Journal:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            self._write_out()  # outside asyncio nothing would come later
+            self._to_kernel()  # outside asyncio nothing would come later
         else:
             self._timer = loop.call_later(WRITE_OUT_AFTER, self._write_out)
 
@@ -168,6 +185,13 @@ class Journal:
         self._timer = None
         if self._commit is None:  # else the commit takes the lines, in order, or the one after it
             self._to_kernel()
+            if self._fsync_timer is None and self._durable < self._taken:
+                self._fsync_timer = asyncio.get_running_loop().call_later(FSYNC_AFTER, self._fsync_soon)
+
+    def _fsync_soon(self) -> None:
+        self._fsync_timer = None
+        if self._commit is None and self._failure is None and self._durable < self._seq:
+            self._commit = asyncio.create_task(self._group_commit())
 
     async def _group_commit(self) -> None:
         try:
@@ -212,7 +236,13 @@ def lock(path: Path, descriptor: int) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise _error(path, "is in use by another run", "Wait for its end, or name another --journal.") from None
+        raise _in_use(path) from None
+    try:
+        mine = os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        mine = False
+    if not mine:
+        raise _in_use(path)  # between the opening and the lock another run set this one aside, to write its own
 
 
 def _plain(value: object) -> object:
@@ -222,6 +252,10 @@ def _plain(value: object) -> object:
     if isinstance(value, datetime):
         return instant(value) if value.microsecond else kms_instant(value)
     raise TypeError(f"the journal does not take {type(value).__name__}")
+
+
+def _in_use(path: Path) -> JournalError:
+    return _error(path, "is in use by another run", "Wait for its end, or name another --journal.")
 
 
 def _cannot(path: Path, verb: str, error: OSError) -> JournalError:

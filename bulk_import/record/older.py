@@ -15,6 +15,7 @@ from bulk_import.record.journal import lock
 from bulk_import.record.reading import JournalReader
 
 _RUN_ID = re.compile(rb'"run_id"\s*:\s*"([A-Za-z0-9._-]{1,128})"')
+_BEGINNING = b'{"seq":1,'
 HEAD = 1 << 16  # bytes; a report says its run's ID well within them
 
 
@@ -92,7 +93,16 @@ def _identify(journal: Path) -> tuple[str, bool]:
         if not reader.last_seq:
             raise
         finished = False
+    if not reader.last_seq and not _may_have_begun(journal):
+        raise reader.problem("this is not a journal of bulk-import.", "Name another --journal, or move this file away.")
     return run_id, finished
+
+
+def _may_have_begun(journal: Path) -> bool:
+    """Whether a file without one whole line may be a journal: killed in its first, or emptied by a power cut."""
+    with journal.open("rb") as stream:
+        head = stream.read(len(_BEGINNING))
+    return _BEGINNING.startswith(head) or not head.strip(b"\0")
 
 
 def sha256_path(path: Path) -> Path:

@@ -7,7 +7,7 @@ selection or setting is refused, not guessed at.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from bulk_import.record.reading import NEWER, JournalReader
 from bulk_import.record.report import STDOUT
 from bulk_import.settings import Settings
 
+FOR_THE_REPORT = timedelta(hours=1)  # so long after its end a run that was killed before its report is gone on with
 WELL = frozenset(status.value for status in Status if status.well)
 
 
@@ -28,6 +29,7 @@ class Unfinished:
 
     run_id: str
     started_at: datetime
+    seq: int  # of the last event that was read
     listed: int  # targets that the journal names; fewer than selected: it was killed while naming them
     finished: bytearray  # 1 for each target that ended well: it is not asked for again
     valid_to: list[str | None]  # frozen when the run began
@@ -41,7 +43,9 @@ class Unfinished:
 
 
 def read_unfinished(path: Path, manifest: Manifest, settings: Settings) -> Unfinished:
-    """Raises JournalError for a missing or damaged journal, and for one of another manifest or other settings."""
+    """Raises JournalError for a missing or damaged journal, one of another manifest or other settings, and one that
+    nothing is left to do for, or whose results time has overtaken.
+    """
     if not path.exists():
         raise JournalError([Problem(str(path), 0, "", "there is no journal to resume.", "Run without --resume.")])
     reader = JournalReader(path)
@@ -54,13 +58,22 @@ def read_unfinished(path: Path, manifest: Manifest, settings: Settings) -> Unfin
     if not state.started:
         raise JournalError([Problem(str(path), 0, "", "the journal holds no run.", "Run without --resume.")])
     _refuse_another(path, state.started, manifest, settings)
-    if state.ended and state.finished and all(state.finished) and _told(settings.report, reader.sha256):
+    if (
+        state.ended_at is not None
+        and state.finished
+        and all(state.finished)
+        and (datetime.now(UTC) - state.ended_at > FOR_THE_REPORT or _told(settings.report, reader.sha256))
+    ):
         message = "the journal's run came to its end and all its targets are well: there is nothing to resume."
         advice = "Run without --resume: it looks at every key anew. `bulk-import report` makes its report again."
         raise JournalError([Problem(str(path), 0, "", message, advice)])
+    if state.good_until is not None and state.good_until <= datetime.now(UTC):
+        message = f"material of a target that was well has expired since ({state.good_until:%Y-%m-%dT%H:%M:%SZ})."
+        raise JournalError([Problem(str(path), 0, "", message, "Run without --resume: it looks at every key anew.")])
     return Unfinished(
         run_id=state.started["run_id"],
         started_at=datetime.fromisoformat(state.started["started_at"]),
+        seq=reader.last_seq,
         listed=len(state.valid_to),
         finished=state.finished,
         valid_to=state.valid_to,
@@ -78,7 +91,8 @@ class _Reading:
         self.pasts: dict[int, Past] = {}
         self.claimed: dict[str, str] = {}
         self.caller: dict[str, Any] = {}
-        self.ended = False  # by itself, and not gone on with since
+        self.good_until: datetime | None = None  # the earliest ValidTo of those that ended well
+        self.ended_at: datetime | None = None  # by itself, and not gone on with since
         self._pending: set[int] = set()  # intents without an answer
         self._reader = reader
 
@@ -96,7 +110,7 @@ class _Reading:
                 "endpoints": event["endpoints"],
             }
         elif name in ("run_ended", "resumed"):
-            self.ended = name == "run_ended"
+            self.ended_at = datetime.fromisoformat(event["at"]) if name == "run_ended" else None
         elif name == "pinned":
             self._on_pinned(event)
         elif name == "intent":
@@ -104,9 +118,7 @@ class _Reading:
         elif name == "answered":
             self._on_answered(event)
         elif name == "ended" and event["result"]["status"] in WELL:
-            self.finished[event["index"]] = 1
-            self.pasts.pop(event["index"], None)
-            self.claimed[event["result"]["key_arn"]] = event["result"]["id"]
+            self._on_well(event["index"], event["result"])
         elif name == "ended":
             self._on_failed(event["index"], (event["result"]["error"] or {}).get("code"))
 
@@ -129,6 +141,14 @@ class _Reading:
         self.finished[index] = 0
         if index in self._pending or past.in_doubt:
             self._pending.add(index)  # an earlier one stays in doubt, whatever this one is answered
+
+    def _on_well(self, index: int, result: dict[str, Any]) -> None:
+        self.finished[index] = 1
+        self.pasts.pop(index, None)
+        self.claimed[result["key_arn"]] = result["id"]
+        if result["valid_to"]:
+            until = datetime.fromisoformat(result["valid_to"])
+            self.good_until = until if self.good_until is None else min(self.good_until, until)
 
     def _on_failed(self, index: int, code: str | None) -> None:
         """An import that was accepted and never showed: what became of it must be looked up like a lost answer."""
@@ -166,12 +186,12 @@ def _told(report: str, journal_sha256: str) -> bool:
 
 def _refuse_another(path: Path, started: dict[str, Any], manifest: Manifest, settings: Settings) -> None:
     wanted = bound_to(manifest, settings)
-    differing = [name for name, value in wanted.items() if started.get(name) != value]
-    if not differing:
-        return
-    if "manifest" in differing:
+    if any(wanted["manifest"][name] != started["manifest"][name] for name in ("sha256", "targets")):  # lie it anywhere
         message = f"the journal belongs to another manifest (SHA-256 {started['manifest']['sha256'][:12]}…)."
     else:
+        differing = [name for name, value in wanted.items() if name != "manifest" and started.get(name) != value]
+        if not differing:
+            return
         name = differing[0]
         if name == "settings":
             ours, theirs = wanted["settings"], started["settings"]

@@ -13,7 +13,7 @@ from typing import IO, Any, Final
 import orjson
 
 from bulk_import.errors import ADVICE, DEFAULT_ADVICE, ReportNotWritten
-from bulk_import.record.files import NewFile, fsync_directory
+from bulk_import.record.files import NewFile, fsync_directory, keeps_its_place
 from bulk_import.record.fold import Folded, fold
 from bulk_import.record.older import keep_older, sha256_path
 from bulk_import.record.reread import Lazily, Report
@@ -167,11 +167,12 @@ def _write_to(folded: Folded, destination: str, *, report_elsewhere: bool) -> Wr
         # Past the buffer: what a broken pipe does not take must not be tried again when the process exits.
         _stream(folded, getattr(sys.stdout.buffer, "raw", sys.stdout.buffer))
         return Written(None, None)
-    path = Path(destination).resolve()  # a link stays a link, and what it points to is replaced
-    if path.exists() and not path.is_file() and not path.is_dir():
-        with path.open("wb") as stream:  # a FIFO or a device keeps its place
+    path = Path(destination).absolute()
+    if keeps_its_place(path):
+        with path.open("wb") as stream:
             _stream(folded, stream)
         return Written(path, None)
+    path = path.resolve()  # a link stays a link, and what it points to is replaced
     return replace(path, chunks(folded, report_elsewhere=report_elsewhere), folded.started["run_id"])
 
 

@@ -86,7 +86,7 @@ def _run() -> Schema:
         "The run as a whole.",
         run_id=_text("Also part of the role session's name and the user agent, so that CloudTrail can be joined."),
         started_at=_instant("When the run began."),
-        finished_at=_nullable(_instant("When it ended. null: it was killed.")),
+        finished_at=_nullable(_instant("When it ended. null: it was killed, or is still at work.")),
         duration_seconds=_seconds("From start to end, the time between a kill and its resume left out."),
         outcome=_choice(
             "All well; some well; none well; or stopped (signal, deadline, kill) with work left.",
@@ -95,7 +95,9 @@ def _run() -> Schema:
             "failed",
             "interrupted",
         ),
-        exit_code=_nullable({"type": "integer", "description": "The process's. null: it was killed."}),
+        exit_code=_nullable(
+            {"type": "integer", "description": "The process's. null: it was killed, or is still at work."}
+        ),
         manifest=_manifest(),
         selection=_selection(),
         caller=_nullable(_caller()),

@@ -113,12 +113,12 @@ class Importer:
             "intent", index=run.target.index, operation="ImportKeyMaterial", attempt=run.attempts + 1,
             wrapping_algorithm=self._algorithm, wrapping_key_spec=run.target.wrapping_key_spec,
         )  # fmt: skip
-        await run.sink.sync()  # whoever finds this journal must know that the request may be on its way
-        self._token_used = True
         sent_before = run.attempts
-        run.read_since = False
         doubt_before, run.in_doubt = run.in_doubt, True
         try:
+            await run.sink.sync()  # whoever finds this journal must know that the request may be on its way
+            self._token_used = True
+            run.read_since = False
             run.material_id = await self._kms.import_key_material(
                 self._before.arn, run, token=parameters.token, sealed=self._sealed, valid_to=run.wanted.valid_to
             )
@@ -127,9 +127,10 @@ class Importer:
                 run.in_doubt = doubt_before
             self._note_answer("unknown" if error.outcome_unknown else "refused", error.request_id)
             raise
-        except TargetError:
-            # A lane's end. Either nothing left (the role is denied by now, a sibling met another account), or this
-            # very answer came from another account: then it was carried out, somewhere.
+        except (TargetError, asyncio.CancelledError):
+            # A lane's end, or that of the grace period. Either nothing left (the role is denied by now, a sibling met
+            # another account, the permit was still waited for), or the request is under way, or this very answer came
+            # from another account: then it was carried out, somewhere.
             if run.attempts == sent_before:
                 run.in_doubt = doubt_before
             self._note_answer("unknown" if run.in_doubt else "refused", "")

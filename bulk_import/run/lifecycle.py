@@ -1,6 +1,7 @@
 """A target's life is a table: states, events, and where each leads.
 
-What always holds (an exhaustive test walks every path, with a crash or a stop at each step):
+What always holds (one exhaustive test walks every path through the table, another the program's own way through it,
+with every answer, a stale read, a stop and a kill at each step):
 - A target ends exactly once, in exactly one of four ways.
 - IMPORTED_WELL is reached through PROVING alone, PROVING after an import through VERIFYING alone, and VERIFYING
   through an answer or a read that shows the import's effect.

@@ -100,7 +100,7 @@ def test_a_rotated_key_is_refused_before_a_permit_is_spent(sandbox: Sandbox, wor
     assert len(sandbox.calls(operation="GetParametersForImport")) == before
 
 
-def test_an_expiry_that_came_too_close_while_waiting(sandbox: Sandbox, work: Workplace) -> None:
+def test_an_expiry_that_is_too_close(sandbox: Sandbox, work: Workplace) -> None:
     """valid_to passed the manifest's check, and is less than an hour ahead."""
     soon = (datetime.now(UTC) + timedelta(minutes=50)).strftime("%Y-%m-%dT%H:%M:%SZ")
     work.key(sandbox.key()["key_id"], materials.make("SYMMETRIC_DEFAULT"), name="soon", valid_to=soon)

@@ -194,6 +194,57 @@ def test_a_rendering_that_cannot_be_is_refused_before_any_call(
     assert not (work.folder / "report.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--journal", "report.json"), "where the report goes"),
+        (("--journal", "./sub/../report.json"), "where the report goes"),
+        (("--journal", "report.json.sha256"), "where the report's SHA-256 goes"),
+        (("--journal", "manifest.json"), "where the manifest is"),
+        (("--report", "manifest.json"), "where the manifest is"),
+        (("--render", "csv=manifest.json"), "where the manifest is"),
+        (("--journal", "pipe"), "pipe is no file"),
+        (("--journal", "sub"), "sub is no file"),
+    ],
+)  # fmt: skip
+def test_files_that_would_take_each_others_place_are_refused_before_any_call(
+    options: tuple[str, ...], says: str, sandbox: Sandbox, work: Workplace
+) -> None:
+    """A journal under the report's name would be gone with the report; a pipe or a device is nobody's to rename."""
+    add_keys(sandbox, work)
+    os.mkfifo(work.folder / "pipe")
+    (work.folder / "sub").mkdir()
+    work.write()
+    files = {path.name for path in work.folder.iterdir()}
+    before = len(sandbox.calls())
+    result = work.run(*options)
+    assert (result.code, says in result.stderr) == (3, True), result.stderr
+    assert len(sandbox.calls()) == before
+    assert {path.name for path in work.folder.iterdir()} == files
+    assert (work.folder / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize("name", ["json", "csv"])
+def test_an_output_in_the_place_of_what_it_is_made_from_is_refused(name: str, offline: Workplace) -> None:
+    """A journal is all that is left of a killed run."""
+    journal = (offline.folder / "killed.jsonl").read_bytes()
+    result = offline.call("report", "whole.jsonl", "killed.jsonl", "--format", name, "--output", "./killed.jsonl")
+    assert (result.code, "killed.jsonl" in result.stderr) == (2, True), result.stderr
+    assert (offline.folder / "killed.jsonl").read_bytes() == journal
+
+
+@pytest.mark.parametrize("name", ["json", "csv", "table"])
+def test_an_output_that_is_a_pipe_is_written_into(name: str, offline: Workplace) -> None:
+    os.mkfifo(offline.folder / "pipe")
+    received: list[bytes] = []
+    reader = threading.Thread(target=lambda: received.append((offline.folder / "pipe").read_bytes()), daemon=True)
+    reader.start()
+    result = offline.call("report", "whole.jsonl", "--format", name, "--output", "pipe")
+    reader.join(20)
+    assert (result.code, bool(received and received[0])) == (0, True), result.stderr
+    assert (offline.folder / "pipe").is_fifo()
+
+
 def test_a_rendering_that_fails_late_costs_no_report(sandbox: Sandbox, work: Workplace) -> None:
     add_keys(sandbox, work)
     (work.folder / "pages").mkdir()

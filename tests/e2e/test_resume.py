@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.e2e import materials
-from tests.e2e.support import ACCOUNT, REGION, Workplace
+from tests.e2e.support import ACCOUNT, REGION, Workplace, quick
 from tests.e2e.test_job import add_keys, wait_for
 from tests.sandbox_client import Sandbox
 
@@ -67,6 +67,16 @@ def test_a_resume_asks_nothing_about_targets_that_are_done(sandbox: Sandbox, wor
     result = work.run("--resume")
     assert (result.code, result.report["summary"]["imported"]) == (4, 2)
     assert not [call for call in sandbox.calls()[before:] if call["key"] in done]
+
+
+def test_the_manifest_may_be_called_by_another_path(sandbox: Sandbox, work: Workplace) -> None:
+    """A build's folder has another name each time. What binds is the manifest's bytes."""
+    add_keys(sandbox, work, 1)
+    work.key("alias/late", materials.make("HMAC_256"), name="late")
+    assert work.run().code == 4
+    sandbox.key(key_spec="HMAC_256", alias="alias/late")
+    result = work.call("run", str(work.folder / "manifest.json"), "--resume", *quick(()))
+    assert (result.code, result.report["summary"]["imported"]) == (0, 2), result.stderr
 
 
 def test_a_resume_against_another_aws_is_refused(sandbox: Sandbox, work: Workplace) -> None:

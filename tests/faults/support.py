@@ -51,8 +51,8 @@ def events(work: Workplace, name: str = "report.journal.jsonl") -> list[dict[str
     return [orjson.loads(line) for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
 
 
-def has_event(work: Workplace, *names: str) -> bool:
-    return any(event["event"] in names for event in events(work))
+def has_event(work: Workplace, *names: str, name: str = "report.journal.jsonl") -> bool:
+    return any(event["event"] in names for event in events(work, name))
 
 
 def imports(sandbox: Sandbox) -> Counter[str]:

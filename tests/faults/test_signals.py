@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -185,6 +186,35 @@ def test_a_second_signal_while_the_report_is_written_ends_at_once(sandbox: Sandb
     assert "before anything was changed" not in result.stderr
     again = work.run("--resume", "--journal", "j.jsonl")
     assert_all_imported(sandbox, work, again)
+
+
+@pytest.mark.parametrize(
+    ("operation", "after", "code"),
+    [
+        ("GetCallerIdentity", 0, "Stopped"), ("AssumeRole", 0, "Stopped"), ("DescribeKey", 0, "Stopped"),
+        ("GetParametersForImport", 0, "Stopped"), ("ImportKeyMaterial", 0, "OutcomeUnknown"),
+        ("DescribeKey", 2, "NotVerified"), ("GenerateMac", 0, "NotVerified"),
+    ],
+)  # fmt: skip
+def test_a_report_of_a_run_at_work(sandbox: Sandbox, work: Workplace, operation: str, after: int, code: str) -> None:
+    """From its journal, at every stage: all targets, nothing well before its time, and no word of an end."""
+    add_targets(sandbox, work, 2, specs=("HMAC_256",))
+    sandbox.fault("hang", operation=operation, after=after, times=None, seconds=600)
+    process = work.start(*LONG, "--quota", "GetParametersForImport=0.01")
+    try:
+        stage = {"NotVerified": "answered", "OutcomeUnknown": "intent"}.get(code, "target")
+        wait_until(lambda: fired(sandbox) >= 1 and has_event(work, stage), process)
+        result = work.call("report", "report.journal.jsonl", "--format", "json", "--output", "now.json")
+    finally:
+        process.kill()
+        process.communicate()
+    assert result.code == 0, result.stderr
+    report = json.loads((work.folder / "now.json").read_bytes())
+    assert (report["run"]["finished_at"], report["run"]["exit_code"]) == (None, None)
+    assert report["run"]["outcome"] == "interrupted"
+    first_, second = report["results"]
+    assert (first_["error"]["code"], second["error"]["code"]) == (code, "Stopped")
+    assert "still at work" in first_["error"]["message"]
 
 
 def test_a_deadline_gives_the_grace_period_too(sandbox: Sandbox, work: Workplace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from tests.faults.support import (
     assert_truthful,
     events,
     fired,
+    has_event,
     imports,
     wait_until,
 )
@@ -56,6 +58,20 @@ def test_a_call_that_breaks_once(sandbox: Sandbox, work: Workplace, effect: str)
     # The token of an import that got no answer is not sent again, for it may be spent; after an answer it serves again.
     attempts = {name: entry["attempts"] for name, entry in result.entries.items()}
     assert attempts == {"k0": 1, "k1": 1, "k2": 1 if imports_told_by_a_read(effect) else 2, "k3": 1, "k4": 1}
+
+
+@pytest.mark.parametrize("operation", ["GetCallerIdentity", "AssumeRole"])
+@pytest.mark.parametrize("effect", [*ONCE, "throttled"])
+def test_a_call_to_sts_that_breaks_once(sandbox: Sandbox, work: Workplace, effect: str, operation: str) -> None:
+    add_targets(sandbox, work, 2)
+    if effect == "throttled":
+        sandbox.fault("error", code="Throttling", message="Rate exceeded", operation=operation, times=3)
+    else:
+        sandbox.fault(effect, operation=operation, seconds=300)
+    result = work.run(*ONCE.get(effect, ()))
+    assert [rule["fired"] for rule in sandbox.faults()] == [3 if effect == "throttled" else 1]
+    sandbox.post("faults/clear")
+    assert_all_imported(sandbox, work, result)
 
 
 def imports_told_by_a_read(effect: str) -> bool:
@@ -306,6 +322,50 @@ def test_a_second_run_with_the_same_journal_is_refused(sandbox: Sandbox, work: W
     assert_all_imported(sandbox, work, result)
     run_id = result.report["run"]["run_id"]
     assert all(f"run/{run_id} " in call["user_agent"] for call in sandbox.calls(operation="GetCallerIdentity"))
+
+
+@pytest.mark.parametrize("effect", ["refused", "drop", "hang", "truncate", "malformed", "http500"])
+def test_a_report_target_that_is_unreachable(sandbox: Sandbox, work: Workplace, effect: str) -> None:
+    """Then the report is beside the journal, and that is said; where it was asked for there is none."""
+    add_targets(sandbox, work, 1)
+    sandbox.post("faults", [{"effect": effect, "operation": operation, "times": None, "seconds": 300}
+                            for operation in ("GET", "HEAD", "PUT")] if effect != "refused" else [])  # fmt: skip
+    s3 = {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9" if effect == "refused" else sandbox.url}
+    where = {"AWS_ENDPOINT_URL_KMS": sandbox.url, "AWS_ENDPOINT_URL_STS": sandbox.url, "BULK_IMPORT_ENDPOINT_URL": ""}
+    options = ("--report", "s3://artefacts/r.json", "--retry-timeout", "1s", "--read-timeout", "300ms")
+    result = work.run(*options, **s3, **where)
+    assert result.code == 6, result.stderr
+    [report] = work.folder.glob("report.*.json")
+    assert str(report) in result.stderr
+    told = json.loads(report.read_bytes())
+    assert (told["run"]["exit_code"], told["summary"]["imported"]) == (6, 1)
+    assert_holds(sandbox, work)
+
+
+def test_kms_that_is_not_there(sandbox: Sandbox, work: Workplace) -> None:
+    """Nobody listens: nothing was ever sent, and that is known."""
+    add_targets(sandbox, work, 2)
+    result = work.run("--retry-timeout", "1s", AWS_ENDPOINT_URL_KMS="http://127.0.0.1:9",
+                      AWS_ENDPOINT_URL_STS=sandbox.url, BULK_IMPORT_ENDPOINT_URL="")  # fmt: skip
+    assert result.code == 5
+    assert {entry["changed"] for entry in result.report["results"]} == {False}
+    assert {entry["error"]["code"] for entry in result.report["results"]} == {"ConnectionFailed"}
+
+
+@pytest.mark.parametrize("options", [(), ("--resume",)])
+def test_a_second_run_while_the_first_writes_its_report_is_refused(
+    sandbox: Sandbox, work: Workplace, options: tuple[str, ...]
+) -> None:
+    """The report is read from the journal, so the journal is not free before the report is there."""
+    add_targets(sandbox, work, 2)
+    os.mkfifo(work.folder / "out")  # takes the report when somebody reads it
+    one = work.start("--report", "out", "--journal", "j.jsonl")
+    wait_until(lambda: has_event(work, "run_ended", name="j.jsonl"), one)
+    other = work.run("--journal", "j.jsonl", *options)
+    assert (other.code, "in use by another run" in other.stderr) == (3, True), other.stderr
+    report = orjson.loads((work.folder / "out").read_bytes())
+    result = work.finish(one)
+    assert (result.code, report["run"]["exit_code"], report["summary"]["imported"]) == (0, 0, 2), result.stderr
 
 
 def test_two_runs_of_one_manifest_at_once(sandbox: Sandbox, work: Workplace) -> None:

@@ -96,6 +96,13 @@ def test_the_last_end_of_a_target_counts(path: Path) -> None:
     assert (folded.summary.total, folded.summary.imported, folded.summary.failed) == (1, 1, 0)
 
 
+def test_the_entry_of_a_very_long_verification_does_not_make_the_journal_unreadable(path: Path) -> None:
+    """--verify-timeout and --read-interval allow for so many reads, and each has its request ID in the entry."""
+    requests = tuple(("DescribeKey", f"{number:036d}") for number in range(50_000))
+    entry = only_entry(path, ended(0, request_ids=requests), run_ended())
+    assert len(entry["request_ids"]) == 50_000
+
+
 def test_unproved_counts_the_well_ones_apart(path: Path) -> None:
     without = Verification(
         verified=True, reads=1, consecutive=1, duration_seconds=0, proof=Proof.NONE, round_trip=None, detail="x"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import subprocess
@@ -13,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from bulk_import.errors import JournalError
-from bulk_import.record.journal import Journal
+from bulk_import.record import journal as journal_module
+from bulk_import.record.journal import Journal, lock
+from bulk_import.record.older import set_aside
 from bulk_import.record.reading import JournalReader
 from tests.record import journals
 
@@ -93,6 +96,29 @@ async def test_events_that_nobody_waits_for_reach_the_kernel_by_themselves(path:
         journal.write("stopping", reason="SIGINT")
         while not events(path):  # noqa: ASYNC110 - no Event tells of it; the test's own timeout is the bound
             await asyncio.sleep(0.001)
+
+
+async def test_events_that_nobody_waits_for_reach_the_disk_by_themselves(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An outcome is on disk soon after it, also where no other target's intent takes it there."""
+    fsync, sizes = os.fsync, []
+
+    def noting(descriptor: int) -> None:
+        fsync(descriptor)
+        sizes.append(os.fstat(descriptor).st_size)
+
+    monkeypatch.setattr(journal_module, "FSYNC_AFTER", 0.01)
+    with Journal.create(path) as journal:
+        monkeypatch.setattr(os, "fsync", noting)
+        for reason in ("SIGINT", "SIGTERM"):
+            journal.write("stopping", reason=reason)
+            before = len(sizes)
+            while len(sizes) == before:  # noqa: ASYNC110 - no Event tells of it; the test's own timeout is the bound
+                await asyncio.sleep(0.001)
+            assert sizes == sorted(set(sizes))
+        assert len(events(path)) == 2
+        assert sizes[0] < sizes[1]
 
 
 async def test_concurrent_callers_share_fsyncs_and_keep_the_order(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,6 +206,42 @@ def test_every_cut_of_the_last_line_is_torn_and_tolerated(path: Path) -> None:
         assert (reader.whole, reader.torn) == (last, cut - last)
 
 
+class Growing(io.RawIOBase):
+    """A file whose end is in the middle of a line when it is read, and is not a moment later."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self._pieces = list(pieces)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:
+        piece = self._pieces.pop(0) if self._pieces else b""
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+
+class BeingWritten:
+    """The path of such a file."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self._pieces = pieces
+
+    def open(self, mode: str, buffering: int) -> io.BufferedReader:
+        assert mode == "rb"
+        return io.BufferedReader(Growing(*self._pieces), buffering)
+
+
+@pytest.mark.parametrize("cut", [-1, -12, -100])
+def test_a_line_that_is_just_being_written_ends_the_journal_and_is_no_damage(path: Path, cut: int) -> None:
+    journals.make_run(path, 3)
+    lines = path.read_bytes().splitlines(keepends=True)
+    now = b"".join(lines[:3])[:cut]
+    reader = JournalReader(BeingWritten(now, b"", b"".join(lines)[len(now) :]))
+    assert [event["seq"] for _, event in reader] == [1, 2]
+    assert reader.torn == len(now) - reader.whole > 0
+
+
 def test_zeros_after_a_power_cut_are_a_torn_line(path: Path) -> None:
     journals.make_run(path, 1)
     path.write_bytes(path.read_bytes() + bytes(4096))
@@ -242,6 +304,41 @@ def test_two_processes_cannot_write_one_journal(path: Path) -> None:
         refused = run_python(second, str(path))
     assert refused.stdout.count("is in use by another run") == 2, refused.stderr
     assert run_python(second, str(path)).stdout == ""  # free again after close
+
+
+def test_a_journal_that_another_run_has_just_set_aside_is_not_taken_for_its_own(path: Path) -> None:
+    """Both found the same old one; the first has made room for its own when the second comes to lock it."""
+    journals.make_run(path, 1, run_id="old")
+    with path.open("rb") as late:
+        set_aside(path)
+        for make in (lambda: None, lambda: journals.make_run(path, 1, run_id="new")):
+            make()
+            with pytest.raises(JournalError, match="in use by another run"):
+                lock(path, late.fileno())
+    assert events(path)[0]["run_id"] == "new"
+
+
+def test_a_journal_that_went_on_since_a_resume_read_it_is_refused(path: Path) -> None:
+    journals.make_run(path, 2, journals.pinned(0))
+    with Journal.resume(path) as journal:
+        journal.write("resumed", from_seq=journal.seq)
+    whole = path.read_bytes()
+    with pytest.raises(JournalError, match="in use by another run"):
+        Journal.resume(path, known=5)
+    assert path.read_bytes() == whole
+    Journal.resume(path, known=6).close()
+
+
+def test_a_finished_journal_takes_no_more_and_is_nobodys_else(path: Path) -> None:
+    with Journal.create(path) as journal:
+        journal.write("stopping", reason="SIGINT")
+        journal.finish()
+        assert len(events(path)) == 1
+        with pytest.raises(JournalError, match="it is closed"):
+            journal.write("stopping", reason="SIGTERM")
+        with pytest.raises(JournalError, match="in use by another run"):
+            set_aside(path)
+    assert set_aside(path) is not None
 
 
 def test_a_full_disk_ends_the_journal_and_every_later_use_says_so(path: Path) -> None:

@@ -365,10 +365,21 @@ def test_a_damaged_journal_is_set_aside_but_a_strangers_file_is_not(tmp_path: Pa
     assert aside is not None
     assert (aside.path.name, aside.finished) == ("journal.run-1.jsonl", False)
 
-    path.write_text("my\nnotes\n")
-    with pytest.raises(JournalError, match="not a journal"):
-        set_aside(path)
-    assert path.read_text() == "my\nnotes\n"
+    for notes in ("my\nnotes\n", "my notes\n", '{"version": 1, "keys": []}'):
+        path.write_text(notes)
+        with pytest.raises(JournalError, match="not a journal"):
+            set_aside(path)
+        assert path.read_text() == notes
+
+
+@pytest.mark.parametrize("content", [b"", b'{"se', b'{"seq":1,"at":"2026-03-0', bytes(4096)])
+def test_a_journal_that_was_killed_in_its_first_line_makes_room(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(content)
+    aside = set_aside(path)
+    assert aside is not None
+    assert aside.path.read_bytes() == content
+    assert not path.exists()
 
 
 def test_what_the_journal_asked_for_can_be_written_later(journal: Path, report_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""The table of a target's life, walked through whole: every state, every event, every path."""
+"""The table of a target's life, walked through whole: every state, every event, every path.
+
+Kills and stale reads at each step, with the code that goes by the table: test_model_check.py.
+"""
 
 from __future__ import annotations
 

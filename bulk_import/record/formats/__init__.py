@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from bulk_import.errors import UsageError
-from bulk_import.record.files import NewFile, fsync_directory
+from bulk_import.record.files import NewFile, fsync_directory, keeps_its_place
 from bulk_import.record.formats import csv, github, html, junit, markdown
 
 
@@ -79,9 +79,13 @@ def render(name: str, report: Mapping[str, Any], out: TextIO | Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Atomically, as UTF-8. Raises OSError."""
+    """Atomically, as UTF-8; into what a link points to, and into a pipe or a device. Raises OSError."""
     # A path quoted in a message may hold bytes that are no UTF-8: shown as escapes, not a crash.
     data = text.encode("utf-8", "backslashreplace")
+    if keeps_its_place(path):
+        path.write_bytes(data)
+        return
+    path = path.resolve()
     with NewFile(path) as new:
         new.fill([data])
         new.commit()

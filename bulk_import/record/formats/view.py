@@ -67,7 +67,7 @@ def warnings(report: Mapping[str, Any]) -> list[str]:
 def exit_code(report: Mapping[str, Any]) -> str:
     """`exit code 4`; a run that was killed has none."""
     code = report["run"]["exit_code"]
-    return "no exit code: it was killed" if code is None else f"exit code {code}"
+    return "no exit code: killed, or still at work" if code is None else f"exit code {code}"
 
 
 def failures(report: Mapping[str, Any]) -> list[Result]:
