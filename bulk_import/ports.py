@@ -16,7 +16,7 @@ class Trace(Protocol):
     """What calls leave behind in their target's entry."""
 
     def sent(self, operation: str) -> None:
-        """A request is about to go out."""
+        """A request went out, or began to; said before its answer is, and of an import only where it did leave."""
         ...
 
     def note(self, operation: str, request_id: str) -> None:

@@ -50,6 +50,7 @@ class Clients:
         self._service_quotas: dict[str, Any] = {}
         self._lock = asyncio.Lock()
         self._reads, self._writes = shared_session_class(timed=False), shared_session_class(timed=True)
+        self._roles = shared_session_class(timed=False)  # a KMS call may assume its role while it holds a place
         self.endpoints: dict[str, str] = {}
         try:
             self._core = AioSession(profile=settings.profile)
@@ -97,7 +98,7 @@ class Clients:
         )
 
     async def sts(self, region: str) -> Any:
-        return await self._client("sts", region, self._reads)
+        return await self._client("sts", region, self._roles)
 
     async def kms(self, region: str) -> RegionClients:
         async with self._lock:

@@ -13,11 +13,14 @@ from typing import Any
 import aiohttp
 from aiobotocore.httpsession import AIOHTTPSession
 
+from bulk_import.aws import tls
 from bulk_import.aws.credentials import current_call
+
+tls.verify()
 
 
 async def _note_sent(*_: Any) -> None:
-    """The request's head has just been written: after signing, after the connection was made."""
+    """The request's head is about to be written: after signing, after the connection was made."""
     call = current_call.get(None)
     if call is not None:
         call.sent_at = asyncio.get_running_loop().time()
@@ -34,6 +37,17 @@ def shared_session_class(*, timed: bool) -> type[AIOHTTPSession]:
     trace.freeze()
 
     class SharedSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no types
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            limits: aiohttp.ClientTimeout = vars(self)["_timeout"]
+            # aiobotocore's limits leave out what a proxy is asked for before TLS: one that takes the connection and
+            # then says nothing would hold the call for ever. Twice, for a proxy's own connection and the one behind.
+            self._timeout = aiohttp.ClientTimeout(
+                connect=2 * limits.sock_connect if limits.sock_connect else None,
+                sock_connect=limits.sock_connect,
+                sock_read=limits.sock_read,
+            )
+
         def _create_connector(self, proxy_url: str | None) -> aiohttp.TCPConnector:
             connector = connectors.get(proxy_url)
             if connector is None:

@@ -184,20 +184,24 @@ class LaneKms:
         client = self._clients.writes if is_write else self._clients.reads
         method: Callable[..., Awaitable[dict[str, Any]]] = getattr(client, name)
         throttler = self.limiter.throttler(operation)
+        await credentials.get_frozen_credentials()  # a session that is due is renewed before a place is taken
         permitted = await throttler.acquire()
         self.limiter.calls[operation] += 1
-        trace.sent(operation)
-        sent_at = None
+        sent_at: float | None = None
         try:
             with signing_as(credentials) as call:
                 try:
                     answer = await method(**request)
                 finally:
                     sent_at = call.sent_at
+                    if sent_at is not None or not is_write:  # only writes are timed
+                        trace.sent(operation)
         except BulkImportError:
             raise  # ours already: a credentials refresh inside the signature failed
         except Exception as error:  # noqa: BLE001 - every vendor's exception is translated, here and nowhere else
             ours = translate(error, operation)
+            if is_write and sent_at is None:
+                ours.outcome_unknown = False  # nothing had left
             if ours.code in THROTTLING:
                 self.limiter.throttles[operation] += 1
                 throttler.throttled()

@@ -39,6 +39,7 @@ NOT_YET_CONSISTENT = frozenset({"NotFoundException", "KMSInvalidStateException"}
 STALE_CREDENTIALS = frozenset(
     {"ExpiredTokenException", "ExpiredToken", "UnrecognizedClientException", "InvalidClientTokenId"}
 )
+MOST_OF_A_PAGE = 200  # characters that a message quotes of an answer that is not AWS's
 _SKEWED = ("Signature expired", "Signature not yet current", "RequestTimeTooSkewed", "RequestExpired")
 
 
@@ -76,6 +77,8 @@ def _answered(error: ClientError, operation: str) -> ServiceError:
     status = int(meta.get("HTTPStatusCode", 0))
     code = str(answer.get("Code") or f"HTTP{status}")
     message = str(answer.get("Message") or "").strip() or "(no message)"
+    if 400 <= status < 500 and code == str(status) and not meta.get("RequestId"):
+        return _of_somebody_else(status, message, operation)
     if any(mark in message or mark in code for mark in _SKEWED):
         code = "ClockSkew"
     return ServiceError(
@@ -85,6 +88,19 @@ def _answered(error: ClientError, operation: str) -> ServiceError:
         retryable=code in THROTTLING or code in STALE_CREDENTIALS or status >= 500,
         outcome_unknown=status >= 500 and code not in THROTTLING,
         request_id=str(meta.get("RequestId", "")),
+    )
+
+
+def _of_somebody_else(status: int, text: str, operation: str) -> ServiceError:
+    """A page of a proxy or a gateway: it may have passed the request on before it gave up."""
+    text = " ".join(text.split())
+    shown = text if len(text) <= MOST_OF_A_PAGE else f"{text[:MOST_OF_A_PAGE]}…"
+    return ServiceError(
+        f"HTTP status {status}, not by AWS: {shown}",
+        code="MalformedAnswer",
+        operation=operation,
+        retryable=status in (408, 429),
+        outcome_unknown=True,
     )
 
 

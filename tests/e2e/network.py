@@ -33,41 +33,54 @@ class Served:
         return self
 
     def __exit__(self, *_: object) -> None:
+        getattr(self, "done", threading.Event()).set()
         self.server.shutdown()
         self.server.server_close()
         self._thread.join(10)
 
 
 class TlsFront(Served):
-    """https:// in front of an http:// server. `ca`: the file that a client must trust."""
+    """https:// in front of an http:// server. `ca`: the file that a client must trust; `heard`: bodies that came.
+
+    Its certificate is for 127.0.0.1: `misnamed` is its URL by another name.
+    """
 
     def __init__(self, behind: str, folder: Path) -> None:
-        super().__init__(type("Handler", (_Front,), {"behind": behind.removeprefix("http://")}))
+        self.heard: list[bytes] = []
+        super().__init__(type("Handler", (_Front,), {"behind": behind.removeprefix("http://"), "heard": self.heard}))
         self.ca, chain = _certificates(folder)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(chain)
         self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
         self.url = f"https://127.0.0.1:{self.port}"
+        self.misnamed = f"https://localhost:{self.port}"
 
 
 class ForwardProxy(Served):
-    """`used`: what it was asked for: CONNECT host:port, or POST and a whole URL."""
+    """`used`: what it was asked for: CONNECT host:port, or POST and a whole URL.
 
-    def __init__(self) -> None:
+    `silent`: it takes a CONNECT and never answers it; `page`: the HTTP status of a page that it answers POSTs with.
+    """
+
+    def __init__(self, *, silent: bool = False, page: int = 0) -> None:
         self.used: list[str] = []
-        super().__init__(type("Handler", (_Proxy,), {"used": self.used}))
+        self.done = threading.Event()
+        fields = {"used": self.used, "silent": silent, "page": page, "done": self.done}
+        super().__init__(type("Handler", (_Proxy,), fields))
         self.url = f"http://127.0.0.1:{self.port}"
 
 
 class _Front(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     behind: str
+    heard: ClassVar[list[bytes]] = []
 
     def do_POST(self) -> None:
         self._pass_on(self.behind, self.path)
 
     def _pass_on(self, host: str, path: str) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.heard.append(body)
         connection = http.client.HTTPConnection(host, timeout=30)
         connection.request("POST", path, body, dict(self.headers))
         answer = connection.getresponse()
@@ -87,14 +100,29 @@ class _Front(BaseHTTPRequestHandler):
 
 class _Proxy(_Front):
     used: ClassVar[list[str]]
+    silent: bool
+    page: int
+    done: threading.Event
 
     def do_POST(self) -> None:
         self.used.append(f"POST {self.path}")
+        if self.page:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            body = b"<html><body>" + b"<p>The firm's proxy says no.</p>" * 1000 + b"</body></html>"
+            self.send_response(self.page)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+            return
         host, _, path = self.path.removeprefix("http://").partition("/")
         self._pass_on(host, f"/{path}")
 
     def do_CONNECT(self) -> None:
         self.used.append(f"CONNECT {self.path}")
+        if self.silent:
+            self.done.wait(60)
+            return
         host, _, port = self.path.partition(":")
         with socket.create_connection((host, int(port)), 10) as there:
             self.send_response(200)

@@ -10,7 +10,7 @@ from bulk_import.aws.clients import Clients
 from bulk_import.settings import load
 from tests.e2e import materials
 from tests.e2e.network import ForwardProxy, TlsFront
-from tests.e2e.support import Workplace
+from tests.e2e.support import ACCOUNT, Workplace
 from tests.sandbox_client import Sandbox
 
 
@@ -28,13 +28,38 @@ def test_tls_by_a_ca_of_ones_own(sandbox: Sandbox, work: Workplace, tmp_path: Pa
     assert result.report["run"]["endpoints"]["kms"] == front.url
 
 
-def test_an_unknown_ca_is_refused_before_anything_is_sent(sandbox: Sandbox, work: Workplace, tmp_path: Path) -> None:
+@pytest.mark.parametrize("trusted", [False, True])
+@pytest.mark.parametrize("proxied", [False, True])
+def test_a_wrong_certificate_is_refused_before_anything_is_sent(
+    sandbox: Sandbox, work: Workplace, tmp_path: Path, *, trusted: bool, proxied: bool
+) -> None:
+    """By a CA that nobody trusts; or by one that is trusted, but for another name. Directly and behind a proxy."""
     add_keys(sandbox, work)
-    with TlsFront(sandbox.url, tmp_path) as front:
-        result = work.run("--retry-timeout", "0", BULK_IMPORT_ENDPOINT_URL=front.url)
+    with TlsFront(sandbox.url, tmp_path) as front, ForwardProxy() as proxy:
+        names = {"HTTPS_PROXY": proxy.url, "NO_PROXY": ""} if proxied else {}
+        if trusted:
+            names["AWS_CA_BUNDLE"] = str(front.ca)
+        url = front.misnamed if trusted else front.url
+        result = work.run("--retry-timeout", "0", BULK_IMPORT_ENDPOINT_URL=url, **names)
+        used = list(proxy.used)
     assert result.code == 5
     assert "ClientConnectorCertificateError" in result.stderr or "SSLError" in result.stderr
-    assert sandbox.calls() == []
+    assert front.heard == []
+    assert bool(used) is proxied
+
+
+def test_the_credential_chain_checks_names_too(sandbox: Sandbox, work: Workplace, tmp_path: Path) -> None:
+    """A pipeline's OIDC token is for STS alone."""
+    add_keys(sandbox, work)
+    (tmp_path / "token").write_text("OIDC-TOKEN")
+    with TlsFront(sandbox.url, tmp_path) as front:
+        result = work.run(
+            AWS_CA_BUNDLE=str(front.ca), AWS_ENDPOINT_URL_STS=front.misnamed, AWS_ACCESS_KEY_ID="",
+            AWS_SECRET_ACCESS_KEY="", AWS_ROLE_ARN=f"arn:aws:iam::{ACCOUNT}:role/x",
+            AWS_WEB_IDENTITY_TOKEN_FILE=str(tmp_path / "token"),
+        )  # fmt: skip
+    assert result.code == 5, result.stderr
+    assert front.heard == []
 
 
 def test_only_kms_has_a_certificate_of_an_unknown_ca(sandbox: Sandbox, work: Workplace, tmp_path: Path) -> None:
@@ -70,6 +95,34 @@ def test_a_proxy_that_is_not_there(sandbox: Sandbox, work: Workplace) -> None:
     assert result.code == 5
     assert "ProxyConnection" in result.stderr
     assert sandbox.calls() == []
+
+
+def test_a_proxy_that_never_answers(sandbox: Sandbox, work: Workplace, tmp_path: Path) -> None:
+    """The connection is made and nothing comes back: half open, before TLS."""
+    add_keys(sandbox, work)
+    with TlsFront(sandbox.url, tmp_path) as front, ForwardProxy(silent=True) as proxy:
+        result = work.run(
+            "--connect-timeout", "1s", "--retry-timeout", "0", BULK_IMPORT_ENDPOINT_URL=front.url,
+            HTTPS_PROXY=proxy.url, NO_PROXY="", AWS_CA_BUNDLE=str(front.ca),
+        )  # fmt: skip
+    assert result.code == 5
+    assert "No connection" in result.stderr
+    assert front.heard == []
+
+
+@pytest.mark.parametrize("status", [403, 429])
+def test_a_page_of_a_proxy_is_no_answer_of_kms(sandbox: Sandbox, work: Workplace, status: int) -> None:
+    """Nobody knows what became of the request, and nobody wants to read 30 KB of HTML in a report."""
+    add_keys(sandbox, work)
+    with ForwardProxy(page=status) as proxy:
+        result = work.run(
+            "--retry-timeout", "0", BULK_IMPORT_ENDPOINT_URL="", AWS_ENDPOINT_URL_STS=sandbox.url,
+            AWS_ENDPOINT_URL_KMS="http://127.0.0.2:1", HTTP_PROXY=proxy.url, NO_PROXY="127.0.0.1",
+        )  # fmt: skip
+    assert result.code == 5
+    errors = [entry["error"] for entry in result.report["results"]]
+    assert {error["code"] for error in errors} == {"MalformedAnswer"}
+    assert all(str(status) in error["message"] and len(error["message"]) < 400 for error in errors)
 
 
 @pytest.mark.parametrize(

@@ -418,3 +418,21 @@ def test_a_plan_with_a_clock_that_goes_wrong(sandbox: Sandbox, work: Workplace) 
     work.write()
     result = work.call("plan", "manifest.json")
     assert (result.code, result.stdout, result.stderr.count("ClockSkew: ")) == (5, b"", 1)
+
+
+@pytest.mark.parametrize("renewals", [5, 6])
+def test_a_role_that_cannot_be_renewed_right_before_an_import(sandbox: Sandbox, work: Workplace, renewals: int) -> None:
+    """The session is due at every call, and is denied to the import: before its permit, or when it is to be signed.
+
+    Nothing was sent, and it is told so.
+    """
+    add_targets(sandbox, work, 1, specs=("HMAC_256",))
+    sandbox.advance(-3400)  # sessions last 200 seconds by the client's clock, and are due for renewal from the start
+    sandbox.fault("deny", operation="AssumeRole", after=renewals, times=None)
+    result = work.run()
+    entry = result.entries["k0"]
+    operations = [call["operation"] for call in sandbox.calls()]
+    assert "GetParametersForImport" in operations, result.stderr
+    assert "ImportKeyMaterial" not in operations
+    assert (entry["status"], entry["changed"], entry["attempts"]) == ("failed", False, 0), entry
+    assert entry["error"]["code"] == "AccessDenied"
