@@ -188,10 +188,12 @@ class LaneKms:
         permitted = await throttler.acquire()
         self.limiter.calls[operation] += 1
         sent_at: float | None = None
+        done = False
         try:
             with signing_as(credentials) as call:
                 try:
                     answer = await method(**request)
+                    done = True
                 finally:
                     sent_at = call.sent_at
                     if sent_at is not None or not is_write:  # only writes are timed
@@ -210,7 +212,7 @@ class LaneKms:
             raise ours from None
         finally:
             self._gate.release()
-            throttler.settle(permitted, sent_at)
+            throttler.settle(permitted, sent_at, done=done)
         throttler.succeeded()
         trace.note(operation, answer["ResponseMetadata"].get("RequestId", ""))
         return answer

@@ -29,6 +29,8 @@ MOST_SETTLED = 32  # permits in a window: beyond, what one call's way takes is l
 ENOUGH_ANSWERS = 5
 ROUNDS = 2
 
+MOST_EXCESS = 0.1  # of a period: a call is taken for no later than this, once the quickest way is known
+
 Clock = Callable[[], float]
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -53,15 +55,17 @@ class Quickest:
         """One lane more."""
         self._lanes += 1
 
-    def excess(self, sent: float, answered: float) -> float:
-        """Seconds that this answer took longer than the quickest before it; all that it took while none is known."""
+    def excess(self, sent: float, answered: float, *, most: float) -> float:
+        """Seconds that this answer took longer than the quickest before it, at most `most`; all while none is known."""
         latency = answered - sent
-        excess = max(0.0, latency - self._seconds) if sent >= self._known_since else latency
-        self._seconds = min(self._seconds, latency)
+        return min(most, max(0.0, latency - self._seconds)) if sent >= self._known_since else latency
+
+    def learn(self, sent: float, answered: float) -> None:
+        """Of a call that KMS did: a refusal or a reset comes sooner than any such answer, and says nothing of it."""
+        self._seconds = min(self._seconds, answered - sent)
         self._answers += 1
         if self._known_since == math.inf and self._answers >= max(ENOUGH_ANSWERS, ROUNDS * self._lanes):
             self._known_since = answered
-        return excess
 
 
 class PacedThrottler(Throttler):
@@ -121,18 +125,22 @@ class PacedThrottler(Throttler):
             log.append(permitted)
             return permitted
 
-    def settle(self, permitted: float, sent: float | None) -> None:
+    def settle(self, permitted: float, sent: float | None, *, done: bool = True) -> None:
         """The call of this permit was sent at `sent` and has ended now: it counts from when it may have reached KMS.
 
         KMS judges a call on arrival. One that was long on its way arrives late, and the next, sent on time, too
         early: pacing by the time of the permit alone gets calls throttled. A call is late by what it waited between
         permit and wire (for the processor, for its connection), and may be late by as much as its answer took longer
         than the quickest one so far. Until it is answered it counts from its permit: a lane does not stand still
-        behind a call that takes longer than its period. `sent` None: it never left.
+        behind a call that takes longer than its period. Answers that differ in how long KMS itself takes for them look
+        late, too: MOST_EXCESS bounds what that costs. `sent` None: it never left; `done`: KMS did what it was asked.
         """
         if self.rate_limit > MOST_SETTLED or sent is None:
             return
-        arrived = sent + self._quickest.excess(sent, self._clock())
+        answered = self._clock()
+        arrived = sent + self._quickest.excess(sent, answered, most=MOST_EXCESS * self.period)
+        if done:
+            self._quickest.learn(sent, answered)
         log = self._task_logs
         for index in range(len(log) - 1, -1, -1):
             if log[index] == permitted:
