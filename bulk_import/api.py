@@ -48,7 +48,7 @@ from bulk_import.material.checks import manifest_checks
 from bulk_import.model import Manifest, ObjectUri, Outcome, Target, in_s3
 from bulk_import.plan import Wanted
 from bulk_import.ports import ObjectStore
-from bulk_import.record import narrate, places, report
+from bulk_import.record import destinations, narrate, report
 from bulk_import.record.begin import Begun, begin, journal_path, new_run_id
 from bulk_import.record.checkpoint import Checkpoint
 from bulk_import.record.deliver import Delivery
@@ -186,7 +186,7 @@ async def run(
     before any call, and JournalError where the journal cannot be begun.
     """
     stop = stop or Stop()
-    places.check(settings, journal_path(settings), manifest.uri)
+    destinations.check(settings, journal_path(settings), manifest.uri)
     root = _root(manifest)
     given_up = partial(stop.over, settings.grace)
     async with AsyncExitStack() as stack:

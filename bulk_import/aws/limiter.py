@@ -90,11 +90,11 @@ class LaneLimiter:
         return {operation: self.quota(operation) for operation in sorted(self.calls)}
 
     def effective_rates(self) -> dict[str, float]:
-        """Where throttling made an operation slower than its quota: the rate at the end."""
+        """Where throttling made an operation slower than its quota: the lowest rate that it came to."""
         return {
-            quota: round(throttler.effective_rate, 3)
+            quota: round(throttler.lowest_rate, 3)
             for quota, throttler in sorted(self._throttlers.items())
-            if throttler.effective_rate < throttler.rate / (1 + self._margin) * 0.999
+            if throttler.lowest_rate < throttler.rate / (1 + self._margin) * 0.999
         }
 
 

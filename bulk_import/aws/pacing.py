@@ -92,7 +92,7 @@ class PacedThrottler(Throttler):
         permits = max(1, math.floor(rate))
         super().__init__(rate_limit=permits, period=permits / rate * (1 + margin))
         self.rate = rate
-        self._least_period = self.period
+        self._least_period = self._most_period = self.period
         self._clock = clock
         self._sleep = sleep
         self._gate = gate
@@ -153,9 +153,15 @@ class PacedThrottler(Throttler):
         """Requests a second now, margin included."""
         return float(self.rate_limit / self.period)
 
+    @property
+    def lowest_rate(self) -> float:
+        """The least that `effective_rate` ever was."""
+        return float(self.rate_limit / self._most_period)
+
     def throttled(self) -> None:
         """KMS refused a call for its rate: slow down multiplicatively."""
         self.period = min(self.period / DECREASE, self._least_period / SLOWEST)
+        self._most_period = max(self._most_period, self.period)
         self._by_chance = self._unthrottled >= CALM
         self._unthrottled = 0
         self._increase = INCREASE

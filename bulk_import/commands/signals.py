@@ -84,8 +84,10 @@ class Signals:
         self._before = {number: signal.signal(number, self._on_signal) for number in HEARD}
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        _restore(self._before, kind)
+    def __exit__(self, *_: object) -> None:
+        """What is around it (`at_once`) would say of a run that has ended that it changed nothing."""
+        for number in self._before:
+            signal.signal(number, signal.SIG_IGN)
 
     def attach(self, stop: Stop) -> None:
         """From here on signals go to `stop`. Called by the task that does the run."""

@@ -1,4 +1,4 @@
-"""`run --render FORMAT=PATH`: checked before the first call (places.py), written after the report (deliver.py)."""
+"""`run --render FORMAT=PATH`: checked before the first call (destinations.py), written by deliver.py."""
 
 from __future__ import annotations
 

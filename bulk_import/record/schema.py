@@ -164,7 +164,7 @@ def _lane() -> Schema:
         calls=_map("Requests sent, by operation.", _count("Requests.")),
         throttled=_map("Of these, the ones that KMS throttled, by operation.", _count("Requests.")),
         quota=_rates("The quotas that the run kept to, by operation."),
-        effective_rate=_rates("Where throttling made it slower: the rate at the end, by operation."),
+        effective_rate=_rates("Where throttling made it slower: the lowest rate, by operation."),
     )
 
 

@@ -17,7 +17,7 @@ from aiobotocore.credentials import AioCredentials
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import ClientError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulk_import.aws.clients import Clients
@@ -40,6 +40,7 @@ def botocores(url: str, headers: dict[str, str], body: bytes, credentials: Any, 
     return str(request.headers["Authorization"])
 
 
+@settings(deadline=None)
 @given(
     url=st.sampled_from(
         [

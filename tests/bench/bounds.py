@@ -32,5 +32,9 @@ BOUNDS = (
     Bound("full_core", "peak MB", 400),
     Bound("memory", "MB at 100,000", 400),
     Bound("cpu", "own ms/key", 1.0),
+    # The bound above is kept by far since calls have become cheaper than the unit that they are counted in. These hold
+    # what has been reached: a key in calls of a warm client (6.1 to 6.3 of them are made), and flat over lanes.
+    Bound("cpu", "in warm calls", 6.5),
+    Bound("cpu", "x least", 1.75),
     Bound("fairness", "others' finish moved, worst %", 5),
 )

@@ -1,4 +1,7 @@
-"""In what order a lane does its work, and with how little: by the order and number of calls, never by the clock."""
+"""In what order a lane does its work, and with how little: judged by the order and number of calls.
+
+Where one thing must be slow for the order to show, it takes seconds, and what must come before takes milliseconds.
+"""
 
 from __future__ import annotations
 
