@@ -2,9 +2,9 @@
 
 In between, botocore makes an object of each request and another of that, copies its headers five times through an
 e-mail parser, and walks nine hooks: for streams, checksum trailers, retries, other signers, other endpoints. KMS's
-calls have none of them, and all of it together is more than half of what a call costs (tests/bench/warm_client.py). The hook
-`before-call` may answer a call itself; this answer is signed and sent here, and read by botocore's own parser, so
-that errors and results are what they would be.
+calls have none of them, and all of it together is more than half of what a call costs (tests/bench/warm_client.py).
+The hook `before-call` may answer a call itself; this answer is signed and sent here, and read by botocore's own
+parser, so that errors and results are what they would be.
 
 Signature Version 4: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
