@@ -14,16 +14,26 @@ import aiohttp
 from aiobotocore.httpsession import AIOHTTPSession
 
 from bulk_import.aws import tls
-from bulk_import.aws.credentials import current_call
+from bulk_import.aws.credentials import Call, current_call
 
 tls.verify()
 
 
 async def _note_sent(*_: Any) -> None:
-    """The request's head is about to be written: after signing, after the connection was made."""
+    """The request's head is about to be written: after signing, after the connection was made.
+
+    uvloop writes at the end of its turn, and another target's work (an RSA key that is checked) can make that long: the
+    request has left for sure when the next turn begins.
+    """
     call = current_call.get(None)
     if call is not None:
-        call.sent_at = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        call.sent_at = loop.time()
+        loop.call_soon(_note_left, call, loop)
+
+
+def _note_left(call: Call, loop: asyncio.AbstractEventLoop) -> None:
+    call.sent_at = loop.time()
 
 
 def shared_session_class(*, timed: bool) -> type[AIOHTTPSession]:

@@ -29,7 +29,11 @@ MOST_SETTLED = 32  # permits in a window: beyond, what one call's way takes is l
 ENOUGH_ANSWERS = 5
 ROUNDS = 2
 
-MOST_EXCESS = 0.1  # of a period: a call is taken for no later than this, once the quickest way is known
+# Of a period. Once the quickest way is known, calls are taken for late by this on the average at most: answers that
+# take KMS differently long look late, too, and must not slow a lane for ever. What is not used is saved up, so that a
+# stall now and then, on the way or here, counts whole.
+EXCESS = 0.1
+SAVED_EXCESS = 2.0
 
 Clock = Callable[[], float]
 Sleep = Callable[[float], Awaitable[None]]
@@ -55,10 +59,14 @@ class Quickest:
         """One lane more."""
         self._lanes += 1
 
-    def excess(self, sent: float, answered: float, *, most: float) -> float:
-        """Seconds that this answer took longer than the quickest before it, at most `most`; all while none is known."""
+    def excess(self, sent: float, answered: float) -> tuple[float, bool]:
+        """Seconds that this answer took longer than the quickest before it, and whether that was known.
+
+        All that it took where it was not.
+        """
         latency = answered - sent
-        return min(most, max(0.0, latency - self._seconds)) if sent >= self._known_since else latency
+        known = sent >= self._known_since
+        return max(0.0, latency - self._seconds) if known else latency, known
 
     def learn(self, sent: float, answered: float) -> None:
         """Of a call that KMS did: a refusal or a reset comes sooner than any such answer, and says nothing of it."""
@@ -100,6 +108,7 @@ class PacedThrottler(Throttler):
         self._turn = asyncio.Lock()
         self._quickest = quickest or Quickest()
         self._quickest.join()
+        self._spare = SAVED_EXCESS  # of a period, that calls may still be taken for late
         self._increase = INCREASE
         self._unthrottled = CALM  # calls since the last throttled one
         self._by_chance = True
@@ -132,13 +141,16 @@ class PacedThrottler(Throttler):
         early: pacing by the time of the permit alone gets calls throttled. A call is late by what it waited between
         permit and wire (for the processor, for its connection), and may be late by as much as its answer took longer
         than the quickest one so far. Until it is answered it counts from its permit: a lane does not stand still
-        behind a call that takes longer than its period. Answers that differ in how long KMS itself takes for them look
-        late, too: MOST_EXCESS bounds what that costs. `sent` None: it never left; `done`: KMS did what it was asked.
+        behind a call that takes longer than its period. `sent` None: it never left; `done`: KMS did what it was asked.
         """
         if self.rate_limit > MOST_SETTLED or sent is None:
             return
         answered = self._clock()
-        arrived = sent + self._quickest.excess(sent, answered, most=MOST_EXCESS * self.period)
+        excess, known = self._quickest.excess(sent, answered)
+        if known:
+            excess = min(excess, self._spare * self.period)
+            self._spare = min(SAVED_EXCESS, self._spare - excess / self.period + EXCESS)
+        arrived = sent + excess
         if done:
             self._quickest.learn(sent, answered)
         log = self._task_logs
