@@ -184,7 +184,7 @@ class LaneKms:
         client = self._clients.writes if is_write else self._clients.reads
         method: Callable[..., Awaitable[dict[str, Any]]] = getattr(client, name)
         throttler = self.limiter.throttler(operation)
-        await credentials.get_frozen_credentials()  # a session that is due is renewed before a place is taken
+        await self._renew_if_due(operation, credentials)
         permitted = await throttler.acquire()
         self.limiter.calls[operation] += 1
         sent_at: float | None = None
@@ -216,6 +216,18 @@ class LaneKms:
         throttler.succeeded()
         trace.note(operation, answer["ResponseMetadata"].get("RequestId", ""))
         return answer
+
+    @staticmethod
+    async def _renew_if_due(operation: str, credentials: Any) -> None:
+        """Before a permit and a place are taken, so that neither waits for STS. Raises ServiceError, LaneError."""
+        try:
+            await credentials.get_frozen_credentials()
+        except BulkImportError:
+            raise
+        except Exception as error:  # noqa: BLE001 - as in _send
+            ours = translate(error, operation)
+            ours.outcome_unknown = False  # nothing was sent
+            raise ours from None
 
     def _check_arn(self, operation: str, arn: str | None) -> None:
         """Raises LaneError where the answer came from elsewhere. An answer without an ARN says nothing."""

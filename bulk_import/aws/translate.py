@@ -19,6 +19,7 @@ from botocore.exceptions import (
     ClientError,
     ConnectionError,  # noqa: A004 - botocore's own, the base of what is never a HTTPClientError
     ConnectTimeoutError,
+    CredentialRetrievalError,
     HTTPClientError,
     NoCredentialsError,
     ProxyConnectionError,
@@ -49,6 +50,11 @@ def translate(error: Exception, operation: str) -> ServiceError:
         return _answered(error, operation)
     if isinstance(error, NoCredentialsError):
         return ServiceError("There are no credentials.", code="CallerCredentialsMissing", operation=operation)
+    if isinstance(error, CredentialRetrievalError):
+        # Not its text: that may quote what a credential process wrote.
+        return ServiceError(
+            "The credentials could not be renewed.", code="ExpiredTokenException", operation=operation, retryable=True
+        )
     if isinstance(error, ConnectTimeoutError | ProxyConnectionError | SSLError):
         return _lost(f"No connection ({type(error).__name__}).", operation, sent=False)
     if isinstance(error, ConnectionTimeoutError | ClientConnectorError | ClientHttpProxyError | ClientSSLError):

@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -436,3 +437,29 @@ def test_a_role_that_cannot_be_renewed_right_before_an_import(sandbox: Sandbox, 
     assert "ImportKeyMaterial" not in operations
     assert (entry["status"], entry["changed"], entry["attempts"]) == ("failed", False, 0), entry
     assert entry["error"]["code"] == "AccessDenied"
+
+
+@pytest.mark.parametrize("renewals", [2, 3])
+def test_the_callers_own_credentials_cannot_be_renewed_any_more(
+    sandbox: Sandbox, work: Workplace, renewals: int
+) -> None:
+    """A credential process that fails: before the first permit of KMS, or when its first call is to be signed."""
+    caller = sandbox.client("sts", None).get_caller_identity()["Account"]
+    add_targets(sandbox, work, 1, specs=("HMAC_256",), account=caller)
+    work.defaults["role"] = None
+    script, config = work.folder / "process.py", work.folder / "aws-config"
+    script.write_text(
+        "import datetime, json, pathlib, sys\n"
+        "count = pathlib.Path(__file__).with_name('count')\n"
+        "with count.open('a') as file: file.write('x')\n"
+        f"if len(count.read_text()) > {renewals}: sys.exit('the vault is sealed')\n"
+        "soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=60)\n"
+        "print(json.dumps({'Version': 1, 'AccessKeyId': 'AKIAPIPELINE00000000', 'SecretAccessKey': 'pipeline',"
+        " 'SessionToken': '', 'Expiration': soon.isoformat()}))\n"
+    )
+    config.write_text(f"[default]\ncredential_process = {sys.executable} {script}\n")
+    result = work.run(AWS_CONFIG_FILE=str(config), AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
+    assert (result.code, result.report["run"]["outcome"]) == (5, "failed"), result.stderr
+    assert "ExpiredTokenException" in result.stderr
+    assert "Give the run credentials that outlive it" in result.stderr
+    assert sandbox.calls(operation="DescribeKey") == []
