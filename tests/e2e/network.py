@@ -47,7 +47,7 @@ class TlsFront(Served):
 
     def __init__(self, behind: str, folder: Path) -> None:
         self.heard: list[bytes] = []
-        super().__init__(type("Handler", (_Front,), {"behind": behind.removeprefix("http://"), "heard": self.heard}))
+        super().__init__(type("Handler", (Passing,), {"behind": behind.removeprefix("http://"), "heard": self.heard}))
         self.ca, chain = _certificates(folder)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(chain)
@@ -70,7 +70,9 @@ class ForwardProxy(Served):
         self.url = f"http://127.0.0.1:{self.port}"
 
 
-class _Front(BaseHTTPRequestHandler):
+class Passing(BaseHTTPRequestHandler):
+    """Passes requests on to the server `behind`, and its answers back."""
+
     protocol_version = "HTTP/1.1"
     behind: str
     heard: ClassVar[list[bytes]] = []
@@ -78,13 +80,17 @@ class _Front(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._pass_on(self.behind, self.path)
 
+    def altered(self, _status: int, data: bytes) -> bytes:
+        """The body that is sent back."""
+        return data
+
     def _pass_on(self, host: str, path: str) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.heard.append(body)
         connection = http.client.HTTPConnection(host, timeout=30)
         connection.request("POST", path, body, dict(self.headers))
         answer = connection.getresponse()
-        data = answer.read()
+        data = self.altered(answer.status, answer.read())
         self.send_response(answer.status)
         for name in ("Content-Type", "x-amzn-RequestId"):
             if value := answer.getheader(name):
@@ -98,7 +104,7 @@ class _Front(BaseHTTPRequestHandler):
         """Silent."""
 
 
-class _Proxy(_Front):
+class _Proxy(Passing):
     used: ClassVar[list[str]]
     silent: bool
     page: int
