@@ -29,6 +29,9 @@ from bulk_import import manifest as manifest_room
 from bulk_import import material, pipeline
 from bulk_import.aws import objects
 from bulk_import.aws.session import AwsSession
+from bulk_import.delivery import destinations
+from bulk_import.delivery.checkpoint import Checkpoint
+from bulk_import.delivery.deliver import Delivery
 from bulk_import.errors import (
     BulkImportError,
     ExitCode,
@@ -42,19 +45,18 @@ from bulk_import.errors import (
     ReportNotWritten,
 )
 from bulk_import.job import Job, Started, by_lane, policy_of, started
+from bulk_import.journal import narrate
+from bulk_import.journal.begin import Begun, begin, journal_path, new_run_id
 from bulk_import.manifest.read import MAX_BYTES
 from bulk_import.material import sources
 from bulk_import.material.checks import manifest_checks
 from bulk_import.model import Manifest, ObjectUri, Outcome, Target, in_s3
 from bulk_import.plan import Wanted
 from bulk_import.ports import ObjectStore
-from bulk_import.record import destinations, narrate, report
-from bulk_import.record.begin import Begun, begin, journal_path, new_run_id
-from bulk_import.record.checkpoint import Checkpoint
-from bulk_import.record.deliver import Delivery
-from bulk_import.record.fold import fold
-from bulk_import.record.reread import Report
-from bulk_import.record.summary import Summary
+from bulk_import.report import document
+from bulk_import.report.fold import fold
+from bulk_import.report.reread import Report
+from bulk_import.report.summary import Summary
 from bulk_import.run.planner import LanePlanner, Plan, summarise
 from bulk_import.run.runner import run_lanes
 from bulk_import.run.stop import Stop
@@ -258,7 +260,7 @@ async def _report(begun: Begun, delivery: Delivery, failure: BulkImportError | N
     except ReportNotWritten as error:
         missing.append(error)
     try:
-        await delivery.renderings(report.as_report(folded, report_elsewhere=bool(missing)), begun.path.parent)
+        await delivery.renderings(document.as_report(folded, report_elsewhere=bool(missing)), begun.path.parent)
     except ReportNotWritten as error:
         missing.append(error)
         if not (place is None or (isinstance(place, Path) and not place.is_file())):  # it shall say exit code 6 too
@@ -278,7 +280,7 @@ async def _report(begun: Begun, delivery: Delivery, failure: BulkImportError | N
         report=place,
         journal=begun.path,
         environment=folded.caller.get("environment"),
-        document=report.as_report(folded, report_elsewhere=bool(missing)),
+        document=document.as_report(folded, report_elsewhere=bool(missing)),
         error=failure,
     )
 

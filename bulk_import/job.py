@@ -11,14 +11,14 @@ from pathlib import Path
 
 import structlog
 
-from bulk_import.aws.clients import is_aws
-from bulk_import.aws.limiter import LaneLimiter
+from bulk_import.aws.pace.limiter import LaneLimiter
 from bulk_import.aws.session import AwsSession
+from bulk_import.aws.wire.clients import is_aws
 from bulk_import.errors import BulkImportError, CallerError
+from bulk_import.journal import narrate
+from bulk_import.journal.begin import Begun
+from bulk_import.journal.writer import Journal
 from bulk_import.model import Lane, Manifest, Outcome, Status, Target
-from bulk_import.record import narrate
-from bulk_import.record.begin import Begun
-from bulk_import.record.journal import Journal
 from bulk_import.run.lane import LaneRunner
 from bulk_import.run.runner import run_lanes
 from bulk_import.run.stop import Stop

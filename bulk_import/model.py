@@ -57,6 +57,7 @@ class WrappingKeySpec(StrEnum):
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 S3_SCHEME = "s3://"
+STDOUT = "-"  # as a destination; as a source, stdin
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from typing import Any
 
 import orjson
 
-from bulk_import.record.fold import fold
+from bulk_import.report.fold import fold
 from tests.e2e import materials
 from tests.e2e.support import Result, Workplace
 from tests.faults.forks import Forks, Kill

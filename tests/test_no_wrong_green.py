@@ -15,8 +15,8 @@ import orjson
 import pytest
 
 from bulk_import.errors import ExitCode
-from bulk_import.record.fold import fold
-from bulk_import.record.summary import Ending, Summary, exit_code_of, outcome_of
+from bulk_import.report.fold import fold
+from bulk_import.report.summary import Ending, Summary, exit_code_of, outcome_of
 from tests.e2e import materials
 from tests.e2e.rewriter import Rewriter
 from tests.e2e.support import ACCOUNT, REGION, Result, Workplace, quick
@@ -77,10 +77,10 @@ DEFECTS = {
     "bulk_import.aws.kms:LaneKms.import_key_material": "nothing",  # nothing was ever sent
     "bulk_import.commands.terminal.progress:Progress.ended": "raises",  # a callback
     "bulk_import.commands.terminal.ending:tell": "raises",
-    "bulk_import.record.narrate:end": "nothing",  # the journal's end is never written
-    "bulk_import.record.journal:Journal._to_kernel": "raises",
+    "bulk_import.journal.narrate:end": "nothing",  # the journal's end is never written
+    "bulk_import.journal.writer:Journal._to_kernel": "raises",
     "bulk_import.api:_report": "raises",
-    "bulk_import.record.report:chunks": "raises",
+    "bulk_import.report.document:chunks": "raises",
 }
 
 

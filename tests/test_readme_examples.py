@@ -20,13 +20,13 @@ import pytest
 import yaml
 
 from bulk_import import api, iam
-from bulk_import.aws.limiter import DEFAULT_QUOTAS
+from bulk_import.aws.pace.limiter import DEFAULT_QUOTAS
 from bulk_import.cli import COMMANDS
 from bulk_import.errors import ADVICE, ExitCode
 from bulk_import.manifest.models import FIELDS_OF_DEFAULTS, FIELDS_OF_KEYS
 from bulk_import.material import wrapping
 from bulk_import.model import KeySpec, WrappingAlgorithm, WrappingKeySpec
-from bulk_import.record.schema import report_schema
+from bulk_import.report.schema import report_schema
 from tests.sandbox_client import Sandbox
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -9,13 +9,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from bulk_import.aws.clients import RegionClients
-from bulk_import.aws.credentials import signing_as
-from bulk_import.aws.limiter import LaneLimiter
-from bulk_import.aws.places import Places
-from bulk_import.aws.quotas import AppliedQuotas
-from bulk_import.aws.retry import Retry
-from bulk_import.aws.translate import STALE_CREDENTIALS, THROTTLING, translate
+from bulk_import.aws.pace.limiter import LaneLimiter
+from bulk_import.aws.pace.places import Places
+from bulk_import.aws.pace.quotas import AppliedQuotas
+from bulk_import.aws.pace.retry import Retry
+from bulk_import.aws.wire.clients import RegionClients
+from bulk_import.aws.wire.credentials import signing_as
+from bulk_import.aws.wire.translate import STALE_CREDENTIALS, THROTTLING, translate
 from bulk_import.errors import BulkImportError, LaneError, ServiceError
 from bulk_import.model import ImportParameters, KeyRotation, KeyView, Lane
 from bulk_import.ports import Trace

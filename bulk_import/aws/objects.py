@@ -19,10 +19,10 @@ from aiohttp import ClientError as HttpError
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from bulk_import.aws.clients import Clients
-from bulk_import.aws.credentials import signing_as
-from bulk_import.aws.retry import Retry
-from bulk_import.aws.translate import translate
+from bulk_import.aws.pace.retry import Retry
+from bulk_import.aws.wire.clients import Clients
+from bulk_import.aws.wire.credentials import signing_as
+from bulk_import.aws.wire.translate import translate
 from bulk_import.errors import CallerError, ObjectError, Problem, ServiceError, SettingsError
 from bulk_import.model import ObjectFacts, ObjectUri
 from bulk_import.settings import Settings

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from typing import Any, Self
 
-from bulk_import.aws.clients import Clients, is_aws
 from bulk_import.aws.kms import LaneKms
-from bulk_import.aws.limiter import LaneLimiter, merge_quotas, quota_of
-from bulk_import.aws.pacing import Quickest
-from bulk_import.aws.places import Places
-from bulk_import.aws.quotas import AppliedQuotas
-from bulk_import.aws.retry import Retry
+from bulk_import.aws.pace.limiter import LaneLimiter, merge_quotas, quota_of
+from bulk_import.aws.pace.pacing import Quickest
+from bulk_import.aws.pace.places import Places
+from bulk_import.aws.pace.quotas import AppliedQuotas
+from bulk_import.aws.pace.retry import Retry
 from bulk_import.aws.sts import Caller, Sts
+from bulk_import.aws.wire.clients import Clients, is_aws
 from bulk_import.errors import CallerError
 from bulk_import.model import AccountAccess, Lane
 from bulk_import.settings import Settings

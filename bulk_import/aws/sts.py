@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bulk_import.aws.credentials import AccountCredentials, signing_as
-from bulk_import.aws.limiter import LaneLimiter
-from bulk_import.aws.places import Places
-from bulk_import.aws.retry import Retry
-from bulk_import.aws.translate import STALE_CREDENTIALS, translate
+from bulk_import.aws.pace.limiter import LaneLimiter
+from bulk_import.aws.pace.places import Places
+from bulk_import.aws.pace.retry import Retry
+from bulk_import.aws.wire.credentials import AccountCredentials, signing_as
+from bulk_import.aws.wire.translate import STALE_CREDENTIALS, translate
 from bulk_import.errors import BulkImportError, CallerError, LaneError, ServiceError
 from bulk_import.model import AccountAccess
 

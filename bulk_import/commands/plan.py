@@ -10,9 +10,9 @@ import typer
 from bulk_import import __version__, api
 from bulk_import.commands import loop, output
 from bulk_import.errors import ExitCode
+from bulk_import.journal.entry import kms_instant
 from bulk_import.plan import Action
-from bulk_import.record.entry import kms_instant
-from bulk_import.record.formats.view import plural
+from bulk_import.report.formats.view import plural
 from bulk_import.run.planner import Plan, PlannedTarget
 from bulk_import.settings import Settings
 

@@ -15,17 +15,19 @@ from typing import Annotated, Any, BinaryIO, TextIO
 import orjson
 import typer
 
-from bulk_import import api
+from bulk_import import api, files
 from bulk_import.aws import objects
 from bulk_import.commands import loop, output
 from bulk_import.commands.terminal import ending
+from bulk_import.delivery import local
+from bulk_import.delivery.publish import TEXT, publish, publish_rendering
 from bulk_import.errors import ExitCode, InputError, ObjectError, Problem, ReportNotWritten, UsageError
-from bulk_import.model import ObjectUri, in_s3
-from bulk_import.record import files, formats, reading, report
-from bulk_import.record.fold import fold
-from bulk_import.record.merge import Part, merge
-from bulk_import.record.publish import TEXT, publish, publish_rendering
-from bulk_import.record.reread import Report, read_report
+from bulk_import.journal import reader
+from bulk_import.model import STDOUT, ObjectUri, in_s3
+from bulk_import.report import document, formats
+from bulk_import.report.fold import fold
+from bulk_import.report.merge import Part, merge
+from bulk_import.report.reread import Report, read_report
 from bulk_import.settings import Settings
 
 ARGUMENTS: dict[str, Any] = {
@@ -38,7 +40,6 @@ ARGUMENTS: dict[str, Any] = {
 }
 GROUPS = ("common", "caller", "format", "s3", "report")
 FORMATS = ("table", "json", *formats.FORMATS)
-STDOUT = "-"
 
 
 def without_effect(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -107,10 +108,10 @@ def _read(name: str, path: Path) -> Report:
     """A report, or one rebuilt from a journal: the first line tells which."""
     try:
         with path.open("rb") as stream:
-            first = stream.readline(reading.LONGEST_LINE)
+            first = stream.readline(reader.LONGEST_LINE)
         if not first:
             raise _problem(path, "this file is empty.", "Name a report or a journal.")
-        return report.as_report(fold(path)) if first.startswith(b'{"seq":') else read_report(path)
+        return document.as_report(fold(path)) if first.startswith(b'{"seq":') else read_report(path)
     except FileNotFoundError:
         raise _problem(name, "this file does not exist.", "Check the path.") from None
     except IsADirectoryError:
@@ -131,7 +132,7 @@ def _warn(found: Report) -> None:
 
 def _to_stdout(found: Report, settings: Settings) -> None:
     if settings.format == "json":
-        for chunk in report.gathered_chunks(found.head, map(orjson.dumps, found.results)):
+        for chunk in document.gathered_chunks(found.head, map(orjson.dumps, found.results)):
             output.result(chunk)
     else:
         output.result(_text(found, settings, like=sys.stdout).encode("utf-8", "backslashreplace"))
@@ -140,12 +141,12 @@ def _to_stdout(found: Report, settings: Settings) -> None:
 def _to_file(found: Report, settings: Settings, path: Path) -> None:
     """Raises OSError. An older report at the path is kept under its run's ID."""
     if settings.format == "json":
-        chunks = report.gathered_chunks(found.head, map(orjson.dumps, found.results))
+        chunks = document.gathered_chunks(found.head, map(orjson.dumps, found.results))
         if files.keeps_its_place(path):
             with path.open("wb") as stream:
                 stream.writelines(chunks)
         else:
-            report.replace(path.resolve(), chunks, found.head["run"]["run_id"])
+            local.replace(path.resolve(), chunks, found.head["run"]["run_id"])
     else:
         formats.write_text(path, _text(found, settings))
 

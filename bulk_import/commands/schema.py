@@ -11,7 +11,7 @@ import typer
 from bulk_import import manifest
 from bulk_import.commands import output
 from bulk_import.errors import ExitCode, UsageError
-from bulk_import.record import schema
+from bulk_import.report import schema
 from bulk_import.settings import Settings
 
 DOCUMENTS: dict[str, Callable[[], dict[str, Any]]] = {

@@ -9,7 +9,7 @@ import typer
 from bulk_import import api
 from bulk_import.commands import loop, output
 from bulk_import.errors import ExitCode
-from bulk_import.record.formats.view import plural
+from bulk_import.report.formats.view import plural
 from bulk_import.settings import Settings
 
 ARGUMENTS: dict[str, Any] = {

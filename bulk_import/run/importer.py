@@ -13,7 +13,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 from bulk_import import material
-from bulk_import.aws.translate import NOT_YET_CONSISTENT
+from bulk_import.aws.wire.translate import NOT_YET_CONSISTENT
 from bulk_import.errors import ServiceError, TargetError
 from bulk_import.material import wrapping
 from bulk_import.material.evidence import Evidence

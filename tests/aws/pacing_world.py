@@ -10,11 +10,11 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from bulk_import.aws.pacing import (
+from bulk_import.aws.pace.pacing import (
     PacedThrottler,
     Quickest,
 )
-from bulk_import.aws.places import Places
+from bulk_import.aws.pace.places import Places
 from tests.virtual_time import EXACT, run
 
 RATES = (0.1, 0.25, 1.0, 1.5, 15.0, 2000.0)

@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from bulk_import.aws.limiter import DEFAULT_QUOTAS, QUOTA_OF, LaneLimiter, merge_quotas, quota_of
-from bulk_import.aws.pacing import (
+from bulk_import.aws.pace.limiter import DEFAULT_QUOTAS, QUOTA_OF, LaneLimiter, merge_quotas, quota_of
+from bulk_import.aws.pace.pacing import (
     DECREASE,
 )
-from bulk_import.aws.places import Places
+from bulk_import.aws.pace.places import Places
 from bulk_import.errors import SettingsError
 from tests.virtual_time import EXACT, run
 

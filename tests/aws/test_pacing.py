@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulk_import.aws.pacing import (
+from bulk_import.aws.pace.pacing import (
     CALM,
     DECREASE,
     ENOUGH_ANSWERS,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulk_import.aws.places import Places
+from bulk_import.aws.pace.places import Places
 from tests.virtual_time import run
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bulk_import import api
-from bulk_import.aws.quotas import CODES
+from bulk_import.aws.pace.quotas import CODES
 from bulk_import.model import Lane
 from bulk_import.sandbox.quotas import DEFAULTS
 from tests.e2e import materials

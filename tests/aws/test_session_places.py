@@ -10,9 +10,9 @@ import pytest
 from aiobotocore.credentials import AioCredentials
 
 from bulk_import.aws import session as session_room
-from bulk_import.aws.clients import RegionClients
-from bulk_import.aws.credentials import CurrentCredentials
 from bulk_import.aws.session import AwsSession
+from bulk_import.aws.wire.clients import RegionClients
+from bulk_import.aws.wire.credentials import CurrentCredentials
 from bulk_import.model import AccountAccess, Lane
 from bulk_import.settings import Settings
 from tests.virtual_time import run

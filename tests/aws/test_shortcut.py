@@ -20,9 +20,9 @@ from botocore.exceptions import ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulk_import.aws.clients import Clients
-from bulk_import.aws.credentials import signing_as
-from bulk_import.aws.shortcut import signed
+from bulk_import.aws.wire.clients import Clients
+from bulk_import.aws.wire.credentials import signing_as
+from bulk_import.aws.wire.shortcut import signed
 from bulk_import.settings import load
 from tests.sandbox_client import Sandbox
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulk_import.aws.pacing import (
+from bulk_import.aws.pace.pacing import (
     PacedThrottler,
 )
-from bulk_import.aws.places import Places
+from bulk_import.aws.pace.places import Places
 from tests.aws.pacing_world import (
     NEVER,
     RATES,

@@ -19,8 +19,8 @@ import orjson
 from aiobotocore.credentials import AioCredentials
 from botocore.config import Config
 
-from bulk_import.aws.clients import Clients
-from bulk_import.aws.credentials import signing_as
+from bulk_import.aws.wire.clients import Clients
+from bulk_import.aws.wire.credentials import signing_as
 from bulk_import.commands import loop
 from bulk_import.settings import load
 

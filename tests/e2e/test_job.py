@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from bulk_import import api
-from bulk_import.record.schema import plan_schema, report_schema
+from bulk_import.report.schema import plan_schema, report_schema
 from tests.e2e import materials
 from tests.e2e.support import ACCOUNT, QUICK, REGION, Workplace
 from tests.sandbox_client import Sandbox

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bulk_import.aws.clients import Clients
+from bulk_import.aws.wire.clients import Clients
 from bulk_import.settings import load
 from tests.e2e import materials
 from tests.e2e.network import ForwardProxy, TlsFront

@@ -12,13 +12,13 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from bulk_import.record.formats import FORMATS
-from bulk_import.record.schema import report_schema
+from bulk_import.report.formats import FORMATS
+from bulk_import.report.schema import report_schema
 from bulk_import.settings import RENDERINGS
 from tests.e2e import materials
 from tests.e2e.support import ACCOUNT, Workplace
-from tests.record import journals
-from tests.record.journals import ended, intent, pinned, run_ended
+from tests.journal import journals
+from tests.journal.journals import ended, intent, pinned, run_ended
 from tests.sandbox_client import Sandbox
 
 

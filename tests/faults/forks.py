@@ -146,8 +146,8 @@ def arm(seq: int, how: str) -> None:
     """From here on the journal kills the process at event `seq`."""
     import orjson  # noqa: PLC0415 - see above
 
-    from bulk_import.record.files import write_all  # noqa: PLC0415 - see above
-    from bulk_import.record.journal import Journal  # noqa: PLC0415 - see above
+    from bulk_import.files import write_all  # noqa: PLC0415 - see above
+    from bulk_import.journal.writer import Journal  # noqa: PLC0415 - see above
 
     to_kernel = Journal._to_kernel  # noqa: SLF001 - the seam: the one place through which lines go to the disk
 

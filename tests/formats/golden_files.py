@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bulk_import.record.formats import render
+from bulk_import.report.formats import render
 from tests.formats.make_report import make_report
 
 FOLDER = Path(__file__).parent / "golden"

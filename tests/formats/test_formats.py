@@ -18,8 +18,8 @@ from lxml import etree
 from markdown_it import MarkdownIt
 
 from bulk_import.errors import UsageError
-from bulk_import.record.formats import FORMATS, render
-from bulk_import.record.formats.markdown import STEP_SUMMARY_LIMIT, append_step_summary
+from bulk_import.report.formats import FORMATS, render
+from bulk_import.report.formats.markdown import STEP_SUMMARY_LIMIT, append_step_summary
 from tests.formats import golden_files
 from tests.formats.make_report import make_report
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from bulk_import.record.formats import render
+from bulk_import.report.formats import render
 from tests.formats import chromium
 from tests.formats.make_report import make_report
 from tests.formats.test_formats import CANARIES, with_canaries

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-from bulk_import.record.formats import render
+from bulk_import.report.formats import render
 from tests.e2e import materials
 from tests.e2e.support import Workplace, quick
 from tests.formats.chromium import find

@@ -22,11 +22,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hmac import HMAC
 
-from bulk_import.aws.retry import Retry
+from bulk_import.aws.pace.retry import Retry
 from bulk_import.errors import ServiceError
+from bulk_import.journal.writer import Journal
 from bulk_import.model import ImportParameters, KeyRotation, KeyView, Lane
 from bulk_import.ports import Trace
-from bulk_import.record.journal import Journal
 from bulk_import.run.stop import Stop
 
 LANE = Lane("aws", "111122223333", "us-east-1")

@@ -29,12 +29,12 @@ import orjson
 import pytest
 
 from bulk_import.job import Job, by_lane
+from bulk_import.journal import narrate
+from bulk_import.journal.begin import begin
+from bulk_import.journal.events import FIELDS
+from bulk_import.journal.reader import JournalReader
 from bulk_import.model import AccountAccess, Manifest, Target, WrappingKeySpec
-from bulk_import.record import narrate
-from bulk_import.record.begin import begin
-from bulk_import.record.events import FIELDS
-from bulk_import.record.fold import fold
-from bulk_import.record.reading import JournalReader
+from bulk_import.report.fold import fold
 from bulk_import.settings import Settings
 from tests.run.model_kms import ANSWERS, LANE, Choices, ChosenJournal, Key, Killed, ModelSession, Story, World, explore
 from tests.virtual_time import VirtualTimeLoop
@@ -48,7 +48,7 @@ PARTS = 12  # of one run; far more than faults and resumes can make
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MODEL_CHECK", base64.b64encode(MATERIAL).decode())
-    monkeypatch.setattr("bulk_import.record.begin.Journal", ChosenJournal)
+    monkeypatch.setattr("bulk_import.journal.begin.Journal", ChosenJournal)
     monkeypatch.setattr("os.fsync", ChosenJournal.fsync)
     return tmp_path
 

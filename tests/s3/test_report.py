@@ -14,11 +14,11 @@ import jsonschema
 import pytest
 
 from bulk_import.aws.objects import open_objects
+from bulk_import.delivery.local import build
+from bulk_import.delivery.publish import publish
 from bulk_import.errors import ObjectError
 from bulk_import.model import ObjectUri
-from bulk_import.record.publish import publish
-from bulk_import.record.report import build
-from bulk_import.record.schema import report_schema
+from bulk_import.report.schema import report_schema
 from bulk_import.settings import load
 from tests.e2e.support import Result, Workplace
 from tests.s3.support import Bucket, Recorder, add_keys

@@ -10,7 +10,7 @@ from bulk_import.commands.terminal.progress import Progress
 from bulk_import.job import Started
 from bulk_import.model import Lane, Manifest, Status
 from bulk_import.settings import load
-from tests.record import journals
+from tests.journal import journals
 from tests.virtual_time import run
 
 LANE = Lane("aws", journals.ACCOUNTS[0], "us-east-1")

@@ -6,7 +6,7 @@ import pytest
 
 from bulk_import.commands.terminal.tally import Tally
 from bulk_import.model import Lane, Outcome, Status
-from tests.record import journals
+from tests.journal import journals
 
 SHORT, LONG = (Lane("aws", account, "us-east-1") for account in journals.ACCOUNTS)
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from bulk_import.commands import output
-from bulk_import.record import formats
-from bulk_import.record.formats import markdown
+from bulk_import.report import formats
+from bulk_import.report.formats import markdown
 
 
 def tell(report: Mapping[str, Any], environment: Mapping[str, str], *, quiet: bool) -> None:

@@ -15,7 +15,7 @@ from rich.text import Text
 from bulk_import.api import RunResult
 from bulk_import.commands import output
 from bulk_import.errors import ReportNotWritten
-from bulk_import.record.formats import view
+from bulk_import.report.formats import view
 from bulk_import.settings import Settings
 
 NAMED = 10  # targets of a code that are named

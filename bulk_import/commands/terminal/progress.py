@@ -15,7 +15,7 @@ from bulk_import.commands import output
 from bulk_import.commands.terminal.live import LiveView
 from bulk_import.commands.terminal.tally import Tally
 from bulk_import.model import Manifest, Outcome, Status
-from bulk_import.record.formats.view import duration, plural
+from bulk_import.report.formats.view import duration, plural
 from bulk_import.settings import Settings
 
 EVERY = 10.0  # seconds between two lines

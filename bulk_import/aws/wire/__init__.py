@@ -1,0 +1,1 @@
+"""Sessions, clients, credentials, TLS and the translation of errors."""

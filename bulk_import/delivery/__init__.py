@@ -1,0 +1,1 @@
+"""Where report, renderings and checkpoints go: local files and S3."""

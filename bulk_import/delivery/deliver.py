@@ -1,0 +1,125 @@
+"""The report and its renderings to where they were asked for. S3: by way of a file beside the journal.
+
+What S3 does not take stays in that file, and the message says where it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bulk_import.delivery import renderings
+from bulk_import.delivery.checkpoint import Checkpoint
+from bulk_import.delivery.in_time import in_time
+from bulk_import.delivery.local import sha256_path, write_report
+from bulk_import.delivery.publish import publish, publish_rendering
+from bulk_import.errors import CallerError, ObjectError, ReportNotWritten
+from bulk_import.journal.older import name_of_older
+from bulk_import.model import ObjectUri, in_s3
+from bulk_import.ports import ObjectStore
+from bulk_import.report import formats
+from bulk_import.report.fold import Folded
+from bulk_import.report.reread import Report
+from bulk_import.settings import Settings
+
+AFTERWARDS = "Make it from the report or the journal: bulk-import report REPORT --format FORMAT --output PATH."
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why S3 does not have it, and what to do; None: what ReportNotWritten says."""
+
+    reason: str
+    advice: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """`given_up`: makes what returns when an upload must not take longer. `store` is needed for S3 only."""
+
+    settings: Settings
+    store: ObjectStore | None
+    given_up: Callable[[], Coroutine[Any, Any, None]]
+    checkpoint: Checkpoint | None = None
+
+    async def report(self, folded: Folded, *, report_elsewhere: bool = False) -> Path | ObjectUri | None:
+        """Returns where it is; None: stdout. `report_elsewhere`: it shall say exit code 6.
+
+        Raises ReportNotWritten, which says where it is instead.
+        """
+        destination = self.settings.report
+        if self.store is None or not in_s3(destination):
+            return write_report(folded, destination, report_elsewhere=report_elsewhere).path
+        store, uri = self.store, ObjectUri.parse(destination)
+        run_id = folded.started["run_id"]
+        local = folded.journal.parent / f"report.{run_id}.json"
+        write_report(folded, str(local), report_elsewhere=report_elsewhere)
+        refused = await self._upload(lambda: publish(store, local, uri, run_id=run_id))
+        if refused is None:
+            local.unlink()
+            sha256_path(local).unlink()
+            return uri
+        if not report_elsewhere:
+            write_report(folded, str(local), report_elsewhere=True)
+        raise ReportNotWritten(
+            f"The report could not be written to {uri} ({refused.reason}). It is at {local}.", advice=refused.advice
+        )
+
+    async def renderings(self, report: Report, folder: Path) -> None:
+        """Writes each, also after one that failed. `folder`: for what S3 does not take.
+
+        Raises ReportNotWritten, naming those that could not be written, and where they are instead.
+        """
+        missing: list[ReportNotWritten] = []
+        for name, destination in self.settings.render.items():
+            try:
+                await self._rendering(name, report, destination, folder)
+            except OSError as error:
+                reason = error.strerror or str(error)
+                missing.append(
+                    ReportNotWritten(
+                        f"The rendering {name} could not be written to {destination} ({reason}).", advice=AFTERWARDS
+                    )
+                )
+            except ReportNotWritten as error:
+                missing.append(error)
+        if missing:
+            raise ReportNotWritten(
+                "\n".join(error.message for error in missing),
+                advice=" ".join(dict.fromkeys(error.advice for error in missing)),
+            )
+
+    async def _rendering(self, name: str, report: Report, destination: str, folder: Path) -> None:
+        """Raises OSError, ReportNotWritten."""
+        if self.store is None or not in_s3(destination):
+            renderings.write(name, report, destination)
+            return
+        store, uri = self.store, ObjectUri.parse(destination)
+        form, run_id = formats.FORMATS[name], report.head["run"]["run_id"]
+        local = folder / name_of_older(form.default_name, run_id)
+        renderings.write(name, report, str(local))
+        refused = await self._upload(
+            lambda: publish_rendering(store, local, uri, content_type=form.content_type, run_id=run_id)
+        )
+        if refused is not None:
+            raise ReportNotWritten(
+                f"The rendering {name} could not be written to {uri} ({refused.reason}). It is at {local}.",
+                advice=refused.advice,
+            )
+        local.unlink()
+
+    async def _upload(self, send: Callable[[], Coroutine[Any, Any, None]]) -> Refused | None:
+        """None: it is there."""
+        if self.checkpoint is not None and self.checkpoint.taken:
+            # What goes on with this run writes its own there, and knows more.
+            return Refused("another run took over the checkpoint")
+        try:
+            if await in_time(send(), self.given_up()):
+                return None
+            return Refused("the run was stopped before it was there")
+        except ObjectError as error:
+            return Refused(error.reason, error.advice)
+        except CallerError as error:
+            return Refused(error.message, error.advice)

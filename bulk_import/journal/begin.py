@@ -1,0 +1,92 @@
+"""How a run begins: with a new journal, or with that of a run that did not come to its end."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from bulk_import.journal import narrate
+from bulk_import.journal.older import set_aside
+from bulk_import.journal.resume import Unfinished, read_unfinished
+from bulk_import.journal.writer import Journal
+from bulk_import.model import STDOUT, Manifest, Target, in_s3
+from bulk_import.plan import Wanted
+from bulk_import.settings import Settings
+
+log = structlog.get_logger()
+
+
+def new_run_id() -> str:
+    """Sorts by time, is unique, and fits into a role session's name."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+
+
+def begin(manifest: Manifest, settings: Settings, *, labels: Mapping[str, str]) -> Begun:
+    """With --resume, reads the journal there is; else sets it aside. Raises JournalError."""
+    path = journal_path(settings)
+    if settings.resume:
+        past = read_unfinished(path, manifest, settings)
+        return Begun(past.run_id, past.started_at, path, manifest, settings, labels, past)
+    older = set_aside(path)
+    if older is not None and not older.finished:
+        log.warning("an unfinished journal was set aside; this run looks at KMS anew", kept=str(older.path))
+    return Begun(new_run_id(), datetime.now(UTC), path, manifest, settings, labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A run that begins, or begins again: what it needs to know before its first call."""
+
+    run_id: str
+    started: datetime
+    path: Path
+    manifest: Manifest
+    settings: Settings
+    labels: Mapping[str, str]
+    past: Unfinished | None = None
+
+    @property
+    def finished(self) -> Sequence[int]:
+        """By index, whether an earlier part of the run is done with a target."""
+        return self.past.finished if self.past else ()
+
+    def open(self) -> Journal:
+        """Raises JournalError."""
+        return Journal.resume(self.path, known=self.past.seq) if self.past else Journal.create(self.path)
+
+    def write(self, journal: Journal) -> None:
+        """The journal's first lines, or those of the resume."""
+        if self.past is None:
+            narrate.begin(
+                journal,
+                self.manifest,
+                self.settings,
+                run_id=self.run_id,
+                started=self.started,
+                labels=self.labels,
+            )
+            return
+        journal.write("resumed", from_seq=journal.seq)
+        narrate.name_targets(journal, self.manifest, self.started, after=self.past.listed)
+
+    def wanted(self, target: Target) -> Wanted:
+        """ValidTo was frozen when the run began, also for what a resume goes on with."""
+        if self.past is not None and target.index < self.past.listed:
+            return Wanted(target, self.past.wanted_valid_to(target.index))
+        return Wanted(target, target.expiry.instant(self.started))
+
+
+def journal_path(settings: Settings) -> Path:
+    """Beside the report, if not elsewhere; of a report that is no file, in the current folder."""
+    if settings.journal:
+        path = Path(settings.journal).absolute()
+    elif settings.report == STDOUT or in_s3(settings.report):
+        path = Path("bulk-import.journal.jsonl").absolute()
+    else:
+        path = Path(settings.report).absolute().with_suffix(".journal.jsonl")
+    return path

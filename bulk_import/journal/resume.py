@@ -1,0 +1,200 @@
+"""What a resume must know: the journal of a run that did not come to its end, read for going on.
+
+A journal is bound to its manifest and to the settings without which its results cannot be judged: another manifest,
+selection or setting is refused, not guessed at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from bulk_import.errors import JournalError, Problem
+from bulk_import.journal.narrate import bound_to
+from bulk_import.journal.older import HEAD
+from bulk_import.journal.reader import NEWER, JournalReader
+from bulk_import.model import STDOUT, Manifest, Past, Status, in_s3
+from bulk_import.settings import Settings
+
+FOR_THE_REPORT = timedelta(hours=1)  # so long after its end a run that was killed before its report is gone on with
+WELL = frozenset(status.value for status in Status if status.well)
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A run to go on with. Indexes are targets' positions among the selected ones."""
+
+    run_id: str
+    started_at: datetime
+    seq: int  # of the last event that was read
+    listed: int  # targets that the journal names; fewer than selected: it was killed while naming them
+    finished: bytearray  # 1 for each target that ended well: it is not asked for again
+    valid_to: list[str | None]  # frozen when the run began
+    pasts: dict[int, Past]
+    caller: dict[str, Any]  # of the run's first part: account, environment, endpoints; empty: it came to no call
+    claimed: dict[str, str]  # ARN → id of the finished target that has it
+
+    def wanted_valid_to(self, index: int) -> datetime | None:
+        text = self.valid_to[index]
+        return datetime.fromisoformat(text) if text else None
+
+
+def read_unfinished(path: Path, manifest: Manifest, settings: Settings) -> Unfinished:
+    """Raises JournalError for a missing or damaged journal, one of another manifest or other settings, and one that
+    nothing is left to do for, or whose results time has overtaken.
+    """
+    if not path.exists():
+        raise JournalError([Problem(str(path), 0, "", "there is no journal to resume.", "Run without --resume.")])
+    reader = JournalReader(path)
+    state = _Reading(reader)
+    for _, event in reader:
+        try:
+            state.apply(event)
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise reader.problem(f"this version cannot read this event ({type(error).__name__}).", NEWER) from None
+    if not state.started:
+        raise JournalError([Problem(str(path), 0, "", "the journal holds no run.", "Run without --resume.")])
+    _refuse_another(path, state.started, manifest, settings)
+    if (
+        state.ended_at is not None
+        and state.finished
+        and all(state.finished)
+        and (datetime.now(UTC) - state.ended_at > FOR_THE_REPORT or _told(settings.report, reader.sha256))
+    ):
+        message = "the journal's run came to its end and all its targets are well: there is nothing to resume."
+        advice = "Run without --resume: it looks at every key anew. `bulk-import report` makes its report again."
+        raise JournalError([Problem(str(path), 0, "", message, advice)])
+    if state.good_until is not None and state.good_until <= datetime.now(UTC):
+        message = f"material of a target that was well has expired since ({state.good_until:%Y-%m-%dT%H:%M:%SZ})."
+        raise JournalError([Problem(str(path), 0, "", message, "Run without --resume: it looks at every key anew.")])
+    return Unfinished(
+        run_id=state.started["run_id"],
+        started_at=datetime.fromisoformat(state.started["started_at"]),
+        seq=reader.last_seq,
+        listed=len(state.valid_to),
+        finished=state.finished,
+        valid_to=state.valid_to,
+        pasts=state.pasts,
+        caller=state.caller,
+        claimed=state.claimed,
+    )
+
+
+class _Reading:
+    def __init__(self, reader: JournalReader) -> None:
+        self.started: dict[str, Any] = {}
+        self.finished = bytearray()
+        self.valid_to: list[str | None] = []
+        self.pasts: dict[int, Past] = {}
+        self.claimed: dict[str, str] = {}
+        self.caller: dict[str, Any] = {}
+        self.good_until: datetime | None = None  # the earliest ValidTo of those that ended well
+        self.ended_at: datetime | None = None  # by itself, and not gone on with since
+        self._pending: set[int] = set()  # intents without an answer
+        self._reader = reader
+
+    def apply(self, event: dict[str, Any]) -> None:
+        name = event["event"]
+        if name == "run_started":
+            self.started = event
+        elif name == "target" and event["index"] == len(self.valid_to):
+            self.valid_to.append(event["valid_to"])
+            self.finished.append(0)
+        elif name == "caller" and not self.caller:
+            self.caller = {
+                "account": event["caller"]["account"],
+                "environment": event["environment"],
+                "endpoints": event["endpoints"],
+            }
+        elif name in ("run_ended", "resumed"):
+            self.ended_at = datetime.fromisoformat(event["at"]) if name == "run_ended" else None
+        elif name == "pinned":
+            self._on_pinned(event)
+        elif name == "intent":
+            self._on_intent(event)
+        elif name == "answered":
+            self._on_answered(event)
+        elif name == "ended" and event["result"]["status"] in WELL:
+            self._on_well(event["index"], event["result"])
+        elif name == "ended":
+            self._on_failed(event["index"], (event["result"]["error"] or {}).get("code"))
+
+    def _on_pinned(self, event: dict[str, Any]) -> None:
+        known = self.pasts.get(event["index"])
+        if known is not None and known.attempts:
+            return  # what was found before the first import is what counts
+        valid_to = event.get("valid_to")
+        self.pasts[event["index"]] = Past(
+            key_arn=event["key_arn"],
+            key_state=event["key_state"],
+            expiration_model=event.get("expiration_model"),
+            valid_to=datetime.fromisoformat(valid_to) if valid_to else None,
+        )
+
+    def _on_intent(self, event: dict[str, Any]) -> None:
+        index = event["index"]
+        past = self.pasts[index]
+        self.pasts[index] = replace(past, attempts=past.attempts + 1, in_doubt=True)
+        self.finished[index] = 0
+        if index in self._pending or past.in_doubt:
+            self._pending.add(index)  # an earlier one stays in doubt, whatever this one is answered
+
+    def _on_well(self, index: int, result: dict[str, Any]) -> None:
+        self.finished[index] = 1
+        self.pasts.pop(index, None)
+        self.claimed[result["key_arn"]] = result["id"]
+        if result["valid_to"]:
+            until = datetime.fromisoformat(result["valid_to"])
+            self.good_until = until if self.good_until is None else min(self.good_until, until)
+
+    def _on_failed(self, index: int, code: str | None) -> None:
+        """An import that was accepted and never showed: what became of it must be looked up like a lost answer."""
+        past = self.pasts.get(index)
+        if past is not None and past.accepted and code == "VerificationTimeout":
+            self.pasts[index] = replace(past, accepted=False, in_doubt=True)
+
+    def _on_answered(self, event: dict[str, Any]) -> None:
+        index, outcome = event["index"], event["outcome"]
+        past = self.pasts[index]
+        if outcome == "ok":
+            self._pending.discard(index)
+            material = event.get("key_material_id") or past.key_material_id
+            self.pasts[index] = replace(past, accepted=True, in_doubt=False, key_material_id=material)
+        elif outcome == "refused" and index not in self._pending:
+            self.pasts[index] = replace(past, in_doubt=False)
+
+
+def _told(report: str, journal_sha256: str) -> bool:
+    """Whether the report there was made from the whole journal: a run can be killed between its end and its report.
+
+    Taken for granted where it cannot be read back.
+    """
+    if report == STDOUT or in_s3(report):
+        return True
+    path = Path(report)
+    if path.exists() and not path.is_file():
+        return True  # a FIFO or a device
+    try:
+        with path.open("rb") as stream:
+            return journal_sha256.encode() in stream.read(HEAD)
+    except OSError:
+        return False
+
+
+def _refuse_another(path: Path, started: dict[str, Any], manifest: Manifest, settings: Settings) -> None:
+    wanted = bound_to(manifest, settings)
+    if any(wanted["manifest"][name] != started["manifest"][name] for name in ("sha256", "targets")):  # lie it anywhere
+        message = f"the journal belongs to another manifest (SHA-256 {started['manifest']['sha256'][:12]}…)."
+    else:
+        differing = [name for name, value in wanted.items() if name != "manifest" and started.get(name) != value]
+        if not differing:
+            return
+        name = differing[0]
+        if name == "settings":
+            ours, theirs = wanted["settings"], started["settings"]
+            name = "--" + next(key for key in ours if ours[key] != theirs.get(key)).replace("_", "-")
+        message = f"the run that the journal belongs to was started with another {name}."
+    advice = "Resume with what it was started with, or run without --resume."
+    raise JournalError([Problem(str(path), 1, "", message, advice)])

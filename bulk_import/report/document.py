@@ -1,0 +1,114 @@
+"""The report: what a journal says, in the form that people and pipelines rely on. schema.py describes every field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from itertools import chain
+from typing import Any, Final
+
+import orjson
+
+from bulk_import.errors import ADVICE, DEFAULT_ADVICE
+from bulk_import.report.fold import Folded
+from bulk_import.report.reread import Lazily, Report
+from bulk_import.report.summary import outcome_of
+
+SCHEMA_VERSION: Final = 1
+
+_CHUNK: Final = 1 << 18  # bytes; a write for each entry would be a system call for each
+
+
+def chunks(folded: Folded, *, report_elsewhere: bool = False) -> Iterator[bytes]:
+    """The report's bytes, a few hundred kilobytes at a time: one member a line, one lane a line, one result a line."""
+    return gathered_chunks(head(folded, report_elsewhere=report_elsewhere), folded.entries())
+
+
+def as_report(folded: Folded, *, report_elsewhere: bool = False) -> Report:
+    """The same as values, for renderings."""
+    entries = Lazily(lambda: map(orjson.loads, folded.entries()))
+    return Report(head(folded, report_elsewhere=report_elsewhere), entries)
+
+
+def gathered_chunks(head: Mapping[str, Any], results: Iterable[bytes]) -> Iterator[bytes]:
+    """A report's bytes from its members; `results` are JSON already."""
+    gathered, size = [], 0
+    for piece in _pieces(head, results):
+        gathered.append(piece)
+        size += len(piece)
+        if size >= _CHUNK:
+            yield b"".join(gathered)
+            gathered, size = [], 0
+    yield b"".join(gathered)
+
+
+def head(folded: Folded, *, report_elsewhere: bool = False) -> dict[str, Any]:
+    """Every member of the report but `results`."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "tool": folded.started["tool"],
+        "run": _run(folded, report_elsewhere=report_elsewhere),
+        "summary": asdict(folded.summary),
+        "lanes": list(_lanes(folded)),
+    }
+
+
+def _pieces(head: Mapping[str, Any], results: Iterable[bytes]) -> Iterator[bytes]:
+    yield b"{\n"
+    for name, value in head.items():
+        if name != "lanes":
+            yield b'"%b":%b,\n' % (name.encode(), orjson.dumps(value))
+    lanes = (orjson.dumps(lane) for lane in head["lanes"])
+    yield from chain([b'"lanes":['], _lines(lanes), [b'],\n"results":['], _lines(results), [b"]\n}\n"])
+
+
+def _lines(items: Iterable[bytes]) -> Iterator[bytes]:
+    separator = b"\n"
+    for item in items:
+        yield separator + item
+        separator = b",\n"
+    if separator != b"\n":
+        yield b"\n"
+
+
+def _run(folded: Folded, *, report_elsewhere: bool) -> dict[str, Any]:
+    started, caller, failure = folded.started, folded.caller, folded.failure
+    return {
+        "run_id": started["run_id"],
+        "started_at": started["started_at"],
+        "finished_at": folded.finished_at,
+        "duration_seconds": folded.duration_seconds,
+        "outcome": outcome_of(folded.summary, folded.ending),
+        "exit_code": folded.exit_code(report_elsewhere=report_elsewhere),
+        "manifest": started["manifest"],
+        "selection": started["selection"],
+        "caller": caller.get("caller"),
+        "partition": started["partition"],
+        "environment": caller.get("environment"),
+        "endpoints": caller.get("endpoints", {}),
+        "labels": started["labels"],
+        "journal_sha256": folded.sha256,
+        "shard": started["shard"],
+        "resumes": folded.resumes,
+        "stopped_by": list(folded.ending.stopped_by),
+        "error": failure
+        and {
+            "code": failure["code"],
+            "message": failure["message"],
+            "advice": ADVICE.get(failure["code"], DEFAULT_ADVICE),
+        },
+    }
+
+
+def _lanes(folded: Folded) -> Iterator[dict[str, Any]]:
+    for (account, region), lane in folded.lanes.items():
+        yield {
+            "account": account,
+            "region": region,
+            "targets": lane.targets,
+            "duration_seconds": lane.duration_seconds,
+            "calls": lane.calls,
+            "throttled": lane.throttled,
+            "quota": lane.quota,
+            "effective_rate": lane.effective_rate,
+        }

@@ -1,0 +1,294 @@
+"""A journal, folded: first its events into a small state, then its targets' entries one after another.
+
+Two passes, so that 100,000 targets cost 17 bytes each and not their results: the first keeps the offset of each
+target's `ended` line, the second reads those lines in manifest order. What the events mean stands in events.py.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from bulk_import.errors import ExitCode
+from bulk_import.journal import events
+from bulk_import.journal.reader import NEWER, READABLE, JournalReader, parse
+from bulk_import.model import Proof, Status
+from bulk_import.report.summary import CUT_SHORT, Ending, Summary, exit_code_of
+from bulk_import.report.unfinished import Unfinished, unfinished_entry
+
+Event = dict[str, Any]
+
+# A target's result in one byte: its status, and three facts that the run's ending depends on.
+_STATUSES: Final = tuple(status.value for status in Status)
+_STATUS: Final = 0b0000_0111
+_UNPROVED: Final = 0b0000_1000
+_CUT_SHORT: Final = 0b0001_0000
+_INTERNAL: Final = 0b0010_0000
+_NONE: Final = -1  # no `ended` line
+
+
+@dataclass(slots=True)
+class LaneFacts:
+    """A lane's entry in the report."""
+
+    targets: int = 0
+    duration_seconds: float | None = None  # None: the lane did not end
+    calls: Counter[str] = field(default_factory=Counter)
+    throttled: Counter[str] = field(default_factory=Counter)
+    quota: dict[str, float] = field(default_factory=dict)
+    effective_rate: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """All of a run but the targets' entries, which `entries` reads when they are wanted."""
+
+    journal: Path
+    sha256: str  # of the journal's file as it was read
+    started: Event  # run_started
+    caller: Event  # the event; empty: the run did not come so far
+    finished_at: str | None
+    duration_seconds: float  # at work, the time between a kill and its resume left out
+    failure: dict[str, Any] | None  # that ended the whole run
+    resumes: list[dict[str, Any]]
+    summary: Summary
+    ending: Ending
+    lanes: dict[tuple[str, str], LaneFacts]  # in order of first appearance
+    _listed: array[int]
+    _ended: array[int]
+    _unfinished: dict[int, Unfinished]
+
+    def exit_code(self, *, report_elsewhere: bool = False) -> ExitCode | None:
+        """None where the run was killed: it told its caller nothing."""
+        if not self.ending.finished:
+            return None
+        return exit_code_of(self.summary, self.ending, report_elsewhere=report_elsewhere)
+
+    def entries(self) -> Iterator[bytes]:
+        """Every selected target's entry as JSON, in manifest order. Raises JournalError if the file has changed."""
+        stopped_code, why = _stop(self.ending, self.failure)
+        try:
+            with self.journal.open("rb") as stream:
+                for index, ended in enumerate(self._ended):
+                    stream.seek(self._listed[index] if ended == _NONE else ended)
+                    event = parse(stream.readline())
+                    if event is None or event.get("index") != index:
+                        raise JournalReader(self.journal).problem(
+                            "the journal changed while it was read.", "Wait for its run's end."
+                        )
+                    if ended == _NONE:
+                        known = self._unfinished.get(index)
+                        yield orjson.dumps(unfinished_entry(event, known, stopped_code=stopped_code, why=why))
+                    else:
+                        yield orjson.dumps(event["result"])
+        except OSError as error:
+            raise JournalReader(self.journal).problem(
+                f"the journal cannot be read: {error.strerror}.", READABLE
+            ) from None
+
+
+def fold(journal: Path) -> Folded:
+    """Reads the whole journal once. Raises JournalError where it is missing, damaged or not one."""
+    reader = JournalReader(journal)
+    state = _State(reader)
+    for offset, event in reader:
+        state.apply(offset, event)
+    return state.folded()
+
+
+class _State:
+    def __init__(self, reader: JournalReader) -> None:
+        self._reader = reader
+        self._started: Event = {}
+        self._caller: Event = {}
+        self._finished_at: str | None = None
+        self._failure: dict[str, Any] | None = None
+        self._stopped_by: list[str] = []
+        self._resumes: list[dict[str, Any]] = []
+        self._lanes: dict[tuple[str, str], LaneFacts] = {}
+        self._listed = array("q")  # offsets of `target` lines, by index
+        self._ended = array("q")  # offsets of `ended` lines, by index
+        self._results = bytearray()  # by index
+        self._unfinished: dict[int, Unfinished] = {}
+        self._last_at = ""
+        self._idle = 0.0  # seconds between a kill and its resume
+        self._offset = 0  # of the event at hand
+        self._apply: dict[str, Callable[[Event], None]] = {
+            "run_started": self._on_run_started,
+            "target": self._on_target,
+            "caller": self._on_caller,
+            "lane": self._on_lane,
+            "pinned": self._on_pinned,
+            "intent": self._on_intent,
+            "answered": self._on_answered,
+            "ended": self._on_ended,
+            "lane_ended": self._on_lane_ended,
+            "stopping": self._on_stopping,
+            "run_ended": self._on_run_ended,
+            "resumed": self._on_resumed,
+        }
+
+    def apply(self, offset: int, event: Event) -> None:
+        self._offset = offset
+        try:
+            events.check(event["event"], event)
+            if not self._started and event["event"] != "run_started":
+                raise ValueError("the first event must be run_started")
+            self._apply[event["event"]](event)
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            raise self._reader.problem(f"this version cannot read this event ({error}).", NEWER) from None
+        self._last_at = event["at"]
+
+    def folded(self) -> Folded:
+        if not self._started:
+            raise self._reader.problem("the journal holds no run.", "Run again: nothing was begun.")
+        failure_exit = self._failure["exit_code"] if self._failure else None
+        summary, flags = self._count()
+        return Folded(
+            journal=self._reader.path,
+            sha256=self._reader.sha256,
+            started=self._started,
+            caller=self._caller,
+            finished_at=self._finished_at,
+            duration_seconds=round(max(0.0, self._elapsed()), 3),
+            failure=self._failure,
+            resumes=self._resumes,
+            summary=summary,
+            ending=Ending(
+                finished=self._finished_at is not None,
+                stopped_by=tuple(self._stopped_by),
+                work_left=bool(flags & _CUT_SHORT),
+                internal_error=bool(flags & _INTERNAL) or failure_exit not in (None, ExitCode.NONE_WELL),
+                caller_error=failure_exit == ExitCode.NONE_WELL,
+            ),
+            lanes=self._lanes,
+            _listed=self._listed,
+            _ended=self._ended,
+            _unfinished=self._unfinished,
+        )
+
+    def _on_run_started(self, event: Event) -> None:
+        if self._started:
+            raise ValueError("a second run_started")
+        datetime.fromisoformat(event["started_at"])
+        self._started = event
+
+    def _on_target(self, event: Event) -> None:
+        index = event["index"]
+        if index == len(self._listed):
+            self._listed.append(self._offset)
+            self._ended.append(_NONE)
+            self._results.append(0)
+            self._lane(event).targets += 1
+        elif 0 <= index < len(self._listed):
+            self._listed[index] = self._offset  # a resume of a run that was killed while it listed its targets
+        else:
+            raise ValueError(f"target {index} comes after target {len(self._listed) - 1}")
+
+    def _on_caller(self, event: Event) -> None:
+        self._caller = event
+
+    def _on_lane(self, event: Event) -> None:
+        self._lane(event).quota = event["quota"]
+
+    def _on_pinned(self, event: Event) -> None:
+        self._index(event)
+        self._open(event).pinned = event
+
+    def _on_intent(self, event: Event) -> None:
+        index = self._index(event)
+        self._ended[index] = _NONE
+        self._open(event).on_intent(event)
+
+    def _on_answered(self, event: Event) -> None:
+        if self._ended[self._index(event)] == _NONE:
+            self._open(event).on_answered(event)
+
+    def _on_ended(self, event: Event) -> None:
+        index, result = self._index(event), event["result"]
+        self._results[index] = _in_one_byte(result)
+        self._ended[index] = self._offset
+        self._unfinished.pop(index, None)
+
+    def _on_lane_ended(self, event: Event) -> None:
+        lane = self._lane(event)
+        lane.duration_seconds = round((lane.duration_seconds or 0.0) + event["duration_seconds"], 3)
+        lane.calls.update(event["calls"])
+        lane.throttled.update(event["throttled"])
+        lane.quota = event["quota"]
+        lane.effective_rate = event.get("effective_rate") or {}
+
+    def _on_stopping(self, event: Event) -> None:
+        self._stopped_by.append(event["reason"])
+
+    def _on_run_ended(self, event: Event) -> None:
+        datetime.fromisoformat(event["finished_at"])
+        self._finished_at = event["finished_at"]
+        self._failure = event.get("failure")
+
+    def _on_resumed(self, event: Event) -> None:
+        self._idle += max(0.0, _seconds(self._last_at, event["at"]))
+        self._resumes.append({"at": event["at"], "from_seq": event["from_seq"]})
+        self._finished_at = self._failure = None
+        self._stopped_by.clear()
+
+    def _index(self, event: Event) -> int:
+        index: int = event["index"]
+        if not 0 <= index < len(self._listed):
+            raise ValueError(f"there is no target {index}")
+        return index
+
+    def _open(self, event: Event) -> Unfinished:
+        return self._unfinished.setdefault(event["index"], Unfinished(since=event["at"]))
+
+    def _lane(self, event: Event) -> LaneFacts:
+        return self._lanes.setdefault((event["account"], event["region"]), LaneFacts())
+
+    def _elapsed(self) -> float:
+        return _seconds(self._started["started_at"], self._finished_at or self._last_at) - self._idle
+
+    def _count(self) -> tuple[Summary, int]:
+        """The summary, and every flag that any target has."""
+        for index, ended in enumerate(self._ended):
+            if ended == _NONE:
+                known = self._unfinished.get(index)
+                status = Status.FAILED if known and known.attempts else Status.NOT_ATTEMPTED
+                self._results[index] = _STATUSES.index(status.value) | _CUT_SHORT
+        counts: Counter[str] = Counter()
+        unproved = flags = 0
+        for result, number in Counter(self._results).items():
+            counts[_STATUSES[result & _STATUS]] += number
+            unproved += number if result & _UNPROVED else 0
+            flags |= result
+        return Summary(total=len(self._results), unproved=unproved, **{s: counts[s] for s in _STATUSES}), flags
+
+
+def _in_one_byte(result: dict[str, Any]) -> int:
+    status = Status(result["status"])
+    verification, error = result["verification"], result["error"]
+    byte = _STATUSES.index(status.value)
+    if status.well and (verification is None or verification["proof"] == Proof.NONE.value):
+        byte |= _UNPROVED
+    if error is not None:
+        byte |= _CUT_SHORT if error["code"] in CUT_SHORT else 0
+        byte |= _INTERNAL if error["code"] == "InternalError" else 0
+    return byte
+
+
+def _stop(ending: Ending, failure: dict[str, Any] | None) -> tuple[str, str]:
+    """The error code of targets that were not attempted, and why in a word."""
+    if ending.stopped_by:
+        reason = ending.stopped_by[0]
+        return ("MaxFailures" if reason == "max_failures" else "Stopped"), reason
+    return "Stopped", failure["code"] if failure else "killed, or still at work"
+
+
+def _seconds(start: str, end: str) -> float:
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()

@@ -1,0 +1,117 @@
+"""JUnit XML: a suite per lane, a case per target.
+
+There is no standard; this follows the schema of Jenkins's xUnit plugin (junit-10.xsd), which Jenkins, GitLab,
+CodeBuild and Azure read: https://github.com/jenkinsci/xunit-plugin/tree/master/src/main/resources/org/jenkinsci/plugins/xunit/types/model/xsd
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, TextIO
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
+
+from bulk_import.report.formats import view
+
+# Outside XML 1.0's Char production: no escape exists for them. https://www.w3.org/TR/xml/#charsets
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def write(report: Mapping[str, Any], out: TextIO) -> None:
+    """Failed targets are failures, with code, message, advice and request IDs; not attempted ones are skipped."""
+    run, summary = report["run"], report["summary"]
+    root = Element(
+        "testsuites",
+        name=_text(f"bulk-import {run['run_id']}"),
+        time=_time(run["duration_seconds"]),
+        tests=str(summary["total"]),
+        failures=str(summary["failed"]),
+        errors="0",
+    )
+    lanes = {(lane["account"], lane["region"]): lane for lane in report["lanes"]}
+    for key, results in view.by_lane(report).items():
+        root.append(_suite(run, lanes.get(key, {}), results))
+    indent(root)
+    out.write('<?xml version="1.0" encoding="UTF-8"?>\n')
+    out.write(tostring(root, encoding="unicode"))
+    out.write("\n")
+
+
+def _suite(run: Mapping[str, Any], lane: Mapping[str, Any], results: list[view.Result]) -> Element:
+    account, region = results[0]["account"], results[0]["region"]
+    started = min((r["started_at"] for r in results if r["started_at"]), default=run["started_at"])
+    suite = Element(
+        "testsuite",
+        name=_text(f"{account}/{region}"),
+        tests=str(len(results)),
+        failures=str(sum(r["status"] == "failed" for r in results)),
+        errors="0",
+        skipped=str(sum(r["status"] == "not_attempted" for r in results)),
+        time=_time(lane.get("duration_seconds")),
+        timestamp=_text(started),
+    )
+    properties = SubElement(suite, "properties")
+    for name, value in _facts(run, lane):
+        SubElement(properties, "property", name=name, value=_text(value))
+    for result in results:
+        suite.append(_case(result))
+    return suite
+
+
+def _facts(run: Mapping[str, Any], lane: Mapping[str, Any]) -> list[tuple[str, str]]:
+    facts = [
+        ("run_id", run["run_id"]),
+        ("outcome", run["outcome"]),
+        ("environment", run["environment"]),
+        ("manifest", run["manifest"]["uri"]),
+        ("manifest_sha256", run["manifest"]["sha256"]),
+    ]
+    facts += [(f"quota.{operation}", f"{rate:g}/s") for operation, rate in lane.get("quota", {}).items()]
+    facts += [(f"calls.{operation}", str(count)) for operation, count in lane.get("calls", {}).items()]
+    facts += [(f"throttled.{operation}", str(count)) for operation, count in lane.get("throttled", {}).items()]
+    return facts
+
+
+def _case(result: view.Result) -> Element:
+    # A dot parts package and class in Jenkins's tree: account, then Region.
+    case = Element(
+        "testcase",
+        name=_text(result["id"]),
+        classname=_text(f"{result['account']}.{result['region']}"),
+        time=_time(view.seconds(result)),
+    )
+    error = result["error"] or {
+        "code": result["status"],
+        "message": "",
+        "advice": "",
+        "operation": None,
+        "retryable": False,
+    }
+    if result["status"] == "not_attempted":
+        SubElement(case, "skipped", message=_text(f"{error['code']}: {error['message']} {error['advice']}".strip()))
+    elif result["status"] == "failed":
+        failure = SubElement(case, "failure", type=_text(error["code"]), message=_text(error["message"]))
+        failure.text = _text("\n".join(_story(result, error)))
+    return case
+
+
+def _story(result: view.Result, error: Mapping[str, Any]) -> list[str]:
+    lines = [
+        f"{error['code']}: {error['message']}",
+        f"What to do: {error['advice']}",
+        f"Key: {result['key_arn'] or result['key_id']}",
+        f"Retryable: {'yes' if error['retryable'] else 'no'}",
+    ]
+    if error["operation"]:
+        lines.append(f"Operation: {error['operation']}")
+    if result["request_ids"]:
+        lines.append(f"Request IDs: {view.request_ids(result)}")
+    return lines
+
+
+def _text(value: str) -> str:
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", value)
+
+
+def _time(value: float | None) -> str:
+    return f"{value or 0:.3f}"

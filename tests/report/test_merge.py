@@ -1,0 +1,184 @@
+"""Several reports as one: what must be common, what adds up, and that nothing becomes well by merging."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import orjson
+import pytest
+
+from bulk_import.delivery import local
+from bulk_import.errors import InputError
+from bulk_import.report import document
+from bulk_import.report.formats import FORMATS
+from bulk_import.report.merge import Part, merge
+from bulk_import.report.reread import Report, read_report
+from bulk_import.report.schema import report_schema
+from tests.formats.make_report import make_report
+
+SHARDS = 3
+
+
+def whole(found: Report) -> dict[str, Any]:
+    return {**found.head, "results": list(found.results)}
+
+
+def part(name: str, document: dict[str, Any]) -> Part:
+    results = document["results"]
+    return Part(name, Report({key: value for key, value in document.items() if key != "results"}, results))
+
+
+def shards(n: int = 60) -> list[dict[str, Any]]:
+    """One report in three, lane by lane, as --shard does it."""
+    full = make_report(n, lanes=6)
+    full["run"] |= {"stopped_by": [], "error": None}
+    made = []
+    for number in range(SHARDS):
+        one = copy.deepcopy(full)
+        one["lanes"] = one["lanes"][number::SHARDS]
+        mine = {(lane["account"], lane["region"]) for lane in one["lanes"]}
+        one["results"] = [r for r in one["results"] if (r["account"], r["region"]) in mine]
+        for lane in one["lanes"]:
+            lane.setdefault("effective_rate", {})
+        counts = {status: sum(r["status"] == status for r in one["results"]) for status in full["summary"]}
+        unproved = sum(bool(r["verification"]) and r["verification"]["proof"] == "none" for r in one["results"])
+        one["summary"] = {**counts, "total": len(one["results"]), "unproved": unproved}
+        one["run"] |= {"run_id": f"run-{number}", "shard": f"{number + 1}/{SHARDS}"}
+        made.append(one)
+    return made
+
+
+def merged(documents: list[dict[str, Any]]) -> dict[str, Any]:
+    return whole(merge([part(f"r{number}.json", one) for number, one in enumerate(documents)]))
+
+
+def test_all_shards_make_a_report_that_fits_the_schema_and_adds_up() -> None:
+    made = shards()
+    found = merged([made[2], made[0], made[1]])
+    jsonschema.validate(found, report_schema())
+    summary = found["summary"]
+    assert summary["total"] == len(found["results"]) == 60
+    assert sum(summary[name] for name in ("imported", "reimported", "unchanged", "failed", "not_attempted")) == 60
+    assert len(found["lanes"]) == 6
+    assert [run["run_id"] for run in found["run"]["runs"]] == ["run-0", "run-1", "run-2"]
+    assert found["results"] == [result for one in made for result in one["results"]]  # by shard
+
+
+def test_one_report_stays_as_it_is() -> None:
+    one = shards()[0]
+    assert merged([one]) == one
+
+
+def test_a_merged_one_can_be_merged_again() -> None:
+    made = shards()
+    found = merged([merged(made[:2]), made[2]])
+    jsonschema.validate(found, report_schema())
+    assert [run["shard"] for run in found["run"]["runs"]] == ["1/3", "2/3", "3/3"]
+    assert found["run"]["error"] is None
+
+
+def test_a_missing_shard_is_no_success() -> None:
+    made = shards()
+    for one in made:
+        for result in one["results"]:
+            result |= {"status": "imported", "error": None}
+        n = len(one["results"])
+        one["summary"] = {"total": n, "imported": n, **dict.fromkeys(
+            ("reimported", "unchanged", "failed", "not_attempted", "unproved"), 0)}  # fmt: skip
+        one["run"] |= {"outcome": "succeeded", "exit_code": 0}
+    every, two = merged(made)["run"], merged(made[:2])["run"]
+    assert (every["outcome"], every["exit_code"], every["error"]) == ("succeeded", 0, None)
+    assert (two["outcome"], two["exit_code"]) == ("interrupted", 4)
+    assert two["error"]["code"] == "ShardMissing"
+    assert "3/3" in two["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [((0, 0, 4), 4), ((5, 0, 0), 4), ((4, 6, 1), 1), ((7, 6, 0), 6), ((4, 143, 1), 143), ((0, None, 0), None)],
+)
+def test_exit_codes(codes: tuple[int | None, ...], expected: int | None) -> None:
+    made = shards()
+    for one, code in zip(made, codes, strict=True):
+        one["run"] |= {"exit_code": code}
+    assert merged(made)["run"]["exit_code"] == expected
+
+
+def test_a_killed_part_has_no_end() -> None:
+    made = shards()
+    made[1]["run"] |= {"finished_at": None, "exit_code": None, "outcome": "interrupted"}
+    run = merged(made)["run"]
+    jsonschema.validate(merged(made), report_schema())
+    assert (run["finished_at"], run["outcome"]) == (None, "interrupted")
+
+
+@pytest.mark.parametrize(
+    ("environments", "expected"),
+    [(("aws", "aws", "aws"), "aws"), (("aws", "sandbox", "custom"), "sandbox"), (("aws", None, "custom"), "custom"),
+     ((None, None, None), None)],
+)  # fmt: skip
+def test_no_merging_makes_a_run_one_of_aws(environments: tuple[str | None, ...], expected: str | None) -> None:
+    made = shards()
+    for one, environment in zip(made, environments, strict=True):
+        one["run"]["environment"] = environment
+    assert merged(made)["run"]["environment"] == expected
+
+
+def test_what_only_some_parts_say_is_not_said_of_all() -> None:
+    made = shards()
+    made[0]["run"]["labels"] = {"team": "payments", "job": "1"}
+    made[1]["run"]["labels"] = made[2]["run"]["labels"] = {"team": "payments", "job": "2"}
+    made[1]["run"]["caller"] = None
+    run = merged(made)["run"]
+    assert (run["labels"], run["caller"]) == ({"team": "payments"}, None)
+
+
+def test_selections_join() -> None:
+    made = shards()
+    for one, account in zip(made, ("1", "2", "1"), strict=True):
+        one["run"]["selection"] = {"accounts": [account], "regions": [], "ids": []}
+    assert merged(made)["run"]["selection"] == {"accounts": ["1", "2"], "regions": [], "ids": []}
+
+
+def test_a_lane_in_two_parts_adds_up() -> None:
+    made = shards()
+    lane = copy.deepcopy(made[0]["lanes"][0])
+    made[1]["lanes"].append(lane)
+    found = merged(made)["lanes"]
+    assert len(found) == 6
+    assert found[0]["targets"] == 2 * lane["targets"]
+    assert found[0]["calls"] == {operation: 2 * count for operation, count in lane["calls"].items()}
+
+
+def test_another_manifest_is_refused_by_name() -> None:
+    made = shards()
+    made[1]["run"]["manifest"]["sha256"] = "f" * 64
+    with pytest.raises(InputError, match=r"r1\.json: belongs to another manifest than r0\.json"):
+        merged(made)
+
+
+def test_a_target_in_two_parts_is_refused_by_name() -> None:
+    made = shards()
+    made[2]["results"].append(made[0]["results"][0])
+    with pytest.raises(InputError, match=r"r2\.json: .* stands in r0\.json too"):
+        merged(made)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_rendering_takes_a_merged_report(name: str, tmp_path: Path) -> None:
+    from bulk_import.report import formats  # noqa: PLC0415 - its module's name is this test's parameter, else
+
+    found = merge([part("a", shards()[0]), part("b", shards()[1])])
+    formats.render(name, found.whole(), tmp_path / "out")
+    assert "3/3" in (tmp_path / "out").read_text("utf-8") or name in ("csv", "junit")
+
+
+def test_written_and_read_again_it_is_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "merged.json"
+    found = merge([part(str(number), one) for number, one in enumerate(shards())])
+    local.replace(path, document.gathered_chunks(found.head, map(orjson.dumps, found.results)), "merged")
+    assert whole(read_report(path)) == whole(found) == json.loads(path.read_bytes())
