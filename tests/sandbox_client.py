@@ -80,7 +80,7 @@ class Sandbox:
         return self.seed({"accounts": {account: {"regions": {region: {"keys": [fields]}}}}})[0]
 
     def fault(self, effect: str, **fields: Any) -> None:
-        """A rule (see bulk_import/sandbox/faults.py)."""
+        """A rule (see bulk_import/sandbox/kms/faults.py)."""
         self.post("faults", effect=effect, **fields)
 
     def faults(self) -> list[dict[str, Any]]:

@@ -28,11 +28,11 @@ from moto.kms.models import kms_backends
 
 from bulk_import.errors import InputError
 from bulk_import.sandbox.answers import Answer, AwsError, json_answer
-from bulk_import.sandbox.keys import SandboxKey
-from bulk_import.sandbox.kms import fingerprint
-from bulk_import.sandbox.kms_backend import SandboxKmsBackend, backend
-from bulk_import.sandbox.lag import READS
-from bulk_import.sandbox.quotas import DEFAULTS
+from bulk_import.sandbox.kms.backend import SandboxKmsBackend, backend
+from bulk_import.sandbox.kms.keys import SandboxKey
+from bulk_import.sandbox.kms.lag import READS
+from bulk_import.sandbox.kms.quotas import DEFAULTS
+from bulk_import.sandbox.kms.service import fingerprint
 from bulk_import.sandbox.seed import Seed, parse_seed, plant
 from bulk_import.sandbox.world import World
 

@@ -17,11 +17,11 @@ from urllib.parse import parse_qsl
 from bulk_import.sandbox import service_quotas
 from bulk_import.sandbox.answers import Answer, AwsError, error_answer, json_answer, xml_answer
 from bulk_import.sandbox.calls import Call
-from bulk_import.sandbox.faults import Fault
 from bulk_import.sandbox.identity import Principal, caller_identity
-from bulk_import.sandbox.keys import SandboxKey
-from bulk_import.sandbox.kms_backend import backend
-from bulk_import.sandbox.quotas import quota_of
+from bulk_import.sandbox.kms.backend import backend
+from bulk_import.sandbox.kms.faults import Fault
+from bulk_import.sandbox.kms.keys import SandboxKey
+from bulk_import.sandbox.kms.quotas import quota_of
 from bulk_import.sandbox.validation import check, operations
 from bulk_import.sandbox.world import World
 

@@ -37,9 +37,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bulk_import.errors import InputError, Problem
 from bulk_import.sandbox.identity import Role
-from bulk_import.sandbox.keys import CURRENT, EXPIRES, NEVER_EXPIRES, Material, SandboxKey, Snapshot
-from bulk_import.sandbox.kms_backend import backend, born
-from bulk_import.sandbox.specs import SPECS, material_fits, new_material
+from bulk_import.sandbox.kms.backend import backend, born
+from bulk_import.sandbox.kms.keys import CURRENT, EXPIRES, NEVER_EXPIRES, Material, SandboxKey, Snapshot
+from bulk_import.sandbox.kms.specs import SPECS, material_fits, new_material
 from bulk_import.sandbox.world import World
 
 

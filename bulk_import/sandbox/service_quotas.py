@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from bulk_import.sandbox.answers import AwsError
-from bulk_import.sandbox.quotas import DEFAULTS, Quotas
+from bulk_import.sandbox.kms.quotas import DEFAULTS, Quotas
 
 PAGE = 100
 

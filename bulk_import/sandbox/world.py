@@ -10,14 +10,14 @@ from moto.core.base_backend import BackendDict
 
 from bulk_import.sandbox.calls import Log
 from bulk_import.sandbox.clock import Clock
-from bulk_import.sandbox.faults import Faults
 from bulk_import.sandbox.identity import Identity
-from bulk_import.sandbox.imports import Imports
-from bulk_import.sandbox.kms import Kms
-from bulk_import.sandbox.kms_backend import install
-from bulk_import.sandbox.lag import Lag
-from bulk_import.sandbox.quotas import Quotas
-from bulk_import.sandbox.wrapping_keys import WrappingKeys
+from bulk_import.sandbox.kms.backend import install
+from bulk_import.sandbox.kms.faults import Faults
+from bulk_import.sandbox.kms.imports import Imports
+from bulk_import.sandbox.kms.lag import Lag
+from bulk_import.sandbox.kms.quotas import Quotas
+from bulk_import.sandbox.kms.service import Kms
+from bulk_import.sandbox.kms.wrapping_keys import WrappingKeys
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import pytest
 from bulk_import import api
 from bulk_import.aws.pace.quotas import CODES
 from bulk_import.model import Lane
-from bulk_import.sandbox.quotas import DEFAULTS
+from bulk_import.sandbox.kms.quotas import DEFAULTS
 from tests.e2e import materials
 from tests.e2e.support import Workplace
 from tests.sandbox_client import Sandbox

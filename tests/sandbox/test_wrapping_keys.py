@@ -7,7 +7,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from bulk_import.sandbox.wrapping_keys import WrappingKeys
+from bulk_import.sandbox.kms.wrapping_keys import WrappingKeys
 
 
 def test_pairs_are_whole_keys_and_never_the_same() -> None:

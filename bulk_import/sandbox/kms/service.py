@@ -15,13 +15,15 @@ from typing import Any
 from bulk_import.sandbox.answers import AwsError
 from bulk_import.sandbox.clock import Clock
 from bulk_import.sandbox.identity import Principal
-from bulk_import.sandbox.imports import Imports, list_rotations
-from bulk_import.sandbox.keys import SandboxKey, Snapshot
-from bulk_import.sandbox.kms_backend import SandboxKmsBackend, backend, born, invalid_state, missing
-from bulk_import.sandbox.kms_use import Uses
-from bulk_import.sandbox.lag import Lag
-from bulk_import.sandbox.pages import page
-from bulk_import.sandbox.specs import SPECS, new_material
+from bulk_import.sandbox.kms.backend import SandboxKmsBackend, backend, born, invalid_state, missing
+from bulk_import.sandbox.kms.imports import Imports
+from bulk_import.sandbox.kms.keys import SandboxKey
+from bulk_import.sandbox.kms.lag import Lag
+from bulk_import.sandbox.kms.pages import page
+from bulk_import.sandbox.kms.replicas import replicate
+from bulk_import.sandbox.kms.rotation import list_rotations, rotate
+from bulk_import.sandbox.kms.specs import SPECS, new_material
+from bulk_import.sandbox.kms.use import Uses
 
 # Operations whose KeyId may be an alias; all others take a key ID or key ARN.
 ALIAS_ALLOWED = frozenset(
@@ -129,39 +131,7 @@ class Kms(Uses):
         return {"KeyMetadata": key.metadata(self.view(key, "DescribeKey"))}
 
     def do_replicate_key(self, store: SandboxKmsBackend, params: dict[str, Any]) -> dict[str, Any]:
-        key: SandboxKey = params["Key"]
-        seen = key.now()
-        if not key.multi_region or key.primary is not key:
-            raise AwsError("UnsupportedOperationException", f"{key.arn} is not a multi-region primary key.")
-        if seen.state == "Disabled":
-            raise AwsError("DisabledException", f"{key.arn} is disabled.")
-        if seen.state != "Enabled":
-            raise invalid_state(key.arn, seen.state)
-        region = params["ReplicaRegion"]
-        target = backend(store.account_id, region)
-        if key.id in target.keys:
-            raise AwsError("AlreadyExistsException", f"Key {key.id} already exists in {region}")
-        replica = target.new_key(
-            key.spec,
-            key.key_usage,
-            key.origin,
-            description=params.get("Description", ""),
-            policy=params.get("Policy"),
-            multi_region=True,
-            key_id=key.id,
-        )
-        replica.primary = key
-        key.replicas.append(replica)
-        ready_at = self.clock.now() + self.replica_delay
-        first = Snapshot(0.0, "Creating", becomes=(ready_at, "PendingImport"))
-        if not key.external:
-            first = replace(first, materials=seen.materials, becomes=(ready_at, "Enabled"))
-        target.add(replica, first)
-        tags = params.get("Tags", [])
-        if tags:
-            target.tagger.tag_resource(replica.id, tags)
-        metadata = replica.metadata(first)
-        return {"ReplicaKeyMetadata": metadata, "ReplicaPolicy": replica.policy, "ReplicaTags": tags}
+        return replicate(store, params, ready_at=self.clock.now() + self.replica_delay)
 
     def do_enable_key(self, _: SandboxKmsBackend, params: dict[str, Any]) -> None:
         self._switch(params["Key"], "Enabled")
@@ -228,7 +198,7 @@ class Kms(Uses):
         return self.imports.delete(params["Key"], params)
 
     def do_rotate_key_on_demand(self, _: SandboxKmsBackend, params: dict[str, Any]) -> dict[str, Any]:
-        return self.imports.rotate(params["Key"])
+        return rotate(params["Key"], self.clock)
 
     def do_list_key_rotations(self, _: SandboxKmsBackend, params: dict[str, Any]) -> dict[str, Any]:
         key: SandboxKey = params["Key"]

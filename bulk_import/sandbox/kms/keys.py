@@ -21,8 +21,8 @@ from moto.kms.models import Key
 from moto.utilities.utils import get_partition
 
 from bulk_import.sandbox.clock import Clock
-from bulk_import.sandbox.specs import Spec
-from bulk_import.sandbox.use import PrivateKey
+from bulk_import.sandbox.kms.private_key import PrivateKey
+from bulk_import.sandbox.kms.specs import Spec
 
 EXPIRES, NEVER_EXPIRES = "KEY_MATERIAL_EXPIRES", "KEY_MATERIAL_DOES_NOT_EXPIRE"
 CURRENT, NON_CURRENT, PENDING = "CURRENT", "NON_CURRENT", "PENDING_ROTATION"

@@ -10,7 +10,7 @@ import random
 import threading
 from dataclasses import dataclass, field
 
-from bulk_import.sandbox.keys import SandboxKey, Snapshot
+from bulk_import.sandbox.kms.keys import SandboxKey, Snapshot
 
 READS = frozenset({"DescribeKey", "ListKeyRotations", "GetPublicKey"})
 USES = frozenset({"Encrypt", "Decrypt", "GenerateMac", "VerifyMac", "Sign", "Verify"})

@@ -11,8 +11,8 @@ from moto.kms.utils import RESERVED_ALIASES, decrypt, encrypt
 
 from bulk_import.sandbox.answers import AwsError
 from bulk_import.sandbox.clock import Clock
-from bulk_import.sandbox.keys import CURRENT, Material, SandboxKey, Snapshot
-from bulk_import.sandbox.specs import SPECS, Spec, new_material
+from bulk_import.sandbox.kms.keys import CURRENT, Material, SandboxKey, Snapshot
+from bulk_import.sandbox.kms.specs import SPECS, Spec, new_material
 
 
 class MaterialView:

@@ -10,9 +10,9 @@ from base64 import b64encode
 from typing import Any
 
 from bulk_import.sandbox.answers import AwsError
-from bulk_import.sandbox.keys import SandboxKey, Snapshot
-from bulk_import.sandbox.kms_backend import SandboxKmsBackend, invalid_state, missing, ready
-from bulk_import.sandbox.lag import Lag
+from bulk_import.sandbox.kms.backend import SandboxKmsBackend, invalid_state, missing, ready
+from bulk_import.sandbox.kms.keys import SandboxKey, Snapshot
+from bulk_import.sandbox.kms.lag import Lag
 
 
 class Uses:

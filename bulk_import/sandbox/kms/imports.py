@@ -1,8 +1,7 @@
-"""The import operations: parameters, import, deletion, rotation.
+"""The import operations: parameters, import, deletion.
 
 https://docs.aws.amazon.com/kms/latest/APIReference/API_GetParametersForImport.html
 https://docs.aws.amazon.com/kms/latest/APIReference/API_ImportKeyMaterial.html
-https://docs.aws.amazon.com/kms/latest/developerguide/rotating-keys-on-demand.html
 """
 
 from __future__ import annotations
@@ -15,7 +14,8 @@ from typing import Any
 
 from bulk_import.sandbox.answers import AwsError
 from bulk_import.sandbox.clock import Clock
-from bulk_import.sandbox.import_rules import (
+from bulk_import.sandbox.kms.backend import invalid_state
+from bulk_import.sandbox.kms.import_rules import (
     EXISTING,
     NEW,
     allowed,
@@ -24,25 +24,22 @@ from bulk_import.sandbox.import_rules import (
     symmetric_only,
     wrong_origin,
 )
-from bulk_import.sandbox.keys import (
+from bulk_import.sandbox.kms.keys import (
     CURRENT,
     EXPIRES,
     NEVER_EXPIRES,
-    NON_CURRENT,
     PENDING,
     PENDING_EVERYWHERE,
     Material,
     SandboxKey,
     Snapshot,
 )
-from bulk_import.sandbox.kms_backend import invalid_state
-from bulk_import.sandbox.pages import page
-from bulk_import.sandbox.specs import material_fits
-from bulk_import.sandbox.unwrap import Unopenable, unwrap
-from bulk_import.sandbox.wrapping_keys import WrappingKey, WrappingKeys
+from bulk_import.sandbox.kms.rotation import settle_pending
+from bulk_import.sandbox.kms.specs import material_fits
+from bulk_import.sandbox.kms.unwrap import Unopenable, unwrap
+from bulk_import.sandbox.kms.wrapping_keys import WrappingKey, WrappingKeys
 
 TOKEN_LIFE = 24 * 3600
-MOST_ROTATIONS = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +120,7 @@ class Imports:
             known.rotated_at if known else None,
         )
         _store(key, seen, entry)
-        _settle_pending(key)
+        settle_pending(key)
         answer = {"KeyId": key.arn}
         return answer | ({"KeyMaterialId": material_id} if key.spec.symmetric else {})
 
@@ -148,62 +145,6 @@ class Imports:
         after = replace(seen, materials=tuple(kept))
         key.change(replace(after, state=after.state_for_materials()))
         return answer | ({"KeyMaterialId": found.id} if key.spec.symmetric else {})
-
-    def rotate(self, key: SandboxKey) -> dict[str, Any]:
-        if not key.spec.symmetric:
-            raise AwsError("UnsupportedOperationException", f"{key.arn} is not a symmetric encryption KMS key.")
-        if key.primary is not key:
-            raise AwsError("UnsupportedOperationException", f"{key.arn} is not a multi-region primary key.")
-        seen = key.now()
-        if seen.state == "Disabled":
-            raise AwsError("DisabledException", f"{key.arn} is disabled.")
-        if seen.state != "Enabled":
-            raise invalid_state(key.arn, seen.state)
-        if key.rotation_count >= MOST_ROTATIONS:
-            raise AwsError(
-                "LimitExceededException",
-                "The on-demand rotations limit has been reached for the given keyId. "
-                f"No more on-demand rotations can be performed for this key: {key.arn}",
-            )
-        pending = seen.pending
-        if not key.external:
-            fresh = secrets.token_bytes(32)
-            pending = Material(key.material_id(fresh), PENDING, fresh)
-        if pending is None or pending.state != PENDING or pending.secret is None:
-            raise AwsError("KMSInvalidStateException", f"{key.arn} has no key material pending rotation.")
-        for member in key.family:
-            _promote(member, pending, self.clock.now())
-        key.rotation_count += 1
-        return {"KeyId": key.arn}
-
-
-def list_rotations(key: SandboxKey, seen: Snapshot, params: dict[str, Any]) -> dict[str, Any]:
-    """ListKeyRotations of what a host sees. The first material and a pending one only with ALL_KEY_MATERIAL."""
-    if not key.spec.symmetric:
-        raise AwsError("UnsupportedOperationException", f"{key.arn} is not a symmetric encryption KMS key.")
-    everything = params.get("IncludeKeyMaterial") == "ALL_KEY_MATERIAL"
-    entries = [_entry(key, m) for m in seen.materials if everything or m.rotated_at is not None]
-    return page("Rotations", entries, params)
-
-
-def _entry(key: SandboxKey, material: Material) -> dict[str, Any]:
-    entry: dict[str, Any] = {
-        "KeyId": key.id,
-        "KeyMaterialId": material.id,
-        "KeyMaterialState": material.state,
-    }
-    if key.external:
-        held = material.secret is not None
-        entry["ImportState"] = "IMPORTED" if held else "PENDING_IMPORT"
-        if held:
-            entry["ExpirationModel"] = material.expiration_model
-        if held and material.valid_to is not None:
-            entry["ValidTo"] = material.valid_to
-        if material.description is not None:
-            entry["KeyMaterialDescription"] = material.description
-    if material.rotated_at is not None:
-        entry |= {"RotationDate": material.rotated_at, "RotationType": "ON_DEMAND"}
-    return entry
 
 
 def _ever(key: SandboxKey, seen: Snapshot) -> bool:
@@ -239,30 +180,3 @@ def _store(key: SandboxKey, seen: Snapshot, entry: Material) -> None:
     after = replace(seen, materials=(*others[:at], entry, *others[at:]))
     state = "Enabled" if after.state == "PendingImport" else after.state
     key.change(replace(after, state=replace(after, state=state).state_for_materials()))
-
-
-def _settle_pending(key: SandboxKey) -> None:
-    """A multi-Region rotation is ready once every replica has the new material too."""
-    primary = key.primary
-    seen = primary.now()
-    pending = seen.pending
-    if not pending or pending.state != PENDING_EVERYWHERE:
-        return
-    has = (any(m.id == pending.id and m.secret for m in replica.now().materials) for replica in primary.replicas)
-    if not all(has):
-        return
-    for member in primary.family:
-        now = member.now()
-        materials = tuple(replace(m, state=PENDING) if m.id == pending.id else m for m in now.materials)
-        member.change(replace(now, materials=materials))
-
-
-def _promote(key: SandboxKey, pending: Material, now: float) -> None:
-    """Makes `pending` current and the current one non-current."""
-    seen = key.now()
-    materials = [
-        replace(m, state=NON_CURRENT) if m.state == CURRENT else m for m in seen.materials if m.id != pending.id
-    ]
-    mine = next((m for m in seen.materials if m.id == pending.id), pending)
-    materials.append(replace(mine, state=CURRENT, rotated_at=now))
-    key.change(replace(seen, materials=tuple(materials)))

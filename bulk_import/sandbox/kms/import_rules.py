@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from bulk_import.sandbox.answers import AwsError
-from bulk_import.sandbox.keys import EXPIRES, NEVER_EXPIRES, SandboxKey
-from bulk_import.sandbox.kms_backend import invalid_state
+from bulk_import.sandbox.kms.backend import invalid_state
+from bulk_import.sandbox.kms.keys import EXPIRES, NEVER_EXPIRES, SandboxKey
 
 LONGEST_EXPIRY = 365 * 24 * 3600
 NEW, EXISTING = "NEW_KEY_MATERIAL", "EXISTING_KEY_MATERIAL"

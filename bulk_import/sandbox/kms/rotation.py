@@ -1,0 +1,110 @@
+"""Rotation on demand: the pending material becomes current, in every Region of the key; and the list of rotations.
+
+https://docs.aws.amazon.com/kms/latest/developerguide/rotating-keys-on-demand.html
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from typing import Any
+
+from bulk_import.sandbox.answers import AwsError
+from bulk_import.sandbox.clock import Clock
+from bulk_import.sandbox.kms.backend import invalid_state
+from bulk_import.sandbox.kms.keys import (
+    CURRENT,
+    NON_CURRENT,
+    PENDING,
+    PENDING_EVERYWHERE,
+    Material,
+    SandboxKey,
+    Snapshot,
+)
+from bulk_import.sandbox.kms.pages import page
+
+MOST_ROTATIONS = 25
+
+
+def rotate(key: SandboxKey, clock: Clock) -> dict[str, Any]:
+    if not key.spec.symmetric:
+        raise AwsError("UnsupportedOperationException", f"{key.arn} is not a symmetric encryption KMS key.")
+    if key.primary is not key:
+        raise AwsError("UnsupportedOperationException", f"{key.arn} is not a multi-region primary key.")
+    seen = key.now()
+    if seen.state == "Disabled":
+        raise AwsError("DisabledException", f"{key.arn} is disabled.")
+    if seen.state != "Enabled":
+        raise invalid_state(key.arn, seen.state)
+    if key.rotation_count >= MOST_ROTATIONS:
+        raise AwsError(
+            "LimitExceededException",
+            "The on-demand rotations limit has been reached for the given keyId. "
+            f"No more on-demand rotations can be performed for this key: {key.arn}",
+        )
+    pending = seen.pending
+    if not key.external:
+        fresh = secrets.token_bytes(32)
+        pending = Material(key.material_id(fresh), PENDING, fresh)
+    if pending is None or pending.state != PENDING or pending.secret is None:
+        raise AwsError("KMSInvalidStateException", f"{key.arn} has no key material pending rotation.")
+    for member in key.family:
+        _promote(member, pending, clock.now())
+    key.rotation_count += 1
+    return {"KeyId": key.arn}
+
+
+def settle_pending(key: SandboxKey) -> None:
+    """A multi-Region rotation is ready once every replica has the new material too."""
+    primary = key.primary
+    seen = primary.now()
+    pending = seen.pending
+    if not pending or pending.state != PENDING_EVERYWHERE:
+        return
+    has = (any(m.id == pending.id and m.secret for m in replica.now().materials) for replica in primary.replicas)
+    if not all(has):
+        return
+    for member in primary.family:
+        now = member.now()
+        materials = tuple(replace(m, state=PENDING) if m.id == pending.id else m for m in now.materials)
+        member.change(replace(now, materials=materials))
+
+
+def _promote(key: SandboxKey, pending: Material, now: float) -> None:
+    """Makes `pending` current and the current one non-current."""
+    seen = key.now()
+    materials = [
+        replace(m, state=NON_CURRENT) if m.state == CURRENT else m for m in seen.materials if m.id != pending.id
+    ]
+    mine = next((m for m in seen.materials if m.id == pending.id), pending)
+    materials.append(replace(mine, state=CURRENT, rotated_at=now))
+    key.change(replace(seen, materials=tuple(materials)))
+
+
+def list_rotations(key: SandboxKey, seen: Snapshot, params: dict[str, Any]) -> dict[str, Any]:
+    """ListKeyRotations of what a host sees. The first material and a pending one only with ALL_KEY_MATERIAL."""
+    if not key.spec.symmetric:
+        raise AwsError("UnsupportedOperationException", f"{key.arn} is not a symmetric encryption KMS key.")
+    everything = params.get("IncludeKeyMaterial") == "ALL_KEY_MATERIAL"
+    entries = [_entry(key, m) for m in seen.materials if everything or m.rotated_at is not None]
+    return page("Rotations", entries, params)
+
+
+def _entry(key: SandboxKey, material: Material) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "KeyId": key.id,
+        "KeyMaterialId": material.id,
+        "KeyMaterialState": material.state,
+    }
+    if key.external:
+        held = material.secret is not None
+        entry["ImportState"] = "IMPORTED" if held else "PENDING_IMPORT"
+        if held:
+            entry["ExpirationModel"] = material.expiration_model
+        if held and material.valid_to is not None:
+            entry["ValidTo"] = material.valid_to
+        if material.description is not None:
+            entry["KeyMaterialDescription"] = material.description
+    if material.rotated_at is not None:
+        entry |= {"RotationDate": material.rotated_at, "RotationType": "ON_DEMAND"}
+    return entry
