@@ -11,7 +11,7 @@ import pytest
 
 import bulk_import
 from bulk_import.cli import COMMANDS
-from bulk_import.errors import ADVICE
+from bulk_import.codes import CODES
 from bulk_import.settings import Settings, flag_of
 
 PRODUCT = Path(bulk_import.__file__).parent
@@ -39,12 +39,12 @@ def codes(path: Path) -> Iterator[str]:
 def test_every_code_that_is_raised_has_its_advice() -> None:
     raised = {code for path in FILES for code in codes(path)}
     assert len(raised) > 30
-    assert raised - WITH_THEIR_OWN <= ADVICE.keys()
+    assert raised - WITH_THEIR_OWN <= CODES.keys()
 
 
-@pytest.mark.parametrize("code", ADVICE)
+@pytest.mark.parametrize("code", CODES)
 def test_advice_is_whole_sentences(code: str) -> None:
-    assert re.fullmatch(r"[A-Z`\-].*[.]", ADVICE[code])
+    assert re.fullmatch(r"[A-Z`\-].*[.]", CODES[code].advice)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PRODUCT)))

@@ -15,7 +15,8 @@ from bulk_import.aws.pace.quotas import AppliedQuotas
 from bulk_import.aws.pace.retry import Retry
 from bulk_import.aws.wire.clients import RegionClients
 from bulk_import.aws.wire.credentials import signing_as
-from bulk_import.aws.wire.translate import STALE_CREDENTIALS, THROTTLING, translate
+from bulk_import.aws.wire.translate import translate
+from bulk_import.codes import STALE_CREDENTIALS, THROTTLED
 from bulk_import.errors import BulkImportError, LaneError, ServiceError
 from bulk_import.model import ImportParameters, KeyRotation, KeyView, Lane
 from bulk_import.ports import Trace
@@ -204,7 +205,7 @@ class LaneKms:
             ours = translate(error, operation)
             if is_write and sent_at is None:
                 ours.outcome_unknown = False  # nothing had left
-            if ours.code in THROTTLING:
+            if ours.code in THROTTLED:
                 self.limiter.throttles[operation] += 1
                 throttler.throttled()
             if ours.request_id:

@@ -13,7 +13,8 @@ from bulk_import.aws.pace.limiter import LaneLimiter
 from bulk_import.aws.pace.places import Places
 from bulk_import.aws.pace.retry import Retry
 from bulk_import.aws.wire.credentials import AccountCredentials, signing_as
-from bulk_import.aws.wire.translate import STALE_CREDENTIALS, translate
+from bulk_import.aws.wire.translate import translate
+from bulk_import.codes import STALE_CREDENTIALS
 from bulk_import.errors import BulkImportError, CallerError, LaneError, ServiceError
 from bulk_import.model import AccountAccess
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from bulk_import.errors import ADVICE
+from bulk_import.codes import advice_for
 from bulk_import.material import expect, sources, wrapping
 from bulk_import.model import Target
 
@@ -21,7 +21,7 @@ def manifest_checks() -> list[Check]:
 
 def _material(target: Target) -> Iterator[tuple[str, str, str]]:
     if reason := sources.refusal(target.material):
-        yield "material", reason, ADVICE["MaterialNotFound"]
+        yield "material", reason, advice_for("MaterialNotFound")
 
 
 def _wrapping(target: Target) -> Iterator[tuple[str, str, str]]:
@@ -29,7 +29,7 @@ def _wrapping(target: Target) -> Iterator[tuple[str, str, str]]:
         return
     reason = wrapping.refusal(target.key_spec, target.wrapping_algorithm, target.wrapping_key_spec)
     if reason:
-        yield "wrapping_algorithm", reason, ADVICE["WrappingNotAllowed"]
+        yield "wrapping_algorithm", reason, advice_for("WrappingNotAllowed")
 
 
 def _expect(target: Target) -> Iterator[tuple[str, str, str]]:

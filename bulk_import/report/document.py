@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from bulk_import.errors import ADVICE, DEFAULT_ADVICE
+from bulk_import.codes import advice_for
 from bulk_import.report.fold import Folded
 from bulk_import.report.reread import Lazily, Report
 from bulk_import.report.summary import outcome_of
@@ -95,7 +95,7 @@ def _run(folded: Folded, *, report_elsewhere: bool) -> dict[str, Any]:
         and {
             "code": failure["code"],
             "message": failure["message"],
-            "advice": ADVICE.get(failure["code"], DEFAULT_ADVICE),
+            "advice": advice_for(failure["code"]),
         },
     }
 

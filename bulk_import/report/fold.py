@@ -16,11 +16,12 @@ from typing import Any, Final
 
 import orjson
 
+from bulk_import.codes import CUTS_SHORT
 from bulk_import.errors import ExitCode
 from bulk_import.journal import events
 from bulk_import.journal.reader import NEWER, READABLE, JournalReader, parse
 from bulk_import.model import Proof, Status
-from bulk_import.report.summary import CUT_SHORT, Ending, Summary, exit_code_of
+from bulk_import.report.summary import Ending, Summary, exit_code_of
 from bulk_import.report.unfinished import Unfinished, unfinished_entry
 
 Event = dict[str, Any]
@@ -277,7 +278,7 @@ def _in_one_byte(result: dict[str, Any]) -> int:
     if status.well and (verification is None or verification["proof"] == Proof.NONE.value):
         byte |= _UNPROVED
     if error is not None:
-        byte |= _CUT_SHORT if error["code"] in CUT_SHORT else 0
+        byte |= _CUT_SHORT if error["code"] in CUTS_SHORT else 0
         byte |= _INTERNAL if error["code"] == "InternalError" else 0
     return byte
 

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from bulk_import.errors import ADVICE, ExitCode, InputError, Problem
+from bulk_import.codes import advice_for
+from bulk_import.errors import ExitCode, InputError, Problem
 from bulk_import.report.reread import Lazily, Report
 
 Values = dict[str, Any]
@@ -186,7 +187,7 @@ def _shard_missing(missing: Sequence[str]) -> Values:
     return {
         "code": "ShardMissing",
         "message": f"There is no report of shard {', '.join(missing)}.",
-        "advice": ADVICE["ShardMissing"],
+        "advice": advice_for("ShardMissing"),
     }
 
 

@@ -7,9 +7,6 @@ from typing import Final
 
 from bulk_import.errors import ExitCode
 
-# Error codes of targets that the end of the run cut short. With one of them there was work left when it stopped.
-CUT_SHORT: Final = frozenset({"Stopped", "Interrupted", "NotVerified", "OutcomeUnknown"})
-
 _SIGNALS: Final = {"SIGINT": ExitCode.SIGINT, "SIGTERM": ExitCode.SIGTERM}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from bulk_import.errors import ADVICE
+from bulk_import.codes import advice_for
 from bulk_import.model import Status
 
 IMPORT = "ImportKeyMaterial"
@@ -97,6 +97,6 @@ def unfinished_entry(
             "operation": IMPORT if attempted else None,
             "message": _MESSAGES[code].format(why=why),
             "retryable": True,
-            "advice": ADVICE[code],
+            "advice": advice_for(code),
         },
     }

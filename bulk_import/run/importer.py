@@ -13,7 +13,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 from bulk_import import material
-from bulk_import.aws.wire.translate import NOT_YET_CONSISTENT
+from bulk_import.codes import NOT_YET_CONSISTENT, TOKEN_REFUSED
 from bulk_import.errors import ServiceError, TargetError
 from bulk_import.material import wrapping
 from bulk_import.material.evidence import Evidence
@@ -25,7 +25,6 @@ from bulk_import.run.lifecycle import Event, State
 from bulk_import.run.prover import check_stated_id
 from bulk_import.run.target_run import Policy, TargetRun
 
-TOKEN_REFUSED = frozenset({"InvalidImportTokenException", "ExpiredImportTokenException"})
 TOKEN_SPARE = timedelta(minutes=1)  # a token nearer than this to its end is not sent any more
 
 

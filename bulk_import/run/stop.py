@@ -6,12 +6,8 @@ import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
 
+from bulk_import.codes import ENDS_ALL, STALE_CREDENTIALS
 from bulk_import.errors import CallerError, LaneError, TargetError
-
-# AssumeRole's answers that say that the caller's own credentials have died, whatever role was asked for.
-_CALLER_DEAD = frozenset(
-    {"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"}
-)
 
 
 class Stop:
@@ -36,8 +32,9 @@ class Stop:
 
         Then the run is stopped, with this one error for all.
         """
-        dead = isinstance(error, LaneError) and error.operation == "AssumeRole" and error.code in _CALLER_DEAD
-        if not dead and error.code != "ClockSkew":
+        # After AssumeRole, stale credentials are the caller's own, whatever role was requested.
+        dead = isinstance(error, LaneError) and error.operation == "AssumeRole" and error.code in STALE_CREDENTIALS
+        if not dead and error.code not in ENDS_ALL:
             return False
         if self.fatal is None:
             advice = error.advice

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import structlog
 
-from bulk_import.errors import ADVICE, JournalError, TargetError
+from bulk_import.codes import advice_for
+from bulk_import.errors import JournalError, TargetError
 from bulk_import.model import Failure, KeyState, KeyView, Outcome, Past, Status, Target, Verification
 from bulk_import.plan import Action, Decision, Wanted
 from bulk_import.ports import Retrier, Sink
@@ -144,7 +145,7 @@ class TargetRun:
         failure = Failure(error.code, error.operation, error.message, error.retryable, error.advice)
         if changed is None and error.code != "InternalError":
             message = f"Whether the import took effect could not be found out ({error.code}: {error.message})"
-            failure = Failure("OutcomeUnknown", error.operation, message, True, ADVICE["OutcomeUnknown"])  # noqa: FBT003
+            failure = Failure("OutcomeUnknown", error.operation, message, True, advice_for("OutcomeUnknown"))  # noqa: FBT003
         self.life.advance(Event.ERROR)
         self._end(Status.FAILED, changed=changed, error=failure)
 
@@ -170,7 +171,7 @@ class TargetRun:
                 f"The import was accepted, but the run was stopped ({reason}) before it was verified.",
                 Status.FAILED,
             )
-        self._end(status, changed=changed, error=Failure(code, None, message, True, ADVICE[code]))  # noqa: FBT003
+        self._end(status, changed=changed, error=Failure(code, None, message, True, advice_for(code)))  # noqa: FBT003
 
     def _end(self, status: Status, *, changed: bool | None, error: Failure | None) -> None:
         target, view, decision = self.target, self.view, self.decision

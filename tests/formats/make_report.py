@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bulk_import.errors import ADVICE
+from bulk_import.codes import advice_for
 
 STARTED = datetime(2026, 3, 2, 4, 30, tzinfo=UTC)
 REGIONS = ("us-east-1", "eu-west-1", "eu-central-1", "ap-southeast-2")
@@ -192,7 +192,13 @@ def _error(i: int, status: str, arn: str, names: Mapping[str, str]) -> tuple[dic
     else:
         return None, status != "unchanged"
     message = message.format(**names, arn=arn, role="KmsMaterialImporter")
-    error = {"code": code, "operation": operation, "message": message, "retryable": retryable, "advice": ADVICE[code]}
+    error = {
+        "code": code,
+        "operation": operation,
+        "message": message,
+        "retryable": retryable,
+        "advice": advice_for(code),
+    }
     return error, changed
 
 

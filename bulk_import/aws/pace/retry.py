@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, wait_random_exponential
 
-from bulk_import.aws.wire.translate import NOT_YET_CONSISTENT
+from bulk_import.codes import NOT_YET_CONSISTENT
 from bulk_import.errors import ServiceError
 
 T = TypeVar("T")

@@ -28,18 +28,9 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
+from bulk_import.codes import STALE_CREDENTIALS, THROTTLED
 from bulk_import.errors import ServiceError
 
-THROTTLING = frozenset(
-    {"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded", "RequestThrottled"}
-)
-# Answers that become right by themselves a moment after a change: KMS is eventually consistent.
-# https://docs.aws.amazon.com/kms/latest/developerguide/accessing-kms.html#programming-eventual-consistency
-NOT_YET_CONSISTENT = frozenset({"NotFoundException", "KMSInvalidStateException"})
-# The session's credentials are too old or were revoked: assume the role anew.
-STALE_CREDENTIALS = frozenset(
-    {"ExpiredTokenException", "ExpiredToken", "UnrecognizedClientException", "InvalidClientTokenId"}
-)
 MOST_OF_A_PAGE = 200  # characters that a message quotes of an answer that is not AWS's
 _SKEWED = ("Signature expired", "Signature not yet current", "RequestTimeTooSkewed", "RequestExpired")
 
@@ -91,8 +82,8 @@ def _answered(error: ClientError, operation: str) -> ServiceError:
         message,
         code=code,
         operation=operation,
-        retryable=code in THROTTLING or code in STALE_CREDENTIALS or status >= 500,
-        outcome_unknown=status >= 500 and code not in THROTTLING,
+        retryable=code in THROTTLED or code in STALE_CREDENTIALS or status >= 500,
+        outcome_unknown=status >= 500 and code not in THROTTLED,
         request_id=str(meta.get("RequestId", "")),
     )
 

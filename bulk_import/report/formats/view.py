@@ -6,14 +6,10 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from bulk_import.codes import GRAVE
+
 COUNTS = ("imported", "reimported", "unchanged", "failed", "not_attempted")
 WELL = ("imported", "reimported", "unchanged")
-# What must not be lost among a thousand denials: keys that may hold the wrong bytes, and what nobody knows.
-GRAVE = (
-    "MaterialMismatch", "RoundTripFailed", "IncorrectKeyMaterialException", "WrongAccount",
-    "OutcomeUnknown", "InternalError", "KeyStateChanged", "NotVerified", "VerificationTimeout",
-)  # fmt: skip
-
 Result = Mapping[str, Any]
 
 
