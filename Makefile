@@ -12,10 +12,10 @@ help: ## what there is
 
 setup: $(VENV)/.ready $(VENV)/.ministack ## virtual environments from the lock files
 
-$(VENV)/.ready: requirements.txt pyproject.toml
+$(VENV)/.ready: requirements-dev.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.14 found: install one, or say make PYTHON=/path/to/python"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --require-hashes --requirement requirements.txt
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements-dev.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -58,7 +58,8 @@ types: $(VENV)/.ready ## mypy --strict
 check: lint types test ## what CI runs
 
 lock: ## new lock files (needs uv)
-	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --extra dev --extra sandbox pyproject.toml --output-file requirements.txt
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --extra dev --extra sandbox pyproject.toml --output-file requirements-dev.txt
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --constraint requirements-dev.txt pyproject.toml --output-file requirements.txt
 	printf 'awscli<2\n' | uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 - --output-file requirements-bench.txt
 	printf 'ministack==1.5.33\ncryptography>=46\n' | uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 - --output-file requirements-ministack.txt
 
