@@ -1,29 +1,34 @@
 # Two commands do everything on a fresh machine with Python 3.11+ and make: `make demo` and `make test`.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && echo $$p && break; done)
-VENV := .venv
+# `make test PYTHON=python3.13`: another Python, in a virtual environment of its own.
+VENV := $(if $(filter command,$(origin PYTHON)),.venv-$(notdir $(PYTHON)),.venv)
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 
 .PHONY: help setup demo test bench bench-full soak lint types check lock clean
 
-help: ## what there is
+help: ## lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
-setup: $(VENV)/.ready $(VENV)/.ministack ## virtual environments from the lock files
+setup: $(VENV)/.ready $(VENV)/.ministack ## creates .venv from the lock files
+	@echo "Ready. Next: . $(VENV)/bin/activate, then bulk-import --help; or: make demo"
 
 $(VENV)/.ready: requirements-dev.txt pyproject.toml
-	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.14 found: install one, or say make PYTHON=/path/to/python"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.14 found: install one, or use make PYTHON=/path/to/python"; exit 1; }
+	@echo "Creating $(VENV) with $(PYTHON): the program, the sandbox and the tools for tests, from requirements-dev.txt with hashes."
+	@echo "About SIZE1 to download, SIZE2 on disk; one to two minutes."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --require-hashes --requirement requirements-dev.txt
-	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # The second KMS of the tests pins another botocore, so it lives in a virtual environment of its own.
 $(VENV)/.ministack: requirements-ministack.txt
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	@echo "Creating $(VENV)/ministack: the second KMS of the tests, SIZE3 on disk."
 	$(PYTHON) -m venv $(VENV)/ministack
-	$(VENV)/ministack/bin/pip install --quiet --require-hashes --requirement requirements-ministack.txt
+	$(VENV)/ministack/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-ministack.txt
 	@touch $@
 
 # The AWS CLI, which the benchmark compares with, pins another botocore too.
@@ -33,13 +38,13 @@ $(VENV)/.awscli: requirements-bench.txt
 	$(VENV)/awscli/bin/pip install --quiet --require-hashes --requirement requirements-bench.txt
 	@touch $@
 
-demo: $(VENV)/.ready ## the main job on an embedded local AWS, twice: imported, then unchanged
+demo: $(VENV)/.ready ## imports a key of every type into a local AWS, twice: imported, then unchanged
 	$(BIN)/python -m tests.demo
 
-test: setup ## all tests
+test: $(VENV)/.ready $(VENV)/.ministack ## all tests; PYTHON=python3.13 uses another Python, in its own .venv-python3.13
 	$(BIN)/python -m pytest
 
-bench: $(VENV)/.ready $(VENV)/.awscli ## speed against the quota's floor, CPU, memory; within ten minutes
+bench: $(VENV)/.ready $(VENV)/.awscli ## speed against the quota's minimum time, CPU, memory; about seven minutes
 	$(BIN)/python -m tests.bench.run
 
 bench-full: $(VENV)/.ready $(VENV)/.awscli ## the same with 100,000 targets and more of everything
@@ -63,5 +68,5 @@ lock: ## new lock files (needs uv)
 	printf 'awscli<2\n' | uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 - --output-file requirements-bench.txt
 	printf 'ministack==1.5.33\ncryptography>=46\n' | uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 - --output-file requirements-ministack.txt
 
-clean: ## removes what make made
-	rm -rf $(VENV) .bench .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean: ## removes what make created
+	rm -rf .venv .venv-* .bench .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

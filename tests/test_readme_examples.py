@@ -1,17 +1,17 @@
-"""The README against the program: what it shows must work, and what it lists must be all there is.
+"""The pages' examples: what they show must work, and print what they say.
 
-Fenced blocks say what they are after their language: ```yaml manifest, ```yaml seed, ```json policy trust.
+The README's ten minutes are followed to the letter: files are saved as it says, commands typed as it says.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
+import shlex
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,79 +20,40 @@ import pytest
 import yaml
 
 from bulk_import import api, iam
-from bulk_import.aws.pace.limiter import DEFAULT_QUOTAS
-from bulk_import.cli import COMMANDS
-from bulk_import.codes import CODES
-from bulk_import.errors import ExitCode
-from bulk_import.manifest.models import FIELDS_OF_DEFAULTS, FIELDS_OF_KEYS
-from bulk_import.material import wrapping
-from bulk_import.model import KeySpec, WrappingAlgorithm, WrappingKeySpec
-from bulk_import.report.schema import report_schema
+from bulk_import.model import KeySpec
+from tests import pages
+from tests.pages import PAGES, ROOT, Block, rows, ticked
 from tests.sandbox_client import Sandbox
 
-ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text("utf-8")
-BLOCKS = [(language, kind.strip(), text) for language, kind, text in
-          re.findall(r"^```(\w+)([^\n]*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)]  # fmt: skip
-MANIFESTS = [(language, text) for language, kind, text in BLOCKS if kind == "manifest"]
+MANIFESTS = [block for page in PAGES for block in page.blocks if block.kind == "manifest"]
+TEN_MINUTES = "Ten minutes in the sandbox"
 CALLER = "arn:aws:iam::999900001111:role/pipeline"
 
 
-def block(language: str, kind: str) -> str:
-    """The one block of this kind."""
-    (text,) = (text for its, said, text in BLOCKS if (its, said) == (language, kind))
-    return text
-
-
-def section(title: str) -> str:
-    """What stands below a heading, up to the next of its rank."""
-    head = re.search(rf"^(#+) {re.escape(title)}$", README, re.MULTILINE)
-    assert head is not None, title
-    rest = README[head.end() :]
-    end = re.search(rf"^#{{1,{len(head[1])}}} ", rest, re.MULTILINE)
-    return rest[: end.start()] if end else rest
-
-
-def rows(text: str, column: str) -> list[list[str]]:
-    """The cells of the table whose first column is called `column`, without the head."""
-    lines = text.splitlines()
-    start = next(number for number, line in enumerate(lines) if line.startswith(f"| {column} |")) + 2
-    found = []
-    for line in lines[start:]:
-        if not line.startswith("|"):
-            break
-        found.append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
-    return found
-
-
-def ticked(text: str) -> list[str]:
-    return re.findall(r"`([^`]+)`", text)
-
-
 def first_manifest(folder: Path) -> Path:
-    """The manifest of the walk through AWS, its material beside it."""
+    """The README's manifest, its material beside it."""
     (folder / "payments.key").write_bytes(os.urandom(32))
     path = folder / "keys.yaml"
-    path.write_text(MANIFESTS[0][1])
+    path.write_text(pages.README.block("yaml", "manifest"))
     return path
 
 
 # --- manifests
 
 
-@pytest.mark.parametrize(("language", "text"), MANIFESTS)
-def test_manifests_are_valid(language: str, text: str, tmp_path: Path) -> None:
-    path = tmp_path / f"keys.{language}"
-    path.write_text(text)
+@pytest.mark.parametrize("block", MANIFESTS, ids=lambda block: block.language)
+def test_manifests_are_valid(block: Block, tmp_path: Path) -> None:
+    path = tmp_path / f"keys.{block.language}"
+    path.write_text(block.text)
     assert api.load_manifest(str(path), api.load_settings()).targets
 
 
 def test_every_shape_of_manifest_is_shown() -> None:
-    assert {language for language, _ in MANIFESTS} == {"yaml", "json", "jsonl", "csv"}
+    assert {block.language for block in MANIFESTS} == {"yaml", "json", "jsonl", "csv"}
 
 
 def test_the_fan_out_is_as_its_comment_says(tmp_path: Path) -> None:
-    (text,) = (text for _, text in MANIFESTS if "three targets" in text)
+    (text,) = (block.text for block in MANIFESTS if "three targets" in block.text)
     path = tmp_path / "keys.yaml"
     path.write_text(text)
     targets = api.load_manifest(str(path), api.load_settings()).targets
@@ -103,17 +64,7 @@ def test_the_fan_out_is_as_its_comment_says(tmp_path: Path) -> None:
     ]
 
 
-def test_every_field_is_in_the_table_with_where_it_is_allowed() -> None:
-    table = {ticked(name)[0]: places for name, *_, keys, accounts, defaults in rows(section("Fields"), "field")
-             for places in [(keys, accounts, defaults)]}  # fmt: skip
-    known = {*FIELDS_OF_KEYS, *FIELDS_OF_DEFAULTS}
-    assert set(table) == known
-    for name, (keys, accounts, defaults) in table.items():
-        assert (keys == "yes") == (name in FIELDS_OF_KEYS), name
-        assert (accounts == "yes") == (defaults == "yes") == (name in FIELDS_OF_DEFAULTS), name
-
-
-# --- the walk through AWS
+# --- policies
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +77,7 @@ def policies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_the_policies_are_those_that_iam_prints(policies: dict[str, Any]) -> None:
-    account = policies["accounts"][0]
+    account, block = policies["accounts"][0], pages.IAM.block
     assert [json.loads(block("json", "policy caller"))] == policies["caller"]["permissions_policies"]
     assert json.loads(block("json", "policy trust")) == account["trust_policy"]
     assert [json.loads(block("json", "policy permissions"))] == account["permissions_policies"]
@@ -145,49 +96,98 @@ def test_every_operation_is_in_the_table(tmp_path: Path) -> None:
     granted = {
         action for policy in access.permissions for statement in policy["Statement"] for action in statement["Action"]
     }
-    listed = {operation for cells in rows(section("4. The permissions"), "operation") for operation in ticked(cells[0])}
+    listed = {operation for cells in rows(pages.IAM.section("Operations"), "operation")
+              for operation in ticked(cells[0])}  # fmt: skip
+    assert not granted - listed, f"not documented: {sorted(granted - listed)}"
     assert listed == granted | {"sts:AssumeRole", "sts:GetCallerIdentity"}
 
 
-def bulk_import(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "bulk_import", *arguments],
-        cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)} | variables, capture_output=True, text=True, check=False,
+# --- the ten minutes
+
+
+def typed(block: Block) -> tuple[list[str], list[str]]:
+    """A console block's commands, and what it says that they print."""
+    commands: list[str] = []
+    output: list[str] = []
+    for line in block.text.splitlines():
+        if line.startswith("$ "):
+            commands.append(line[2:])
+        elif commands and commands[-1].endswith("\\"):
+            commands[-1] += f"\n{line}"
+        else:
+            output.append(line)
+    return commands, output
+
+
+@contextmanager
+def local_aws(command: str, folder: Path) -> Iterator[str]:
+    """Starts what the README says, on a free port. Yields the URL that it prints."""
+    words = shlex.split(command.removesuffix("&"))
+    words[words.index("--port") + 1] = "0"
+    assert words[0] == "bulk-import"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bulk_import", *words[1:]],
+        cwd=folder, env=environment(), stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.terminate()
+        process.wait(20)
+        process.stdout.close()
 
 
-def test_the_walk_works_in_the_sandbox_of_the_seed(sandbox: Sandbox, tmp_path: Path) -> None:
-    first_manifest(tmp_path)
-    sandbox.seed(yaml.safe_load(block("yaml", "seed")))
-    variables = {"TOKENS_KEY": "cm91dGluZSBib3JpbmcgYnl0ZXMgb2YgYSBrZXkgISE=", "AWS_ENDPOINT_URL": sandbox.url}
+def environment() -> dict[str, str]:
+    """As after activating the environment; no AWS but what the README sets."""
+    bin_ = str(Path(sys.executable).parent)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "BULK_IMPORT_"))}
+    return kept | {"PATH": f"{bin_}:{kept['PATH']}", "PYTHONPATH": str(ROOT), "AWS_CONFIG_FILE": os.devnull,
+                   "AWS_SHARED_CREDENTIALS_FILE": os.devnull, "AWS_EC2_METADATA_DISABLED": "true"}  # fmt: skip
 
-    validated = bulk_import(tmp_path, "validate", "keys.yaml", "--material", **variables)
-    assert validated.returncode == 0, validated.stderr
-    assert validated.stderr.strip() in README
 
-    planned = bulk_import(tmp_path, "plan", "keys.yaml", **variables)
-    assert planned.returncode == 0, planned.stderr
-    assert planned.stdout in README
-
-    ran = bulk_import(tmp_path, "run", "keys.yaml", "--allow-account", "111122223333", "--require-proof",
-                      "--read-interval", "0", **variables)  # fmt: skip
-    assert ran.returncode == 0, ran.stderr
-    report = json.loads((tmp_path / "report.json").read_bytes())
-    assert [entry["status"] for entry in report["results"]] == ["imported", "imported"]
-    example = next(json.loads(text) for language, kind, text in BLOCKS if (language, kind) == ("json", ""))
-    assert set(example) == set(report["results"][0])
-
-    again = bulk_import(tmp_path, "run", "keys.yaml", "--require-proof", **variables)
-    assert again.returncode == ExitCode.PARTIAL
-    entries = json.loads((tmp_path / "report.json").read_bytes())["results"]
-    assert [(entry["id"], entry["status"]) for entry in entries] == [("payments", "failed"), ("tokens", "unchanged")]
-    assert entries[0]["error"]["code"] == "ProofMissing"
+def test_the_ten_minutes_work_as_they_are_written(tmp_path: Path) -> None:
+    blocks = pages.Page(pages.README.path, pages.README.section(TEN_MINUTES)).blocks
+    files = {"seed": "seed.yaml", "manifest": "keys.yaml"}
+    steps: list[str] = ["set -e"]
+    expected: list[str] = []
+    folder, sandbox = tmp_path / "byok", ""
+    for block in blocks:
+        if block.kind in files:
+            steps.append(f"cat > {files[block.kind]} <<'EOF'\n{block.text}EOF")
+        if block.kind == "try":
+            commands, output = typed(block)
+            if "sandbox" in commands[0]:
+                [sandbox], [said] = commands, output
+                subprocess.run(["bash", "-c", "\n".join(steps)], cwd=tmp_path, env=environment(), check=True)
+                steps = ["set -e", "cd byok"]
+                continue
+            steps += commands
+            expected += output
+    with local_aws(sandbox, folder) as url:
+        script = "\n".join(steps).replace(said, url)
+        assert url in script
+        done = subprocess.run(
+            ["bash", "-c", script], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+        )
+    printed = (done.stdout + done.stderr).splitlines()
+    assert done.returncode == 0, done.stderr
+    assert [line for line in expected if line not in printed] == []
+    runs = [json.loads(path.read_bytes()) for path in folder.glob("report*.json")]
+    first, second = sorted(runs, key=lambda report: report["run"]["started_at"])
+    assert [entry["status"] for entry in first["results"]] == ["imported", "imported"]
+    assert [entry["verification"]["proof"] for entry in first["results"]] == ["material_id", "hmac"]
+    assert [entry["status"] for entry in second["results"]] == ["unchanged", "unchanged"]
+    assert [entry["verification"]["proof"] for entry in second["results"]] == ["none", "hmac"]
+    assert "payments" in (folder / "report.html").read_text()
+    example = json.loads(pages.REPORT.block("json", ""))
+    assert set(example) == set(first["results"][0])
 
 
 def test_the_library_example_runs(sandbox: Sandbox, tmp_path: Path) -> None:
     path = first_manifest(tmp_path)
-    sandbox.seed(yaml.safe_load(block("yaml", "seed")))
-    (tmp_path / "example.py").write_text(block("python", ""))
+    sandbox.seed(yaml.safe_load(pages.README.block("yaml", "seed")))
+    (tmp_path / "example.py").write_text(pages.PROGRAM.block("python", ""))
     done = subprocess.run(
         [sys.executable, "example.py", path.name, sandbox.url],
         cwd=tmp_path,
@@ -201,64 +201,6 @@ def test_the_library_example_runs(sandbox: Sandbox, tmp_path: Path) -> None:
     assert lines[0] == "{'import': 2}"
     assert sorted(lines[1:3]) == ["payments imported", "tokens imported"]
     assert lines[3] == "0 2 of 2 well"
-
-
-# --- tables
-
-
-def test_the_exit_codes_are_those_of_the_program() -> None:
-    table = {ticked(name)[0]: int(code) for code, name, _ in rows(section("Exit codes"), "code")}
-    assert table == {code.name: code.value for code in ExitCode}
-
-
-def test_every_error_code_named_exists() -> None:
-    named = {code for cells in rows(section("Error codes"), "code") for code in ticked(cells[0])}
-    assert named
-    assert named <= set(CODES)
-
-
-def test_every_field_of_the_report_is_named() -> None:
-    named = {name for text in ticked(section("Report")) for name in re.findall(r"\w+", text)}
-
-    def fields(schema: dict[str, Any]) -> Iterator[str]:
-        for part in (schema, *schema.get("anyOf", ()), schema.get("items", {})):
-            for name, below in part.get("properties", {}).items():
-                yield name
-                yield from fields(below)
-
-    missing = set(fields(report_schema())) - named
-    assert not missing
-
-
-def test_the_wrapping_table_is_that_of_the_program() -> None:
-    head = next(line for line in README.splitlines() if line.startswith("| key spec |"))
-    algorithms = [WrappingAlgorithm(name) for name in ticked(head)]
-    table = rows(README, "key spec")
-    assert [ticked(cells[0])[0] for cells in table] == list(KeySpec)
-    for name, _, *cells in table:
-        spec = KeySpec(ticked(name)[0])
-        for algorithm, cell in zip(algorithms, cells, strict=True):
-            refused = [size for size in WrappingKeySpec if wrapping.refusal(spec, algorithm, size)]
-            assert bool(cell) == (len(refused) < len(WrappingKeySpec)), (spec, algorithm)
-            assert cell.startswith("default") == (wrapping.default_algorithm(spec) is algorithm), (spec, algorithm)
-            if cell:
-                assert [size for size in WrappingKeySpec if f"`{size}`" in cell] == refused, (spec, algorithm)
-
-
-def test_the_quotas_are_those_of_the_program() -> None:
-    table = {ticked(name)[0]: float(rate) for name, rate in rows(section("Quotas and speed"), "quota")}
-    assert table == DEFAULT_QUOTAS
-
-
-def test_every_command_has_its_options_and_no_other() -> None:
-    assert re.findall(r"^<!-- options:([a-z-]+) -->$", README, re.MULTILINE) == list(COMMANDS)
-    assert README.count("<!-- /options -->") == len(COMMANDS)
-
-
-def test_the_dependencies_are_those_of_the_package() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    needed = {re.match(r"[\w-]+", requirement)[0].lower() for requirement in project["dependencies"]}  # type: ignore[index]  # each has a name
-    assert {name.lower() for name, _ in rows(section("Dependencies"), "package")} == needed
 
 
 # --- jq for 3 a.m.
@@ -285,7 +227,7 @@ def test_the_jq_lines_find_what_they_say(tmp_path: Path) -> None:
         ],
     }
     (tmp_path / "report.json").write_text(json.dumps(report))
-    commands = [line for language, _, text in BLOCKS if language == "sh" for line in text.splitlines()]
+    commands = [line for block in pages.REPORT.blocks if block.language == "sh" for line in block.text.splitlines()]
     assert all(line.startswith("jq ") for line in commands)
     answers = []
     for line in commands:
@@ -303,24 +245,3 @@ def test_the_jq_lines_find_what_they_say(tmp_path: Path) -> None:
     assert expiring == f"{soon}\texpiring\texpiring\n"
     assert requests == "DescribeKey\tabc\n"
     assert json.loads(throttled)["throttled"] == {"X": 1}
-
-
-# --- links and words
-
-
-def test_nothing_internal_is_named() -> None:
-    assert not re.search(r"CONTRACT|KMS_FACTS|ARCHITECTURE|/work/|\bissue \d|\bhelper\b", README)
-
-
-def test_links_into_this_repository_lead_somewhere() -> None:
-    headings = re.findall(
-        r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL), re.MULTILINE
-    )
-    anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-    links = re.findall(r"\]\(([^)]+)\)", README)
-    assert links
-    for link in links:
-        if link.startswith("#"):
-            assert link[1:] in anchors, link
-        elif not link.startswith("https://"):
-            assert (ROOT / link.partition("#")[0]).exists(), link

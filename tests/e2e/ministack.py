@@ -1,6 +1,6 @@
 """The second, independent KMS: the package `ministack`, started in its own environment on loopback.
 
-It pins another botocore than aioboto3 does, so it lives in .venv/ministack (see the Makefile), and is a server to
+It pins another botocore than aioboto3 does, so it lives in ministack/ of this one's (see the Makefile), and is a server to
 us like any other.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -17,7 +18,7 @@ from pathlib import Path
 import boto3
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMAND = ROOT / ".venv" / "ministack" / "bin" / "ministack"
+COMMAND = Path(sys.prefix) / "ministack" / "bin" / "ministack"
 
 
 class Ministack:
