@@ -17,7 +17,7 @@ setup: $(VENV)/.ready $(VENV)/.ministack ## creates .venv from the lock files
 $(VENV)/.ready: requirements-dev.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.14 found: install one, or use make PYTHON=/path/to/python"; exit 1; }
 	@echo "Creating $(VENV) with $(PYTHON): the program, the sandbox and the tools for tests, from requirements-dev.txt with hashes."
-	@echo "About SIZE1 to download, SIZE2 on disk; one to two minutes."
+	@echo "About 800 MB on disk; one to three minutes."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
@@ -26,7 +26,7 @@ $(VENV)/.ready: requirements-dev.txt pyproject.toml
 # The second KMS of the tests pins another botocore, so it lives in a virtual environment of its own.
 $(VENV)/.ministack: requirements-ministack.txt
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	@echo "Creating $(VENV)/ministack: the second KMS of the tests, SIZE3 on disk."
+	@echo "Creating $(VENV)/ministack: the second KMS of the tests, with its own packages."
 	$(PYTHON) -m venv $(VENV)/ministack
 	$(VENV)/ministack/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-ministack.txt
 	@touch $@
