@@ -58,6 +58,12 @@ CODES: dict[str, Code] = {
         "ARN, the endpoint and key_id.",
         Trait.GRAVE,
     ),
+    "WrongKey": Code(
+        "A response was for another key than requested. Something between this machine and KMS (a proxy, a gateway, "
+        "an endpoint) mixes up responses. Do not use the keys of this run until that is repaired and a new run "
+        "has verified them.",
+        Trait.GRAVE,
+    ),
     "OutcomeUnknown": Code(
         "It is unknown whether the import took effect. Run again with --resume: the run reads the key "
         "first and repeats only what is needed.",

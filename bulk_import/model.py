@@ -264,6 +264,7 @@ class Past:
     accepted: bool = False  # one was answered well
     in_doubt: bool = False  # one got no answer
     key_material_id: str | None = None  # that KMS answered
+    key_spec: str | None = None  # as found; it never changes
 
 
 class Status(StrEnum):

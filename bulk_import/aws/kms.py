@@ -13,6 +13,7 @@ from bulk_import.aws.pace.limiter import LaneLimiter
 from bulk_import.aws.pace.places import Places
 from bulk_import.aws.pace.quotas import AppliedQuotas
 from bulk_import.aws.pace.retry import Retry
+from bulk_import.aws.same_key import SameKey
 from bulk_import.aws.wire.clients import RegionClients
 from bulk_import.aws.wire.credentials import signing_as
 from bulk_import.aws.wire.translate import translate
@@ -55,6 +56,7 @@ class LaneKms:
         self._gate = gate
         self._retry = retry
         self._applied = applied  # None: the limiter has the rates already
+        self._same_key = SameKey(lane)
         self._ended: LaneError | None = None  # set once, by an answer from elsewhere
 
     async def describe_key(self, key_id: str, trace: Trace) -> KeyView:
@@ -63,7 +65,6 @@ class LaneKms:
         arn = found.get("Arn")
         if not arn:  # without it nothing tells whose key this is
             raise ServiceError("The answer names no key.", code="MalformedAnswer", operation="DescribeKey")
-        self._check_arn("DescribeKey", arn)
         return KeyView(
             arn=arn,
             state=found.get("KeyState", ""),
@@ -100,9 +101,8 @@ class LaneKms:
     ) -> ImportParameters:
         request = {"KeyId": key_id, "WrappingAlgorithm": wrapping_algorithm, "WrappingKeySpec": wrapping_key_spec}
         answer = await self._read(
-            "GetParametersForImport", trace, request, "ImportToken", "PublicKey", "ParametersValidTo"
+            "GetParametersForImport", trace, request, "KeyId", "ImportToken", "PublicKey", "ParametersValidTo"
         )
-        self._check_arn("GetParametersForImport", answer.get("KeyId"))
         return ImportParameters(answer["ImportToken"], answer["PublicKey"], answer["ParametersValidTo"])
 
     async def import_key_material(
@@ -116,19 +116,16 @@ class LaneKms:
             request |= {"ExpirationModel": "KEY_MATERIAL_EXPIRES", "ValidTo": valid_to}
         # A 200 that does not even name the key (botocore makes one of unreadable JSON) is no acceptance.
         answer = _whole("ImportKeyMaterial", await self._call("ImportKeyMaterial", trace, request), "KeyId")
-        self._check_arn("ImportKeyMaterial", answer.get("KeyId"))
         found = answer.get("KeyMaterialId")
         return str(found) if found else None
 
     async def generate_mac(self, key_id: str, trace: Trace, *, message: bytes, mac_algorithm: str) -> bytes:
         request = {"KeyId": key_id, "Message": message, "MacAlgorithm": mac_algorithm}
-        answer = await self._read("GenerateMac", trace, request, "Mac")
-        self._check_arn("GenerateMac", answer.get("KeyId"))
+        answer = await self._read("GenerateMac", trace, request, "KeyId", "Mac")
         return bytes(answer["Mac"])
 
     async def get_public_key(self, key_id: str, trace: Trace) -> bytes:
-        answer = await self._read("GetPublicKey", trace, {"KeyId": key_id}, "PublicKey")
-        self._check_arn("GetPublicKey", answer.get("KeyId"))
+        answer = await self._read("GetPublicKey", trace, {"KeyId": key_id}, "KeyId", "PublicKey")
         return bytes(answer["PublicKey"])
 
     async def encrypt(
@@ -137,8 +134,7 @@ class LaneKms:
         request = {
             "KeyId": key_id, "Plaintext": plaintext, "EncryptionContext": context, "EncryptionAlgorithm": algorithm,
         }  # fmt: skip
-        answer = await self._read("Encrypt", trace, request, "CiphertextBlob")
-        self._check_arn("Encrypt", answer.get("KeyId"))
+        answer = await self._read("Encrypt", trace, request, "KeyId", "CiphertextBlob")
         return bytes(answer["CiphertextBlob"])
 
     async def decrypt(
@@ -148,8 +144,7 @@ class LaneKms:
             "KeyId": key_id, "CiphertextBlob": ciphertext, "EncryptionContext": context,
             "EncryptionAlgorithm": algorithm,
         }  # fmt: skip
-        answer = await self._read("Decrypt", trace, request, "Plaintext")
-        self._check_arn("Decrypt", answer.get("KeyId"))
+        answer = await self._read("Decrypt", trace, request, "KeyId", "Plaintext")
         return bytes(answer["Plaintext"])
 
     async def _read(self, operation: str, trace: Trace, request: Mapping[str, Any], *needed: str) -> dict[str, Any]:
@@ -169,7 +164,7 @@ class LaneKms:
             raise self._ended
         credentials = await self._credentials.get()
         if self._applied is not None:
-            await self._applied.tell(self.limiter, credentials, self._check_arn)
+            await self._applied.tell(self.limiter, credentials, self._check_lane)
         try:
             return await self._send(operation, trace, request, credentials)
         except ServiceError as error:
@@ -215,7 +210,13 @@ class LaneKms:
             self._gate.release()
             throttler.settle(permitted, sent_at, done=done)
         throttler.succeeded()
-        trace.note(operation, answer["ResponseMetadata"].get("RequestId", ""))
+        request_id = str(answer["ResponseMetadata"].get("RequestId", ""))
+        trace.note(operation, request_id)
+        try:
+            self._same_key.check(operation, request, answer, changes=is_write, request_id=request_id)
+        except LaneError as elsewhere:
+            self._ended = elsewhere
+            raise
         return answer
 
     @staticmethod
@@ -230,19 +231,13 @@ class LaneKms:
             ours.outcome_unknown = False  # nothing was sent
             raise ours from None
 
-    def _check_arn(self, operation: str, arn: str | None) -> None:
-        """Raises LaneError where the answer came from elsewhere. An answer without an ARN says nothing."""
-        parts = (arn or "").split(":", 5)
-        if len(parts) != 6:
-            return
-        _, partition, _, region, account, _ = parts
-        if (partition, account, region) != (self.lane.partition, self.lane.account, self.lane.region):
-            self._ended = LaneError(
-                f"{operation} answered {arn}, which is not in {self.lane.partition}, {self.lane}.",
-                code="WrongAccount",
-                operation=operation,
-            )
-            raise self._ended
+    def _check_lane(self, operation: str, arn: str | None) -> None:
+        """For responses of other services, which are not about a key. Raises LaneError."""
+        try:
+            self._same_key.check_lane(operation, arn)
+        except LaneError as elsewhere:
+            self._ended = elsewhere
+            raise
 
 
 def _whole(operation: str, answer: dict[str, Any], *needed: str) -> dict[str, Any]:

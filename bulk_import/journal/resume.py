@@ -131,6 +131,7 @@ class _Reading:
             key_state=event["key_state"],
             expiration_model=event.get("expiration_model"),
             valid_to=datetime.fromisoformat(valid_to) if valid_to else None,
+            key_spec=event["key_spec"],
         )
 
     def _on_intent(self, event: dict[str, Any]) -> None:

@@ -164,5 +164,7 @@ class Importer:
             if shows_effect(self._run.wanted, self._before, view):
                 self._run.in_doubt, self._run.accepted = False, True
                 self._run.life.advance(Event.EFFECT_SEEN)
+                if error.code == "WrongKey":
+                    raise error  # the effect is known by now, but nobody knows what else such responses hide
                 return True
         return False

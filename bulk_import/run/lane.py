@@ -195,6 +195,12 @@ class LaneRunner:
         """A resumed target: whether its import, sent before the run was cut short, took effect. Then it is verified."""
         if past.key_arn != view.arn:
             raise TargetError(f"{run.target.key_id} was {past.key_arn} and is now {view.arn}.", code="AliasMoved")
+        if past.key_spec not in (None, view.key_spec):
+            raise TargetError(
+                f"DescribeKey describes {view.arn} as {view.key_spec}; before the resume it was {past.key_spec}.",
+                code="WrongKey",
+                operation="DescribeKey",
+            )
         if not (past.accepted or past.in_doubt):
             return False
         before = replace(view, state=past.key_state, expiration_model=past.expiration_model, valid_to=past.valid_to)

@@ -1,0 +1,156 @@
+"""Whether a response is about the key that was asked for. The KMS port checks every response here.
+
+A connection that is off by one response, or a proxy with a cache, gives the right form of answer for the wrong key.
+So every ARN and key ID in a response is compared with the request's:
+
+- an ARN of another partition, account or Region than the lane's: LaneError (WrongAccount), which ends the lane;
+- another key than the requested one: ServiceError (WrongKey). Where the request names an alias, its first response
+  decides which key that is, and every later one must name the same;
+- a key whose spec, origin or manager is not what an earlier response said: ServiceError (WrongKey).
+
+https://docs.aws.amazon.com/kms/latest/developerguide/concepts.html#key-id-key-ARN
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bulk_import.errors import LaneError, ServiceError
+from bulk_import.model import Lane
+
+# What never changes about a key, by the names of KeyMetadata; GetPublicKey repeats KeySpec.
+_FIXED = ("KeySpec", "Origin", "KeyManager")
+_MAY_BE_IN_IT = (
+    " The material may be in that key: before you use either key, look both up in CloudTrail by the request IDs."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """One ARN or key ID in a response. `path`: the members around it, outermost first."""
+
+    path: tuple[str, ...]
+    name: str
+    value: str
+
+
+class SameKey:
+    """Remembers, for one lane, what each alias was resolved to and what each key is."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self._resolved: dict[str, str] = {}  # alias or alias ARN, as requested → key ID
+        self._facts: dict[str, tuple[str | None, ...]] = {}  # key ARN → the values of _FIXED
+        self._shared: dict[tuple[str | None, ...], tuple[str | None, ...]] = {}  # one tuple for all keys of a kind
+
+    def check(
+        self, operation: str, request: Mapping[str, Any], answer: Mapping[str, Any], *, changes: bool, request_id: str
+    ) -> None:
+        """Raises LaneError or ServiceError (see above). `changes`: whether the operation may have changed a key."""
+
+        def wrong(what: str) -> ServiceError:
+            found = f"{operation} was sent for {request.get('KeyId')}, but {what}."
+            return ServiceError(
+                found + (_MAY_BE_IN_IT if operation == "ImportKeyMaterial" else ""),
+                code="WrongKey",
+                operation=operation,
+                outcome_unknown=changes,
+                request_id=request_id,
+            )
+
+        asked = request.get("KeyId")
+        wanted = self._wanted(asked)
+        found = list(_named(answer))
+        for named in found:
+            self._check_place(operation, request, named)
+        keys = [named for named in found if named.name != "AliasArn"]
+        for named in keys:
+            key_id = _key_id(named.value)
+            if key_id is None:
+                raise wrong(f"the response names {named.value}, which is not a KMS key")
+            if asked is not None and wanted is None:
+                wanted = key_id  # an alias, for the first time: the response must agree with itself
+            if wanted is not None and key_id != wanted:
+                raise wrong(f"the response is for {named.value}")
+        self._check_facts(answer, asked, wrong)
+        if asked is not None and wanted is not None and _key_id(asked) is None:
+            self._resolved[asked] = wanted
+
+    def check_lane(self, operation: str, arn: str | None) -> None:
+        """Raises LaneError where the ARN, of any service, is not in the lane. Text that is not an ARN says nothing."""
+        parts = (arn or "").split(":", 5)
+        if len(parts) == 6:
+            self._compare(operation, arn, parts, self._lane.region)
+
+    def _wanted(self, asked: str | None) -> str | None:
+        """The key ID that the response must carry; None: not known yet, or the request names no key."""
+        if asked is None:
+            return None
+        return _key_id(asked) or self._resolved.get(asked)
+
+    def _check_place(self, operation: str, request: Mapping[str, Any], named: _Named) -> None:
+        parts = named.value.split(":", 5)
+        if len(parts) != 6:
+            return
+        region: str | None = self._lane.region
+        if "MultiRegionConfiguration" in named.path:
+            region = None  # related keys are in other Regions, with the same key ID
+        elif "ReplicaKeyMetadata" in named.path:
+            region = request.get("ReplicaRegion")
+        self._compare(operation, named.value, parts, region)
+
+    def _compare(self, operation: str, arn: str | None, parts: list[str], region: str | None) -> None:
+        lane = self._lane
+        _, partition, _, its_region, account, _ = parts
+        if (partition, account) != (lane.partition, lane.account) or region not in (None, its_region):
+            raise LaneError(
+                f"{operation} answered {arn}, which is not in {lane.partition}, {lane.account}/{region or its_region}.",
+                code="WrongAccount",
+                operation=operation,
+            )
+
+    def _check_facts(self, answer: Mapping[str, Any], asked: str | None, wrong: Callable[[str], ServiceError]) -> None:
+        for member in ("KeyMetadata", "ReplicaKeyMetadata"):
+            found = answer.get(member)
+            if isinstance(found, Mapping) and found.get("Arn"):
+                facts = tuple(found.get(name) for name in _FIXED)
+                known = self._facts.setdefault(found["Arn"], self._shared.setdefault(facts, facts))
+                if known != facts:
+                    raise wrong(_difference(known, facts))
+        spec, arn = answer.get("KeySpec"), answer.get("KeyId")
+        known_facts = self._facts.get(arn or asked or "")
+        if spec is not None and known_facts is not None and spec != known_facts[0]:
+            raise wrong(_difference(known_facts, (spec, *known_facts[1:])))
+
+
+def _difference(known: tuple[str | None, ...], found: tuple[str | None, ...]) -> str:
+    changed = [
+        f"{name} is {new}, and was {old}" for name, old, new in zip(_FIXED, known, found, strict=True) if old != new
+    ]
+    return f"the response describes another key: {'; '.join(changed)}"
+
+
+def _key_id(text: str) -> str | None:
+    """The key ID in a key ARN, or the text itself; None for an alias and for what is neither."""
+    if not text.startswith("arn:"):
+        return None if ":" in text or "/" in text or not text else text.lower()
+    parts = text.split(":", 5)
+    if len(parts) != 6 or parts[2] != "kms" or not parts[5].startswith("key/"):
+        return None
+    return parts[5].removeprefix("key/").lower()
+
+
+def _named(value: Any, path: tuple[str, ...] = ()) -> Iterator[_Named]:
+    """Every ARN and key ID in a response, however deep. AWS's names for them end with Arn or KeyId."""
+    if isinstance(value, Mapping):
+        for name, member in value.items():
+            if isinstance(member, str):
+                if member and name.endswith(("Arn", "KeyId")):
+                    yield _Named(path, name, member)
+            elif name != "ResponseMetadata" and not isinstance(member, bytes):
+                yield from _named(member, (*path, name))
+    elif isinstance(value, list):
+        for member in value:
+            yield from _named(member, path)

@@ -1,0 +1,243 @@
+"""Right lane, wrong key: a response for another key than requested never ends in a good result.
+
+What mixes the responses up is a proxy in front of the sandbox. KMS's own side is looked at with a separate client.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.e2e import materials
+from tests.e2e.rewriter import Rewrite, Rewriter
+from tests.e2e.support import ACCOUNT, REGION, Result, Workplace
+from tests.faults.support import add_targets, imports
+from tests.no_wrong_green.conftest import Run
+from tests.sandbox_client import Sandbox
+
+AES = "SYMMETRIC_DEFAULT"
+
+
+def through(sandbox: Sandbox, work: Workplace, run: Run, rewrite: Rewrite, *options: str) -> Result:
+    with Rewriter(sandbox.url, rewrite) as proxy:
+        work.url = proxy.url
+        try:
+            return run(*options)
+        finally:
+            work.url = sandbox.url
+
+
+def renamed(operation: str, one: dict[str, str], other: dict[str, str], *, after: int = 0) -> Rewrite:
+    """Answers of `operation` about `one` name `other` instead, after so many that are left alone."""
+    seen = 0
+
+    def rewrite(called: str, answer: dict[str, Any]) -> dict[str, Any]:
+        nonlocal seen
+        text = json.dumps(answer)
+        if called != operation or one["key_id"] not in text:
+            return answer
+        seen += 1
+        return json.loads(text.replace(one["key_id"], other["key_id"])) if seen > after else answer
+
+    return rewrite
+
+
+def told(entry: dict[str, Any]) -> str:
+    return f"{entry['error']['code']}: {entry['error']['message']}"
+
+
+# --- where the manifest says which key it is, the first response counts
+def test_two_keys_whose_descriptions_are_swapped(sandbox: Sandbox, work: Workplace, run: Run) -> None:
+    """A connection that is off by one response: each key would get the other's material, and both would be proved."""
+    one, two = add_targets(sandbox, work, 2, specs=(AES,))
+
+    def swapped(operation: str, answer: dict[str, Any]) -> dict[str, Any]:
+        if operation != "DescribeKey":
+            return answer
+        text = json.dumps(answer).replace(one["key_id"], "@").replace(two["key_id"], one["key_id"])
+        return json.loads(text.replace("@", two["key_id"]))
+
+    result = through(sandbox, work, run, swapped, "--require-proof")
+    assert result.code == 5
+    assert {(e["error"]["code"], e["changed"]) for e in result.entries.values()} == {("WrongKey", False)}
+    assert not imports(sandbox)
+
+
+@pytest.mark.parametrize("form", ["key_id", "arn"])
+@pytest.mark.parametrize("multi_region", [False, True])
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_a_key_id_or_arn_is_compared_with_the_first_response(
+    sandbox: Sandbox,
+    work: Workplace,
+    run: Run,
+    *,
+    form: str,
+    multi_region: bool,
+    command: str,
+) -> None:
+    key, other = (sandbox.key(key_spec=AES, multi_region=multi_region) for _ in range(2))
+    work.key(key[form], materials.make(AES), name="key")
+    with Rewriter(sandbox.url, renamed("DescribeKey", key, other)) as proxy:
+        work.url = proxy.url
+        if command == "plan":
+            work.write()
+            plan = work.call("plan", "manifest.json", "--format", "json", "--consistency-timeout", "0")
+            [target] = json.loads(plan.stdout)["targets"]
+            assert (plan.code, target["action"], target["error"]["code"]) == (5, "blocked", "WrongKey")
+        else:
+            result = run()
+            assert (result.code, result.entries["key"]["error"]["code"]) == (5, "WrongKey")
+    assert not imports(sandbox)
+
+
+def test_a_multi_region_key_answers_for_itself_in_its_own_region_only(
+    sandbox: Sandbox, work: Workplace, run: Run
+) -> None:
+    """The same key ID in another Region is another key: a primary's description does not stand for a replica's."""
+    key = sandbox.key(key_spec=AES, multi_region=True)
+    work.key(key["key_id"], materials.make(AES), name="key")
+
+    def elsewhere(operation: str, answer: dict[str, Any]) -> dict[str, Any]:
+        if operation == "DescribeKey":
+            answer["KeyMetadata"]["Arn"] = answer["KeyMetadata"]["Arn"].replace(REGION, "eu-west-1")
+        return answer
+
+    result = through(sandbox, work, run, elsewhere)
+    assert (result.code, result.entries["key"]["error"]["code"]) == (5, "WrongAccount")
+    assert run().code == 0
+
+
+# --- after the first response, every response
+@pytest.mark.parametrize("named_by", ["alias", "key_id"])
+@pytest.mark.parametrize(
+    ("operation", "spec", "options", "changed"),
+    [
+        ("DescribeKey", AES, (), True),  # the reads after the import
+        ("GetParametersForImport", AES, (), False),
+        ("ImportKeyMaterial", AES, (), True),  # the reads that follow show that it took effect where it should
+        ("ImportKeyMaterial", "HMAC_256", (), True),
+        ("GenerateMac", "HMAC_256", (), True),
+        ("GetPublicKey", "ECC_NIST_P256", (), True),
+        ("Encrypt", AES, ("--prove-use",), True),
+        ("Decrypt", AES, ("--prove-use",), True),
+    ],
+)
+def test_every_response_names_the_pinned_key(
+    sandbox: Sandbox, work: Workplace, run: Run, *, named_by: str, operation: str, spec: str, options: tuple[str, ...],
+    changed: bool,
+) -> None:  # fmt: skip
+    key, other = sandbox.key(key_spec=spec, alias="alias/one"), sandbox.key(key_spec=spec)
+    work.key("alias/one" if named_by == "alias" else key["key_id"], materials.make(spec), name="key")
+    after = 1 if operation == "DescribeKey" else 0
+    result = through(sandbox, work, run, renamed(operation, key, other, after=after), *options)
+    entry = result.entries["key"]
+    assert (result.code, entry["status"], entry["error"]["code"]) == (5, "failed", "WrongKey"), entry
+    assert (entry["changed"], bool(imports(sandbox))) == (changed, changed)
+    assert other["key_id"] in entry["error"]["message"]
+    assert other["arn"] not in imports(sandbox)
+    if operation == "ImportKeyMaterial":
+        assert "may be in that key" in entry["error"]["message"]
+
+
+def test_rotations_of_another_key(sandbox: Sandbox, work: Workplace, run: Run) -> None:
+    """Their entries carry bare key IDs."""
+    material = materials.make(AES)
+    key, other = sandbox.key(key_spec=AES, material={"hex": material.hex()}), sandbox.key(key_spec=AES)
+    work.key(key["arn"], material, name="key")
+    result = through(sandbox, work, run, renamed("ListKeyRotations", key, other))
+    assert (result.code, result.entries["key"]["error"]["code"]) == (5, "WrongKey")
+    assert run().code == 0
+
+
+@pytest.mark.parametrize("named_by", ["alias", "key_id"])
+def test_an_import_whose_response_and_effect_are_both_lost_in_other_keys(
+    sandbox: Sandbox, work: Workplace, run: Run, named_by: str
+) -> None:
+    """No read shows the effect at the pinned key: then nobody knows where the material is, and the entry says so."""
+    key, other = sandbox.key(key_spec=AES, alias="alias/one"), sandbox.key(key_spec=AES)
+    work.key("alias/one" if named_by == "alias" else key["key_id"], materials.make(AES), name="key")
+    rename = renamed("ImportKeyMaterial", key, other)
+    stale = {"account": ACCOUNT, "region": REGION, "key": key["key_id"], "pattern": ",".join(["stale"] * 50)}
+    sandbox.post("stale_reads", **stale)
+    result = through(sandbox, work, run, rename)
+    entry = result.entries["key"]
+    assert (result.code, entry["changed"], entry["error"]["code"]) == (5, None, "OutcomeUnknown")
+    assert "WrongKey" in entry["error"]["message"]
+    assert "may be in that key" in entry["error"]["message"]
+
+
+# --- what never changes about a key
+@pytest.mark.parametrize(
+    ("member", "value"), [("KeySpec", "HMAC_256"), ("Origin", "AWS_KMS"), ("KeyManager", "AWS"), ("KeySpec", None)]
+)
+def test_a_key_whose_nature_changes_during_the_run(
+    sandbox: Sandbox, work: Workplace, run: Run, member: str, value: str | None
+) -> None:
+    [key] = add_targets(sandbox, work, 1, specs=(AES,))
+    seen = 0
+
+    def other_kind(operation: str, answer: dict[str, Any]) -> dict[str, Any]:
+        nonlocal seen
+        seen += operation == "DescribeKey"
+        if operation == "DescribeKey" and seen > 1:
+            answer["KeyMetadata"][member] = value
+            if value is None:
+                del answer["KeyMetadata"][member]
+        return answer
+
+    result = through(sandbox, work, run, other_kind)
+    entry = result.entries["k0"]
+    assert (result.code, entry["error"]["code"], entry["changed"]) == (5, "WrongKey", True)
+    assert member in entry["error"]["message"]
+    assert imports(sandbox) == {key["arn"]: 1}
+
+
+def test_a_public_key_of_another_spec(sandbox: Sandbox, work: Workplace, run: Run) -> None:
+    add_targets(sandbox, work, 1, specs=("ECC_NIST_P256",))
+
+    def other_kind(operation: str, answer: dict[str, Any]) -> dict[str, Any]:
+        return answer | ({"KeySpec": "ECC_SECG_P256K1"} if operation == "GetPublicKey" else {})
+
+    result = through(sandbox, work, run, other_kind)
+    assert (result.code, result.entries["k0"]["error"]["code"]) == (5, "WrongKey")
+
+
+# --- a resume
+def test_a_resume_compares_with_what_the_journal_pinned(sandbox: Sandbox, work: Workplace, run: Run) -> None:
+    """Before the kill the key was symmetric; now the alias's description is of an HMAC key with the same ARN."""
+    sandbox.key(key_spec=AES, alias="alias/one")
+    work.key("alias/one", materials.make(AES), name="key")
+    sandbox.fault("deny", operation="ImportKeyMaterial", times=1)
+    lying = False
+
+    def other_kind(operation: str, answer: dict[str, Any]) -> dict[str, Any]:
+        if operation == "DescribeKey" and lying:
+            answer["KeyMetadata"] |= {"KeySpec": "HMAC_256", "KeyUsage": "GENERATE_VERIFY_MAC"}
+        return answer
+
+    with Rewriter(sandbox.url, other_kind) as proxy:
+        work.url = proxy.url
+        assert run().entries["key"]["error"]["code"] == "AccessDeniedException"
+        lying = True
+        result = run("--resume")
+        entry = result.entries["key"]
+        assert (result.code, entry["error"]["code"], entry["changed"]) == (5, "WrongKey", False), told(entry)
+        lying = False
+        assert run("--resume").code == 0
+
+
+@pytest.mark.parametrize("named", ["", "arn:aws:kms:us-east-1:111122223333:alias/one", "not-an-arn"])
+def test_a_description_that_names_no_key(sandbox: Sandbox, work: Workplace, run: Run, named: str) -> None:
+    key = sandbox.key(key_spec=AES, alias="alias/one")
+    work.key("alias/one", materials.make(AES), name="key")
+
+    def nameless(operation: str, answer: dict[str, Any]) -> dict[str, Any]:
+        if operation == "DescribeKey":
+            answer["KeyMetadata"]["Arn"] = named
+        return answer
+
+    result = through(sandbox, work, run, nameless)
+    assert (result.code, key["arn"] in imports(sandbox)) == (5, False)
+    assert result.entries["key"]["error"]["code"] in ("WrongKey", "MalformedAnswer")
