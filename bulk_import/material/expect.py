@@ -32,13 +32,19 @@ def check(secret: Secret, key_spec: KeySpec, expect: Expect) -> None:
     if expect.kcv is not None and not hmac.compare_digest(_kcv(secret), expect.kcv):
         # The material's own value is not shown: it says more about the key than a stranger should read in a log.
         raise MaterialError("the material's KCV is not the one in expect.kcv", code="CheckValueMismatch")
-    if expect.spki_sha256 is not None:
-        found = hashlib.sha256(public_key_of(secret)).hexdigest()
-        if found != expect.spki_sha256:
-            raise MaterialError(
-                f"the SHA-256 of the material's public key is {found}, not the one in expect.spki_sha256",
-                code="CheckValueMismatch",
-            )
+    check_public_key(public_key_of(secret) if expect.spki_sha256 is not None else b"", expect)
+
+
+def check_public_key(public_key: bytes, expect: Expect) -> None:
+    """`public_key`: DER SubjectPublicKeyInfo. Raises MaterialError (CheckValueMismatch)."""
+    if expect.spki_sha256 is None:
+        return
+    found = hashlib.sha256(public_key).hexdigest()
+    if found != expect.spki_sha256:
+        raise MaterialError(
+            f"the SHA-256 of the material's public key is {found}, not the one in expect.spki_sha256",
+            code="CheckValueMismatch",
+        )
 
 
 def _kcv(secret: Secret) -> str:

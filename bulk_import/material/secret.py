@@ -7,6 +7,8 @@ import os
 from hashlib import blake2b
 from typing import Final, NoReturn, Self, SupportsIndex, final
 
+from bulk_import.material import memory
+
 _REFUSED: Final = "key material is neither copied nor serialised"
 
 
@@ -14,7 +16,7 @@ _REFUSED: Final = "key material is neither copied nor serialised"
 class Secret:
     """Key material in memory: as late as possible in, as early as possible wiped.
 
-    Says nothing in `repr`, `str` and format; has no equality by content, no copy and no pickle. Use it as a
+    Its buffer is locked in memory where the system allows it. Says nothing in `repr`, `str` and format; has no equality by content, no copy and no pickle. Use it as a
     context manager, or call `wipe()`.
 
     `wipe()` overwrites this object's own buffer, and no more than that. Python and its libraries keep copies
@@ -24,11 +26,12 @@ class Secret:
     once, but not overwritten. Who needs more than that seals inside an HSM.
     """
 
-    __slots__ = ("_data", "_wiped")
+    __slots__ = ("_data", "_pages", "_wiped")
 
     def __init__(self, data: bytearray | bytes) -> None:
         """Takes a bytearray over as its own: the giver must not keep it. `bytes` are copied."""
         self._data = data if isinstance(data, bytearray) else bytearray(data)
+        self._pages = memory.lock(self._data)
         self._wiped = False
 
     def view(self) -> memoryview:
@@ -42,7 +45,9 @@ class Secret:
 
     def wipe(self) -> None:
         """Overwrites the material in place, also under views handed out before. May be called again."""
-        self._data[:] = bytes(len(self._data))
+        memory.wipe(self._data)
+        pages, self._pages = self._pages, []
+        memory.unlock(pages)
         self._wiped = True
 
     def _check(self) -> None:

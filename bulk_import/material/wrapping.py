@@ -129,6 +129,11 @@ def seal(
         return wrapping_key.encrypt(aes_key, oaep) + aes_key_wrap_with_padding(aes_key, view)
 
 
+def check_wrapping_key(public_key: bytes, wrapping_key_spec: WrappingKeySpec) -> None:
+    """For sources that seal by themselves. Raises TargetError (InvalidWrappingKey)."""
+    _wrapping_key(public_key, wrapping_key_spec)
+
+
 def _wrapping_key(public_key: bytes, wrapping_key_spec: WrappingKeySpec) -> rsa.RSAPublicKey:
     try:
         key = serialization.load_der_public_key(public_key)

@@ -1,57 +1,72 @@
-"""Where key material comes from: one source a URI scheme."""
+"""Where key material comes from: one file per source, one registry by URI scheme."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
 from bulk_import.errors import MaterialError
+from bulk_import.material import memory
 from bulk_import.material.encoding import check_unambiguous, decode
 from bulk_import.material.secret import Secret
-from bulk_import.material.sources.base import Source
-from bulk_import.material.sources.env import EnvSource
-from bulk_import.material.sources.file import FileSource
+from bulk_import.material.sources import env, file
+from bulk_import.material.sources.base import Content, Kind
 from bulk_import.model import Encoding, KeySpec
 
-# The registry. A new source is a file beside these and a row here.
-SOURCES: Final[dict[str, Source]] = {
-    "file": FileSource(),
-    "env": EnvSource(),
-}
+# The registry. A new source is a file beside these and a row here; help, schema and documentation follow.
+KINDS: Final[dict[str, Kind]] = {kind.scheme: kind for kind in (file.KIND, env.KIND)}
 
 
 def refusal(uri: str) -> str | None:
-    """Why `uri` can name no source, without touching any; None where it can.
+    """Why `uri` cannot name a source; None if it can. Opens nothing.
 
     The URI is not quoted: it may be key material that somebody pasted in the wrong place.
     """
     scheme, colon, rest = uri.partition(":")
-    source = SOURCES.get(scheme)
-    if not colon or source is None:
-        return "material must be the URI of a source: " + ", ".join(f"{known}:…" for known in SOURCES)
-    return source.refusal(rest)
+    kind = KINDS.get(scheme)
+    if not colon or kind is None:
+        return "material must be the URI of a source: " + ", ".join(kind.form for kind in KINDS.values())
+    try:
+        kind.parse(rest)
+    except ValueError as error:
+        return f"{scheme}: {error}"
+    return None
 
 
-async def load(uri: str, *, root: Path | None, encoding: Encoding | None, key_spec: KeySpec | None) -> Secret:
-    """The key material that `uri` names, decoded; the caller wipes it.
+def decoded(content: Content, encoding: Encoding | None, key_spec: KeySpec | None) -> Secret:
+    """The key material in `content`; the caller wipes it. What is left of `content` is wiped here.
 
-    `root`: the folder that relative paths start from and that every file must lie in. `encoding` None: as the
-    source says by itself (file: raw, or pem where it begins `-----BEGIN`; env: base64). `key_spec` None: not known.
-    Raises MaterialError: MaterialNotFound, MaterialUnreadable, MaterialOutsideRoot, MaterialWrongLength (an empty or
-    huge file), AmbiguousEncoding, MaterialInvalid.
+    `encoding` None: as the source says by itself. `key_spec` None: not known.
+    Raises MaterialError: AmbiguousEncoding, MaterialInvalid.
     """
-    if reason := refusal(uri):
-        raise MaterialError(reason, code="MaterialNotFound")
-    scheme, _, rest = uri.partition(":")
-    source = SOURCES[scheme]
-    data = await source.read(rest, root)
+    data = content.data
     material: bytearray | None = None
     try:
-        taken = encoding or source.default_encoding(data)
+        taken = encoding or content.encoding
+        if taken is None:
+            raise MaterialError(
+                "the source gives text, and no encoding is specified: it may be hex, base64 or the key itself",
+                code="AmbiguousEncoding",
+            )
         if encoding is None and taken is Encoding.RAW:
             check_unambiguous(data)
         material = decode(data, taken, key_spec)
         return Secret(material)
     finally:
         if material is not data:
-            data[:] = bytes(len(data))
+            memory.wipe(data)
+
+
+def documentation() -> list[dict[str, str]]:
+    """One row per source, for people: what it is and what it needs."""
+    return [
+        {
+            "material": kind.form,
+            "is": kind.summary,
+            "extra": kind.extra or "",
+            "network": "yes" if kind.network else "no",
+            "validate --material": "reads it" if kind.checked_offline else "does not read it",
+            "plaintext": "stays at the source" if kind.seals else "in this process, until it is sealed",
+            "settings": ", ".join(kind.settings),
+        }
+        for kind in KINDS.values()
+    ]

@@ -1,24 +1,134 @@
-"""What a source of key material is."""
+"""What a source of key material is: one that gives the material, or one that seals it by itself."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from bulk_import.model import Encoding
+from bulk_import.material.evidence import Evidence
+from bulk_import.model import Encoding, KeySpec, Target, WrappingAlgorithm, WrappingKeySpec
+
+if TYPE_CHECKING:
+    from bulk_import.ports import Sink, Stores
+    from bulk_import.settings import Settings
+
+PEM = b"-----BEGIN"
+MAX_BYTES = 64 * 1024  # an RSA_4096 key as PEM has 3.3 KB: anything larger than this is not a key
+
+
+@dataclass(slots=True)
+class Content:
+    """The bytes of a source, not decoded; whoever gets them wipes them.
+
+    `encoding`: how the bytes are read if the manifest specifies no encoding. None: text, whose encoding must be
+    specified, because the same characters can be hex, base64 or a passphrase.
+    """
+
+    data: bytearray = field(repr=False)
+    encoding: Encoding | None
+
+
+def binary(data: bytearray) -> Content:
+    """Bytes of unknown meaning: raw, or PEM if they begin as PEM does."""
+    return Content(data, Encoding.PEM if data.startswith(PEM) else Encoding.RAW)
+
+
+def text(data: bytearray) -> Content:
+    """Characters: PEM if they begin as PEM does, otherwise the manifest must say what they are."""
+    return Content(data, Encoding.PEM if data.startswith(PEM) else None)
 
 
 class Source(Protocol):
-    """One URI scheme. Every method is told the URI without its scheme and colon."""
+    """Gives the material. Every method gets the URI without its scheme and colon, in a form that `parse` accepted."""
 
-    def refusal(self, rest: str) -> str | None:
-        """Why this can be no URI of the scheme, without looking at the world; None where it can be one."""
+    async def read(self, rest: str) -> Content:
+        """The source's bytes as they are. Raises MaterialError; `retryable` if a repeat can succeed."""
         ...
 
-    async def read(self, rest: str, root: Path | None) -> bytearray:
-        """The source's bytes as they are, not decoded; the caller owns and wipes them. Raises MaterialError."""
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a source that seals by itself says about a key before anything is sealed.
+
+    `evidence`: what proves the import later. `algorithm`: the wrapping algorithm to ask KMS for. `remark`: what could
+    not be checked, for the result's detail; empty if nothing.
+    """
+
+    evidence: Evidence
+    algorithm: WrappingAlgorithm
+    remark: str = ""
+
+
+class Sealer(Protocol):
+    """Seals the material under KMS's wrapping key by itself: its plaintext never reaches this process."""
+
+    async def offer(self, rest: str, target: Target, key_spec: KeySpec) -> Offer:
+        """Finds the key and checks it. Raises MaterialError; `retryable` if a repeat can succeed."""
         ...
 
-    def default_encoding(self, data: bytearray) -> Encoding:
-        """How the bytes are to be taken where the manifest states no encoding."""
+    async def seal(
+        self, rest: str, key_spec: KeySpec, *, public_key: bytes, algorithm: WrappingAlgorithm,
+        wrapping_key_spec: WrappingKeySpec,
+    ) -> bytes:  # fmt: skip
+        """The EncryptedKeyMaterial of ImportKeyMaterial, for the offered algorithm. `public_key`: DER
+        SubjectPublicKeyInfo. Raises MaterialError.
+        """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What sources are opened with. A source that finds here what it does not need ignores it."""
+
+    settings: Settings
+    root: Path | None  # the folder that relative paths start from
+    variables: frozenset[str] = frozenset()  # that `env:` sources of the manifest name: no child process gets them
+    stores: Stores | None = None  # AWS's stores of secrets, as the caller
+    sink: Sink | None = None  # the journal
+    leftovers: Sequence[Mapping[str, str]] = ()  # wrapping keys that an earlier run recorded and did not remove
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A source at work. `begin` runs once, before the lanes start; `close` once, at the end of the run."""
+
+    source: Source | None = None
+    sealer: Sealer | None = None
+    begin: Callable[[], Awaitable[None]] | None = None
+    close: Callable[[], Awaitable[None]] | None = None
+
+
+Manifest = Callable[[Target, "Settings"], Iterable[tuple[str, str, str]]]
+
+
+def nothing_more(_target: Target, _settings: Settings) -> Iterable[tuple[str, str, str]]:
+    """For sources whose URI is all that can be checked before they are opened."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One URI scheme: the row that `--help`, the schema and the documentation are made from.
+
+    `network`: whether it may use the network. `checked_offline`: whether `validate --material` reads it. `shared`:
+    whether targets that overlap share one result, which is held until the last of them is sealed; a source that is not
+    shared is read again for sealing instead, so that nothing is held while a lane waits. `at_once`: most operations on
+    the source at the same time. `parse` raises ValueError with a message for people; `check` yields (field, message,
+    advice) for what else a manifest may not ask of the source.
+    """
+
+    scheme: str
+    form: str
+    summary: str
+    parse: Callable[[str], object]
+    open: Callable[[Opening], Opened]
+    seals: bool = False
+    network: bool = False
+    checked_offline: bool = False
+    shared: bool = True
+    extra: str | None = None
+    settings: tuple[str, ...] = ()  # options and variables that it reads
+    at_once: int = 8
+    check: Manifest = nothing_more

@@ -4,35 +4,44 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 from typing import Final
 
 from bulk_import.errors import MaterialError
+from bulk_import.material.sources.base import Content, Kind, Opened
 from bulk_import.model import Encoding
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]+")  # shells know fewer names than Kubernetes can set
 
 
+def parse(rest: str) -> str:
+    """The variable's name. Raises ValueError; the name is not quoted: it may be the material itself."""
+    if not _NAME.fullmatch(rest):
+        raise ValueError("write the name of an environment variable, like env:PAYMENTS_KEY")
+    return rest
+
+
 class EnvSource:
     """Reads the variable's bytes as the system holds them, so that a value need not be UTF-8."""
 
-    def refusal(self, rest: str) -> str | None:
-        # The name is not quoted: somebody may have put the material itself behind `env:`.
-        return (
-            None if _NAME.fullmatch(rest) else "env: needs the name of an environment variable, like env:PAYMENTS_KEY"
-        )
-
-    async def read(self, rest: str, root: Path | None) -> bytearray:  # noqa: ARG002 - a variable lies in no folder
+    async def read(self, rest: str) -> Content:
         value = os.environb.get(rest.encode("ascii"))
         if not value:
             state = "is not set" if value is None else "is set, but empty"
             raise MaterialError(f"the environment variable{_shown(rest)} {state}", code="MaterialNotFound")
-        return bytearray(value)
-
-    def default_encoding(self, data: bytearray) -> Encoding:  # noqa: ARG002 - whatever the value looks like
-        return Encoding.BASE64
+        return Content(bytearray(value), Encoding.BASE64)
 
 
 def _shown(name: str) -> str:
     """The name, unless it is long and has no part of a name in it: it could be a key in hex or base64."""
     return f" {name}" if len(name) < 32 or "_" in name else ""
+
+
+KIND = Kind(
+    scheme="env",
+    form="env:NAME",
+    summary="an environment variable, base64 unless `encoding` says otherwise",
+    parse=parse,
+    open=lambda _: Opened(source=EnvSource()),
+    checked_offline=True,
+    shared=False,
+)

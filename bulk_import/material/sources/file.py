@@ -12,14 +12,21 @@ from pathlib import Path
 from typing import Final
 
 from bulk_import.errors import MaterialError
-from bulk_import.model import Encoding
-
-MAX_BYTES: Final = 64 * 1024  # an RSA_4096 key as PEM has 3.3 KB: anything near this is another file
+from bulk_import.material.sources.base import MAX_BYTES, Content, Kind, Opened, binary
 
 # O_PATH (Linux) opens a folder that may be entered but not listed.
 _FOLDER: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without O_NONBLOCK, a FIFO put there between check and open would hold the run for ever.
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+def parse(rest: str) -> str:
+    """The path. Raises ValueError."""
+    if not rest.strip():
+        raise ValueError("write a path, like file:payments.key")
+    if "\0" in rest:
+        raise ValueError("a path cannot hold a NUL character")
+    return rest
 
 
 class FileSource:
@@ -30,25 +37,21 @@ class FileSource:
     lead to must lie inside the root.
     """
 
-    def refusal(self, rest: str) -> str | None:
-        if not rest.strip():
-            return "file: needs a path, like file:payments.key"
-        return "a path cannot hold a NUL character" if "\0" in rest else None
+    def __init__(self, root: Path | None) -> None:
+        self._root = root
 
-    async def read(self, rest: str, root: Path | None) -> bytearray:
+    async def read(self, rest: str) -> Content:
+        root = self._root
         if rest.startswith("/"):
             raise MaterialError(f"{_shown(rest)} is an absolute path", code="MaterialOutsideRoot")
         if root is None:
             raise MaterialError(
                 "the manifest has no folder that material paths could start from",
                 code="MaterialOutsideRoot",
-                advice="State --material-root.",
+                advice="Give --material-root.",
             )
         with _told(rest, root):
-            return _read(rest, root)
-
-    def default_encoding(self, data: bytearray) -> Encoding:
-        return Encoding.PEM if data.startswith(b"-----BEGIN") else Encoding.RAW
+            return binary(_read(rest, root))
 
 
 def _read(path: str, root: Path) -> bytearray:
@@ -130,3 +133,15 @@ def _not_regular(path: str, mode: int) -> MaterialError:
 def _shown(path: str) -> str:
     """The path for a message: quoted, control characters escaped, not endless."""
     return repr(path if len(path) <= 200 else path[:200] + "…")
+
+
+KIND = Kind(
+    scheme="file",
+    form="file:PATH",
+    summary="a file inside the manifest's folder (or --material-root)",
+    parse=parse,
+    open=lambda opening: Opened(source=FileSource(opening.root)),
+    checked_offline=True,
+    shared=False,
+    settings=("--material-root",),
+)

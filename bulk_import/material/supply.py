@@ -1,0 +1,292 @@
+"""The materials of one run: every source opened, and what is held of each from its check to its sealing.
+
+    target ── hold ──▶ Held: evidence, algorithm ── permit ──▶ Held.seal ──▶ EncryptedKeyMaterial
+                │
+                ├── Reread   file:, env:        read, checked and wiped; read again for sealing
+                ├── Borrowed other sources      read once, shared by the targets that overlap, wiped after the last
+                └── Sealed   transit:, pkcs11:  never here: the source seals under KMS's wrapping key
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Protocol, Self
+
+from bulk_import.errors import MaterialError
+from bulk_import.material import expect, memory, shape, sources, wrapping
+from bulk_import.material.evidence import Evidence
+from bulk_import.material.secret import Fingerprint, Secret
+from bulk_import.material.sources.base import Content, Kind, Offer, Opened, Opening, Sealer, Source
+from bulk_import.material.sources.patience import Patience
+from bulk_import.model import Encoding, KeySpec, Target, WrappingAlgorithm, WrappingKeySpec
+
+
+class Held(Protocol):
+    """The material of one target between its check and its sealing, wherever it is."""
+
+    @property
+    def evidence(self) -> Evidence: ...
+
+    @property
+    def algorithm(self) -> WrappingAlgorithm:
+        """What to ask GetParametersForImport for."""
+        ...
+
+    @property
+    def remark(self) -> str:
+        """What could not be checked about the material; empty if nothing."""
+        ...
+
+    async def seal(self, public_key: bytes) -> bytes:
+        """The EncryptedKeyMaterial of ImportKeyMaterial. `public_key`: GetParametersForImport's, DER
+        SubjectPublicKeyInfo. May be called again for another one. Raises TargetError.
+        """
+        ...
+
+
+class Materials:
+    """An asynchronous context manager. Enter it, call `begin` once, then `hold` for each target."""
+
+    def __init__(self, opening: Opening) -> None:
+        self._opening = opening
+        self._at_work: dict[str, _AtWork] = {}
+        self._shares: dict[str, _Share] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for share in self._shares.values():
+            share.end()
+        for at_work in self._at_work.values():
+            if at_work.opened.close is not None:
+                await at_work.opened.close()
+
+    async def begin(self, targets: Iterable[Target]) -> None:
+        """Opens the sources of `targets`, and connects those that must connect before the lanes start.
+
+        A source that fails here fails its own targets when they come. Raises MissingExtra, SettingsError.
+        """
+        for scheme in dict.fromkeys(target.material.partition(":")[0] for target in targets):
+            at_work = self._open(scheme)
+            if at_work.opened.begin is not None:
+                try:
+                    await at_work.opened.begin()
+                except MaterialError as error:
+                    at_work.broken = error
+
+    async def evidence(self, target: Target, key_spec: KeySpec) -> Evidence:
+        """What proves the target's material, for one that is not imported now. Raises TargetError."""
+        async with self.hold(target, key_spec) as held:
+            return held.evidence
+
+    async def readable(self, target: Target) -> None:
+        """Reads the material without a key spec: only KMS could say what its shape must be. Raises MaterialError."""
+        at_work = self._of(target)
+        if at_work.opened.source is not None:
+            rest = target.material.partition(":")[2]
+            (await _load(at_work, at_work.opened.source, rest, target.encoding, None)).wipe()
+
+    @asynccontextmanager
+    async def hold(self, target: Target, key_spec: KeySpec) -> AsyncIterator[Held]:
+        """The target's material, checked. Raises TargetError, with nothing left unwiped."""
+        at_work = self._of(target)
+        source, sealer = at_work.opened.source, at_work.opened.sealer
+        if sealer is not None:
+            yield await _Sealed.of(at_work, sealer, target, key_spec)
+        elif source is None:
+            raise RuntimeError(f"the source {at_work.kind.scheme} neither gives nor seals")
+        elif not at_work.kind.shared:
+            yield await _Reread.of(at_work, source, target, key_spec)
+        else:
+            async with self._borrowed(at_work, source, target.material) as content:
+                with _decoded(content, target.encoding, key_spec, copy=True) as secret:
+                    yield _Borrowed(secret, _checked(secret, target, key_spec), target)
+
+    @asynccontextmanager
+    async def _borrowed(self, at_work: _AtWork, source: Source, uri: str) -> AsyncIterator[Content]:
+        share = self._shares.get(uri)
+        if share is None:
+            rest = uri.partition(":")[2]
+            share = self._shares[uri] = _Share(asyncio.create_task(at_work.patience(lambda: source.read(rest))))
+        share.users += 1
+        try:
+            yield await share.content()
+        finally:
+            share.users -= 1
+            if not share.users:
+                if self._shares.get(uri) is share:
+                    del self._shares[uri]
+                share.end()
+
+    def _of(self, target: Target) -> _AtWork:
+        at_work = self._open(target.material.partition(":")[0])
+        if at_work.broken is not None:
+            raise _again(at_work.broken)
+        return at_work
+
+    def _open(self, scheme: str) -> _AtWork:
+        if scheme not in self._at_work:
+            kind = sources.KINDS[scheme]
+            patience = Patience(kind.at_once, self._opening.settings.retry_timeout)
+            self._at_work[scheme] = _AtWork(kind, kind.open(self._opening), patience)
+        return self._at_work[scheme]
+
+
+class _AtWork:
+    """One source of the run. `broken`: why it cannot be used."""
+
+    def __init__(self, kind: Kind, opened: Opened, patience: Patience) -> None:
+        self.kind = kind
+        self.opened = opened
+        self.patience = patience
+        self.broken: MaterialError | None = None
+
+
+class _Share:
+    """One read of a source, for all targets that need its result at the same time."""
+
+    def __init__(self, task: asyncio.Task[Content]) -> None:
+        self.users = 0
+        self._task = task
+        self._pages: list[int] | None = None
+
+    async def content(self) -> Content:
+        """Each user waits for the same read; a user that is cancelled does not end it for the others."""
+        try:
+            content = await asyncio.shield(self._task)
+        except MaterialError as error:
+            raise _again(error) from None  # one exception per target: they add their tracebacks to it
+        if self._pages is None:
+            self._pages = memory.lock(content.data)
+        return content
+
+    def end(self) -> None:
+        """Nobody needs the result any more."""
+        self._task.cancel()
+        self._task.add_done_callback(self._wipe)
+
+    def _wipe(self, task: asyncio.Task[Content]) -> None:
+        if task.cancelled() or task.exception() is not None:
+            return
+        memory.wipe(task.result().data)
+        memory.unlock(self._pages or [])
+        self._pages = []
+
+
+class _Reread:
+    """A source that costs nothing to read: nothing is held but what shows that the material is the same."""
+
+    def __init__(self, at_work: _AtWork, source: Source, target: Target, key_spec: KeySpec) -> None:
+        self._at_work = at_work
+        self._source = source
+        self._target = target
+        self._key_spec = key_spec
+        self._seen: Fingerprint
+        self.evidence: Evidence
+        self.algorithm = _algorithm(target, key_spec)
+        self.remark = ""
+
+    @classmethod
+    async def of(cls, at_work: _AtWork, source: Source, target: Target, key_spec: KeySpec) -> Self:
+        held = cls(at_work, source, target, key_spec)
+        with await held._load() as secret:
+            held.evidence = _checked(secret, target, key_spec)
+            held._seen = Fingerprint(secret)
+        return held
+
+    async def seal(self, public_key: bytes) -> bytes:
+        with await self._load() as secret:
+            if not self._seen.matches(secret):
+                raise MaterialError("The material changed while the run was using it.", code="MaterialChanged")
+            return wrapping.seal(
+                secret,
+                public_key=public_key,
+                algorithm=self.algorithm,
+                wrapping_key_spec=self._target.wrapping_key_spec,
+            )
+
+    async def _load(self) -> Secret:
+        target = self._target
+        rest = target.material.partition(":")[2]
+        return await _load(self._at_work, self._source, rest, target.encoding, self._key_spec)
+
+
+class _Borrowed:
+    """A source that is read once: its material stays, locked in memory, until it is sealed."""
+
+    def __init__(self, secret: Secret, evidence: Evidence, target: Target) -> None:
+        self._secret = secret
+        self._wrapping_key_spec = target.wrapping_key_spec
+        self.evidence = evidence
+        self.algorithm = _algorithm(target, evidence.key_spec)
+        self.remark = ""
+
+    async def seal(self, public_key: bytes) -> bytes:
+        return wrapping.seal(
+            self._secret, public_key=public_key, algorithm=self.algorithm, wrapping_key_spec=self._wrapping_key_spec
+        )
+
+
+class _Sealed:
+    """A source that seals by itself."""
+
+    def __init__(self, at_work: _AtWork, sealer: Sealer, offer: Offer, target: Target) -> None:
+        self._at_work = at_work
+        self._sealer = sealer
+        self._target = target
+        self.evidence = offer.evidence
+        self.algorithm = offer.algorithm
+        self.remark = offer.remark
+
+    @classmethod
+    async def of(cls, at_work: _AtWork, sealer: Sealer, target: Target, key_spec: KeySpec) -> Self:
+        rest = target.material.partition(":")[2]
+        offer = await at_work.patience(lambda: sealer.offer(rest, target, key_spec))
+        if target.expect is not None and target.expect.spki_sha256 is not None:
+            expect.check_public_key(offer.evidence.public_key, target.expect)
+        return cls(at_work, sealer, offer, target)
+
+    async def seal(self, public_key: bytes) -> bytes:
+        wrapping.check_wrapping_key(public_key, self._target.wrapping_key_spec)
+        rest = self._target.material.partition(":")[2]
+        return await self._at_work.patience(
+            lambda: self._sealer.seal(
+                rest,
+                self.evidence.key_spec,
+                public_key=public_key,
+                algorithm=self.algorithm,
+                wrapping_key_spec=self._target.wrapping_key_spec,
+            )
+        )
+
+
+async def _load(
+    at_work: _AtWork, source: Source, rest: str, encoding: Encoding | None, key_spec: KeySpec | None
+) -> Secret:
+    content = await at_work.patience(lambda: source.read(rest))
+    return _decoded(content, encoding, key_spec, copy=False)
+
+
+def _decoded(content: Content, encoding: Encoding | None, key_spec: KeySpec | None, *, copy: bool) -> Secret:
+    """`copy`: whether the content stays somebody else's; otherwise it is wiped, or becomes the Secret itself."""
+    if copy:
+        content = Content(bytearray(content.data), content.encoding)
+    return sources.decoded(content, encoding, key_spec)
+
+
+def _checked(secret: Secret, target: Target, key_spec: KeySpec) -> Evidence:
+    shape.check(secret, key_spec)
+    if target.expect is not None:
+        expect.check(secret, key_spec, target.expect)
+    return Evidence.prepare(secret, key_spec)
+
+
+def _algorithm(target: Target, key_spec: KeySpec) -> WrappingAlgorithm:
+    return target.wrapping_algorithm or wrapping.default_algorithm(key_spec)
+
+
+def _again(error: MaterialError) -> MaterialError:
+    return MaterialError(error.message, code=error.code, retryable=error.retryable, advice=error.advice)
