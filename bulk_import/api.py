@@ -26,7 +26,7 @@ from typing import BinaryIO
 import structlog
 
 from bulk_import import manifest as manifest_room
-from bulk_import import material, pipeline
+from bulk_import import pipeline
 from bulk_import.aws import objects
 from bulk_import.aws.session import AwsSession
 from bulk_import.delivery import destinations
@@ -43,13 +43,16 @@ from bulk_import.errors import (
     ObjectError,
     Problem,
     ReportNotWritten,
+    SettingsError,
 )
 from bulk_import.job import Job, Started, by_lane, policy_of, started
 from bulk_import.journal import narrate
 from bulk_import.journal.begin import Begun, begin, journal_path, new_run_id
 from bulk_import.manifest.read import MAX_BYTES
-from bulk_import.material import sources
+from bulk_import.material import Materials, sources
 from bulk_import.material.checks import manifest_checks
+from bulk_import.material.sources.allowed import wrong
+from bulk_import.material.sources.base import Opening
 from bulk_import.model import Manifest, ObjectUri, Outcome, Target, in_s3
 from bulk_import.plan import Wanted
 from bulk_import.ports import ObjectStore
@@ -86,6 +89,9 @@ def load_manifest(uri: str, settings: Settings, *, stdin: BinaryIO | None = None
     `uri`: a path, s3://bucket/key, or `-` for `stdin` (the process's own by default). Raises ManifestError with every
     problem found, and CallerError where the credentials that S3 is asked with do not work.
     """
+    misfits = [reason for prefix in settings.allow_source if (reason := wrong(prefix))]
+    if misfits:
+        raise SettingsError([Problem("settings", 0, "--allow-source", reason, "") for reason in misfits])
     loaded = manifest_room.load(
         uri,
         manifest_format=settings.manifest_format,
@@ -99,7 +105,8 @@ def load_manifest(uri: str, settings: Settings, *, stdin: BinaryIO | None = None
         only_ids=settings.only_id,
         allow_accounts=settings.allow_account,
         max_targets=settings.max_targets,
-        checks=manifest_checks(),
+        checks=manifest_checks(settings),
+        schemes=frozenset(sources.KINDS),
         check_dates=check_dates,
         now=datetime.now(UTC),
     )
@@ -124,16 +131,21 @@ def _manifest_in_s3(uri: str, settings: Settings) -> bytes:
         raise ManifestError([Problem(uri, 0, "", error.reason, error.advice)], code=error.code) from None
 
 
-async def check_material(manifest: Manifest) -> None:
-    """Reads the material of every target and checks its shape. Raises ManifestError with every problem found."""
+async def check_material(manifest: Manifest, settings: Settings) -> None:
+    """Reads the material of every target, where its source may be read without a run, and checks its shape.
+
+    Raises ManifestError with every problem found.
+    """
     problems = []
-    root = _root(manifest)
-    for target in manifest.targets:
-        try:
-            await _check_one(target, root)
-        except MaterialError as error:
-            message = f"{error.message.rstrip('.')}."
-            problems.append(Problem(manifest.uri, target.line, f"material of {target.id}", message, error.advice))
+    readable = [target for target in manifest.targets if sources.kind_of(target.material).checked_offline]
+    async with _materials(manifest, settings) as materials:
+        await materials.begin(readable)
+        for target in readable:
+            try:
+                await _check_one(target, materials)
+            except MaterialError as error:
+                message = f"{error.message.rstrip('.')}."
+                problems.append(Problem(manifest.uri, target.line, f"material of {target.id}", message, error.advice))
     if problems:
         raise ManifestError(list(dict.fromkeys(problems)))
 
@@ -144,10 +156,13 @@ async def plan(manifest: Manifest, settings: Settings) -> Plan:
     started = datetime.now(UTC)
     stop = Stop()
     lanes = by_lane(manifest)
-    root = _root(manifest)
-    async with AwsSession(settings, run_id, manifest.partition, lanes) as session:
+    async with (
+        _materials(manifest, settings) as materials,
+        AwsSession(settings, run_id, manifest.partition, lanes) as session,
+    ):
         await session.connect()
-        policy = policy_of(settings, session, started, root)
+        await materials.begin(manifest.targets)
+        policy = policy_of(settings, session, started, materials)
         planners = [
             LanePlanner(
                 lane,
@@ -189,7 +204,7 @@ async def run(
     """
     stop = stop or Stop()
     destinations.check(settings, journal_path(settings), manifest.uri)
-    root = _root(manifest)
+    materials = _materials(manifest, settings)
     given_up = partial(stop.over, settings.grace)
     async with AsyncExitStack() as stack:
         store: ObjectStore | None = None
@@ -203,7 +218,7 @@ async def run(
         begun = begin(manifest, settings, labels=pipeline.labels(os.environ) | settings.label)
         stack.enter_context(structlog.contextvars.bound_contextvars(run=begun.run_id))
         failure = await _work(
-            manifest, settings, begun, root, stack,
+            manifest, settings, begun, materials, stack,
             stop=stop, on_start=on_start, on_end=on_end, checkpoint=checkpoint,
         )  # fmt: skip
         stop.done = True
@@ -217,7 +232,7 @@ async def _work(
     manifest: Manifest,
     settings: Settings,
     begun: Begun,
-    root: Path | None,
+    materials: Materials,
     whole: AsyncExitStack,
     *,
     stop: Stop,
@@ -239,7 +254,8 @@ async def _work(
             await stop.unless_requested(checkpoint.first(journal))  # a stop is heeded below, before any call
             await stack.enter_async_context(checkpoint.kept(journal, lambda: stop.request("checkpoint")))
         on_start(started(begun, lanes, session))
-        failure = await Job(manifest, settings, session, journal, begun, root, stop, on_end).work(lanes)
+        await stack.enter_async_context(materials)
+        failure = await Job(manifest, settings, session, journal, begun, materials, stop, on_end).work(lanes)
         try:
             await narrate.end(journal, stopped=stop.stopped_by, failure=failure)
         except JournalError as error:
@@ -285,6 +301,11 @@ async def _report(begun: Begun, delivery: Delivery, failure: BulkImportError | N
     )
 
 
+def _materials(manifest: Manifest, settings: Settings) -> Materials:
+    """The sources of a manifest, not opened yet. Raises ManifestError where file: paths have no folder."""
+    return Materials(Opening(settings=settings, root=_root(manifest)))
+
+
 def _root(manifest: Manifest) -> Path | None:
     """The folder that `file:` paths start from. Raises ManifestError where there is none and one is needed."""
     if manifest.folder is not None:
@@ -302,13 +323,12 @@ def _root(manifest: Manifest) -> Path | None:
     return None
 
 
-async def _check_one(target: Target, root: Path | None) -> None:
+async def _check_one(target: Target, materials: Materials) -> None:
     """Without a stated key_spec only KMS could tell the right shape: then being readable is all that is checked."""
     if target.key_spec is None:
-        secret = await sources.load(target.material, root=root, encoding=target.encoding, key_spec=None)
+        await materials.readable(target)
     else:
-        secret, _ = await material.prepare(target, target.key_spec, root)
-    secret.wipe()
+        await materials.evidence(target, target.key_spec)
 
 
 def _shard(manifest: Manifest, shard: str | None) -> Manifest:

@@ -46,6 +46,7 @@ _METAVARS = {
     "caller_arn": "ARN",
     "shard": "I/N",
     "pacing_margin": "SHARE",
+    "allow_source": "PREFIX",
 }
 COMPLETE = "_BULK_IMPORT_COMPLETE"  # what typer's shell scripts set
 EPILOG = (
@@ -210,12 +211,13 @@ def _option(flag: str, name: str, info: Any, choices: Sequence[str] = ()) -> ins
     elif get_origin(info.annotation) in (tuple, dict):
         kind = list[str] | None
     default = "" if info.default in (None, False, (), {}) else f" [default: {_plain(info)}]"
+    text = _with_sources(info.description)
     if choices:
         default = f" [default: {choices[0]}]"
     values = choices or _choices(info.annotation)
     option = typer.Option(
         flag,
-        help=f"{info.description}{default}",
+        help=f"{text}{default}",
         metavar=metavar,
         show_default=False,
         autocompletion=_completer(values),
@@ -251,7 +253,22 @@ def _kinds(annotation: Any) -> list[Any]:
     return [annotation, *(kind for argument in get_args(annotation) for kind in _kinds(argument))]
 
 
+def _with_sources(text: str) -> str:
+    """Help texts that list the sources of key material take them from their registry."""
+    if "sources}" not in text:
+        return text
+    from bulk_import.material import sources  # noqa: PLC0415 - cryptography is loaded only for a help that needs it
+
+    kinds = sources.KINDS.values()
+    return text.format(
+        sources=", ".join(f"{kind.scheme}:" for kind in kinds),
+        offline_sources=" ".join(f"{kind.scheme}:" for kind in kinds if kind.checked_offline),
+    )
+
+
 def _plain(info: Any) -> str:
+    if isinstance(info.default, tuple):
+        return " ".join(info.default)
     return f"{info.default:g}" if isinstance(info.default, float) else str(info.default)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 
 import structlog
 
@@ -18,6 +17,7 @@ from bulk_import.errors import BulkImportError, CallerError
 from bulk_import.journal import narrate
 from bulk_import.journal.begin import Begun
 from bulk_import.journal.writer import Journal
+from bulk_import.material import Materials
 from bulk_import.model import Lane, Manifest, Outcome, Status, Target
 from bulk_import.run.lane import LaneRunner
 from bulk_import.run.runner import run_lanes
@@ -48,7 +48,7 @@ class Job:
     session: AwsSession
     journal: Journal
     begun: Begun
-    root: Path | None
+    materials: Materials
     stop: Stop
     on_end: Callable[[Outcome], None]
 
@@ -60,9 +60,12 @@ class Job:
             await self.journal.sync()
             if not await self.stop.unless_requested(self._connect()):
                 return None
+            targets = (target for those in lanes.values() for target in those)
+            if not await self.stop.unless_requested(self.materials.begin(targets)):
+                return None
             ports = [await self.session.lane(lane, self.manifest.accounts[lane.account]) for lane in lanes]
             on_end = self._counting()
-            policy = policy_of(self.settings, self.session, self.begun.started, self.root)
+            policy = policy_of(self.settings, self.session, self.begun.started, self.materials)
             runners = [
                 LaneRunner(
                     kms.lane,
@@ -156,10 +159,10 @@ def started(begun: Begun, lanes: Mapping[Lane, Sequence[Target]], session: AwsSe
     )
 
 
-def policy_of(settings: Settings, session: AwsSession, started: datetime, root: Path | None) -> Policy:
+def policy_of(settings: Settings, session: AwsSession, started: datetime, materials: Materials) -> Policy:
     return Policy(
         started_at=started,
-        material_root=root,
+        materials=materials,
         reads=settings.reads,
         read_interval=settings.read_interval,
         verify_timeout=settings.verify_timeout,

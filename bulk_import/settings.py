@@ -119,6 +119,12 @@ class Settings(BaseSettings):
     only_region: Listed = _option((), "Only targets of this Region (repeatable).", "manifest")
     only_id: Listed = _option((), "Only targets of this id (repeatable).", "manifest")
     allow_account: Listed = _option((), "A manifest naming any other account is an error (repeatable).", "manifest")
+    allow_source: Listed = _option(
+        ("file:", "env:"),
+        "Beginning of the material URIs that the manifest may name, such as vault:byok/ (repeatable; replaces the "
+        "default). Sources: {sources}.",
+        "manifest",
+    )
     max_targets: int | None = _option(None, "A manifest with more selected targets is an error.", "manifest", ge=1)
 
     # what several commands share
@@ -170,7 +176,7 @@ class Settings(BaseSettings):
     detailed_exitcode: bool = _option(False, "Exit 10 where changes are pending, none blocked.", "plan_only")  # noqa: FBT003
 
     # validate
-    material: bool = _option(False, "Also read file: and env: sources and check their shape.", "validate")  # noqa: FBT003
+    material: bool = _option(False, "Also read {offline_sources} and check the shape of the material.", "validate")  # noqa: FBT003
 
     # report
     output: str = _option("-", "Where the result goes: a path, s3://bucket/key, or - for stdout.", "report")
@@ -191,6 +197,14 @@ class Settings(BaseSettings):
         if wrong:
             raise ValueError(f"the rate of {wrong[0]} must be above 0 and at most 100000 a second")
         return rates
+
+    @field_validator("allow_source")
+    @classmethod
+    def _prefixes(cls, prefixes: tuple[str, ...]) -> tuple[str, ...]:
+        for prefix in prefixes:
+            if not re.fullmatch(r"[a-z][a-z0-9]*:.*", prefix):
+                raise ValueError(f"{prefix!r} must begin with a source and its colon, such as vault: or vault:byok/")
+        return prefixes
 
     @field_validator("label")
     @classmethod

@@ -77,6 +77,7 @@ WAYS: dict[str, Way] = {
     "only_account": several("111122223333", "444455556666,777788889999", "000000000001"),
     "only_region": several("eu-west-1", "eu-west-2,eu-west-3", "us-east-1"),
     "only_id": several("a", "b,c", "d"),
+    "allow_source": several("env:", "file:keys/,env:", "file:"),
     "allow_account": several("111122223333", "444455556666,777788889999", "000000000001"),
     "max_targets": number(1, 2, 3),
     "prove": text("changed", "all", "none"),

@@ -11,11 +11,12 @@ import typer
 from bulk_import import manifest
 from bulk_import.commands import output
 from bulk_import.errors import ExitCode, UsageError
+from bulk_import.material import sources
 from bulk_import.report import schema
 from bulk_import.settings import Settings
 
 DOCUMENTS: dict[str, Callable[[], dict[str, Any]]] = {
-    "manifest": manifest.json_schema,
+    "manifest": lambda: manifest.json_schema(sources.lines()),
     "report": schema.report_schema,
     "plan": schema.plan_schema,
 }

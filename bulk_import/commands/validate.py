@@ -22,7 +22,7 @@ def execute(settings: Settings, manifest: str) -> ExitCode:
     output.configure(settings)
     loaded = api.load_manifest(manifest, settings)
     if settings.material:
-        loop.run(api.check_material(loaded))
+        loop.run(api.check_material(loaded, settings))
     if not settings.quiet:
         lanes = {target.lane for target in loaded.targets}
         output.say(

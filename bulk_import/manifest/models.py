@@ -7,6 +7,7 @@ Patterns tell the shape only; what a value means (a day that exists, a Region, a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, with_config
@@ -291,12 +292,17 @@ FIELDS_OF_ACCESS = tuple(AccessFields.__annotations__)
 FIELDS_OF_IDENTITY = ("id", "account", "accounts", "key_id")  # of a key alone: `defaults` cannot hold them
 
 
-def json_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of a manifest in YAML or JSON, with descriptions and examples for editors."""
+def json_schema(sources: Sequence[str] = ()) -> dict[str, Any]:
+    """JSON Schema (2020-12) of a manifest in YAML or JSON, with descriptions and examples for editors.
+
+    `sources`: one line per source of key material, for the description of `material`.
+    """
     schema = TypeAdapter(Document).json_schema(mode="validation")
     for model in (schema, *schema["$defs"].values()):
         for field in model.get("properties", {}).values():
             _lift(field)
+        if "material" in model.get("properties", {}):
+            model["properties"]["material"]["description"] += " ".join(["", *sources])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,

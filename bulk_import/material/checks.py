@@ -32,11 +32,10 @@ def _material(target: Target, settings: Settings) -> Iterator[tuple[str, str, st
         yield (
             "material",
             f"this {scheme}: source is not allowed; allowed: {given}",
-            "Name an allowed source, or allow this one with --allow-source PREFIX, in the pipeline and not in the "
-            "manifest.",
+            "Name an allowed source, or allow this one in the pipeline with --allow-source PREFIX.",
         )
         return
-    yield from sources.KINDS[target.material.partition(":")[0]].check(target, settings)
+    yield from sources.kind_of(target.material).check(target, settings)
 
 
 def _wrapping(target: Target) -> Iterator[tuple[str, str, str]]:

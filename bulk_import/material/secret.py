@@ -16,8 +16,8 @@ _REFUSED: Final = "key material is neither copied nor serialised"
 class Secret:
     """Key material in memory: as late as possible in, as early as possible wiped.
 
-    Its buffer is locked in memory where the system allows it. Says nothing in `repr`, `str` and format; has no equality by content, no copy and no pickle. Use it as a
-    context manager, or call `wipe()`.
+    Its buffer is locked in memory where the system allows it. It says nothing in `repr`, `str` and format; it has no
+    equality by content, no copy and no pickle. Use it as a context manager, or call `wipe()`.
 
     `wipe()` overwrites this object's own buffer, and no more than that. Python and its libraries keep copies
     that nothing here can reach: the `bytes` that base64, hex and PEM decoding return, the `bytes` that

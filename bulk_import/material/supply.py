@@ -1,10 +1,10 @@
 """The materials of one run: every source opened, and what is held of each from its check to its sealing.
 
-    target ── hold ──▶ Held: evidence, algorithm ── permit ──▶ Held.seal ──▶ EncryptedKeyMaterial
-                │
-                ├── Reread   file:, env:        read, checked and wiped; read again for sealing
-                ├── Borrowed other sources      read once, shared by the targets that overlap, wiped after the last
-                └── Sealed   transit:, pkcs11:  never here: the source seals under KMS's wrapping key
+target ── hold ──▶ Held: evidence, algorithm ── permit ──▶ Held.seal ──▶ EncryptedKeyMaterial
+            │
+            ├── Reread   file:, env:        read, checked and wiped; read again for sealing
+            ├── Borrowed other sources      read once, shared by the targets that overlap, wiped after the last
+            └── Sealed   transit:, pkcs11:  never here: the source seals under KMS's wrapping key
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bulk_import.material.evidence import Evidence
 from bulk_import.material.secret import Fingerprint, Secret
 from bulk_import.material.sources.base import Content, Kind, Offer, Opened, Opening, Sealer, Source
 from bulk_import.material.sources.patience import Patience
-from bulk_import.model import Encoding, KeySpec, Target, WrappingAlgorithm, WrappingKeySpec
+from bulk_import.model import Encoding, KeySpec, Target, WrappingAlgorithm
 
 
 class Held(Protocol):
@@ -129,7 +129,7 @@ class Materials:
 
     def _open(self, scheme: str) -> _AtWork:
         if scheme not in self._at_work:
-            kind = sources.KINDS[scheme]
+            kind = sources.kind_of(f"{scheme}:")
             patience = Patience(kind.at_once, self._opening.settings.retry_timeout)
             self._at_work[scheme] = _AtWork(kind, kind.open(self._opening), patience)
         return self._at_work[scheme]

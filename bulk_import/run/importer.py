@@ -10,15 +10,14 @@ show none either, and then a new token is fetched. A reused token that KMS refus
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from bulk_import import material
 from bulk_import.codes import NOT_YET_CONSISTENT, TOKEN_REFUSED
 from bulk_import.errors import ServiceError, TargetError
-from bulk_import.material import wrapping
+from bulk_import.material import Held
 from bulk_import.material.evidence import Evidence
-from bulk_import.material.secret import Fingerprint
-from bulk_import.model import ImportParameters, KeySpec, KeyView, WrappingAlgorithm
+from bulk_import.model import ImportParameters, KeySpec, KeyView
 from bulk_import.plan import check_expiry, shows_effect
 from bulk_import.ports import KeyService
 from bulk_import.run.lifecycle import Event, State
@@ -40,46 +39,34 @@ class Importer:
         self._policy = policy
         self._before: KeyView = view
         self._key_spec: KeySpec = decision.key_spec
-        self._algorithm: WrappingAlgorithm = decision.algorithm
+        self._held: Held  # in __call__, until the import has taken effect: a new token needs the material again
         self._parameters: ImportParameters | None = None
         self._sealed = b""
-        self._evidence: Evidence | None = None
         self._token_used = False
         self._token_renewed = False
 
     async def __call__(self) -> Evidence:
         """Returns what proves the import later. Raises TargetError."""
-        await self._fetch_parameters()
-        self._run.life.advance(Event.PARAMETERS)
-        await self._policy.retry(self._try)
-        if self._evidence is None:
-            raise RuntimeError("an import without evidence")
-        check_stated_id(self._run)
-        return self._evidence
+        async with self._policy.materials.hold(self._run.target, self._key_spec) as held:
+            self._held = held
+            if self._run.decision is not None:
+                self._run.decision = replace(self._run.decision, algorithm=held.algorithm)
+            await self._fetch_parameters()
+            self._run.life.advance(Event.PARAMETERS)
+            await self._policy.retry(self._try)
+            check_stated_id(self._run)
+            return held.evidence
 
     async def _fetch_parameters(self) -> None:
-        """Checks the material before the scarce permit is spent, and loads it again when the permit is here.
-
-        In between nothing is held in memory but what tells that it is the same.
-        """
-        run, root = self._run, self._policy.material_root
-        secret, evidence = await material.prepare(run.target, self._key_spec, root)
-        with secret:
-            seen = Fingerprint(secret)
+        """Called with the material checked, so that the scarce permit is not spent in vain."""
+        run, held = self._run, self._held
         check_expiry(run.wanted, datetime.now(UTC))
         if run.life.state is State.PREPARING:
             run.life.advance(Event.PREPARED)
         parameters = await self._kms.get_parameters_for_import(
-            self._before.arn, run, wrapping_algorithm=self._algorithm, wrapping_key_spec=run.target.wrapping_key_spec
+            self._before.arn, run, wrapping_algorithm=held.algorithm, wrapping_key_spec=run.target.wrapping_key_spec
         )
-        with await material.again(run.target, self._key_spec, root, seen) as secret:
-            self._sealed = wrapping.seal(
-                secret,
-                public_key=parameters.public_key,
-                algorithm=self._algorithm,
-                wrapping_key_spec=run.target.wrapping_key_spec,
-            )
-        self._evidence = evidence
+        self._sealed = await held.seal(parameters.public_key)
         self._parameters = parameters
         self._token_used = False
 
@@ -110,7 +97,7 @@ class Importer:
             raise RuntimeError("nothing to send without parameters")
         run.sink.write(
             "intent", index=run.target.index, operation="ImportKeyMaterial", attempt=run.attempts + 1,
-            wrapping_algorithm=self._algorithm, wrapping_key_spec=run.target.wrapping_key_spec,
+            wrapping_algorithm=self._held.algorithm, wrapping_key_spec=run.target.wrapping_key_spec,
         )  # fmt: skip
         sent_before = run.attempts
         doubt_before, run.in_doubt = run.in_doubt, True

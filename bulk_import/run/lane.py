@@ -19,7 +19,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 
-from bulk_import import material
 from bulk_import.errors import ServiceError, TargetError
 from bulk_import.model import KeyRotation, KeySpec, KeyView, Lane, Outcome, Past, Proof, Target, Verification
 from bulk_import.plan import Action, Wanted, decide, must_wait, needs_rotations, recovered, shows_effect
@@ -213,8 +212,7 @@ class LaneRunner:
         if not seen:
             return False
         run.decision = recovered(run.wanted, before)
-        secret, evidence = await material.prepare(run.target, KeySpec(view.key_spec), self._policy.material_root)
-        secret.wipe()
+        evidence = await self._policy.materials.evidence(run.target, KeySpec(view.key_spec))
         run.in_doubt, run.accepted = False, True
         run.life.advance(Event.EFFECT_SEEN)
         self._verifier.add(run, evidence)
@@ -246,8 +244,7 @@ class LaneRunner:
         if self._policy.prove not in ("auto", "all"):
             result = ProofResult(Proof.NONE, "material_not_compared")
         else:
-            secret, evidence = await material.prepare(run.target, decision.key_spec, self._policy.material_root)
-            secret.wipe()
+            evidence = await self._policy.materials.evidence(run.target, decision.key_spec)
             result = await prove(run, self._kms, evidence, view)
         used, remark = await round_trip(run, self._kms, view) if self._policy.prove_use else (None, "")
         run.verification = Verification(

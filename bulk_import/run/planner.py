@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from bulk_import import material
 from bulk_import.model import Failure, Lane, Manifest, Outcome, Target
 from bulk_import.plan import Action, Wanted, floor_seconds
 from bulk_import.ports import KeyService
@@ -100,8 +99,8 @@ class LanePlanner(LaneRunner):
         decision = run.decision
         if decision is None or decision.key_spec is None:
             raise RuntimeError("a target is imported only after a decision")
-        secret, _ = await material.prepare(run.target, decision.key_spec, self._policy.material_root)
-        secret.wipe()
+        async with self._policy.materials.hold(run.target, decision.key_spec) as held:
+            run.decision = replace(decision, algorithm=held.algorithm)
         self._keep(run, None)
 
     def _keep(self, run: TargetRun, outcome: Outcome | None) -> None:

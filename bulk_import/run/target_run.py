@@ -14,6 +14,7 @@ import structlog
 
 from bulk_import.codes import advice_for
 from bulk_import.errors import JournalError, TargetError
+from bulk_import.material import Materials
 from bulk_import.model import Failure, KeyState, KeyView, Outcome, Past, Status, Target, Verification
 from bulk_import.plan import Action, Decision, Wanted
 from bulk_import.ports import Retrier, Sink
@@ -28,7 +29,7 @@ class Policy:
     """The settings that decide how a target is treated, as the stages need them. Times in seconds."""
 
     started_at: datetime  # of the run: valid_for counts from here
-    material_root: Path | None
+    materials: Materials
     reads: int
     read_interval: float
     verify_timeout: float

@@ -17,6 +17,7 @@ from bulk_import.errors import UsageError
 from bulk_import.iam.packing import MANAGED_POLICIES, MANAGED_POLICY, pack, size
 from bulk_import.material.checks import manifest_checks
 from bulk_import.model import KeySpec, Manifest
+from bulk_import.settings import Settings
 from tests.iam.evaluator import Request, allowed
 from tests.manifest.support import read
 
@@ -36,7 +37,7 @@ def manifest(*keys: dict[str, Any], **document: Any) -> Manifest:
         **document,
     }
     del whole["defaults"]["account"]
-    return read(json.dumps(whole), "json", checks=manifest_checks())
+    return read(json.dumps(whole), "json", checks=manifest_checks(Settings()))
 
 
 def policies(*keys: dict[str, Any], asked: iam.Asked = EVERYTHING, **document: Any) -> tuple[dict[str, Any], ...]:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from bulk_import.manifest import load
 from bulk_import.material.checks import manifest_checks
+from bulk_import.settings import Settings
 
 SPECS = ("SYMMETRIC_DEFAULT", "HMAC_256", "RSA_2048", "ECC_NIST_P256")
 REGIONS = ("us-east-1", "eu-west-1", "eu-central-1")
@@ -55,7 +56,7 @@ def write(path: Path, count: int) -> None:
 def measure(path: Path) -> str:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started, cpu = time.perf_counter(), time.process_time()
-    total = load(str(path), now=datetime.now(UTC), checks=manifest_checks()).total
+    total = load(str(path), now=datetime.now(UTC), checks=manifest_checks(Settings())).total
     wall, cpu = time.perf_counter() - started, time.process_time() - cpu
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     rate = f"{total / cpu:,.0f} rows per CPU second, {memory:,.0f} MB at its peak"

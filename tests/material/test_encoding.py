@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 
 from bulk_import.errors import MaterialError
 from bulk_import.material.encoding import check_unambiguous, decode
-from bulk_import.material.sources import load
 from bulk_import.model import Encoding, KeySpec
 from tests.material.keys import assert_silent, pkcs8
+from tests.material.support import load
 
 EC_KEY = ec.generate_private_key(ec.SECP256R1())
 

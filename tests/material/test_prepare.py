@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from functools import cache
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.keywrap import aes_key_unwrap_with_padding
 
 from bulk_import.errors import MaterialError
-from bulk_import.material import prepare
 from bulk_import.material.checks import manifest_checks
 from bulk_import.material.secret import Secret
 from bulk_import.model import Encoding, Expect, KeySpec, Lane, Target, WrappingAlgorithm, WrappingKeySpec
-from tests.material.keys import ASYMMETRIC, assert_silent, key_of, pkcs8, spki
+from bulk_import.settings import Settings
+from tests.material.keys import ASYMMETRIC, assert_silent, key_of, pkcs8, rsa_key, spki
+from tests.material.support import materials
 
 LANE = Lane("aws", "111122223333", "eu-west-1")
 
@@ -25,12 +30,11 @@ def target(material: str = "file:k", **fields) -> Target:
 @pytest.mark.parametrize("spec", KeySpec)
 async def test_good_material_comes_with_its_evidence(spec: KeySpec, material, tmp_path: Path) -> None:
     (tmp_path / "k").write_bytes(material(spec))
-    secret, evidence = await prepare(target(), spec, tmp_path)
-    with secret:
-        assert bytes(secret.view()) == material(spec)
-        assert evidence.key_spec is spec
-        assert bool(evidence.mac) == spec.hmac
-        assert bool(evidence.public_key) == spec.asymmetric
+    async with materials(tmp_path) as opened, opened.hold(target(), spec) as held:
+        assert held.evidence.key_spec is spec
+        assert bool(held.evidence.mac) == spec.hmac
+        assert bool(held.evidence.public_key) == spec.asymmetric
+        assert unwrapped(await held.seal(spki(wrapping_key())), held.algorithm) == material(spec)
 
 
 @pytest.mark.parametrize("spec", ASYMMETRIC)
@@ -39,9 +43,32 @@ async def test_pem_is_what_most_people_have(spec: KeySpec, tmp_path: Path) -> No
     body = base64.encodebytes(pkcs8(key))
     (tmp_path / "k").write_bytes(b"-----BEGIN PRIVATE KEY-----\n" + body + b"-----END PRIVATE KEY-----\n")
     wanted = Expect(spki_sha256=hashlib.sha256(spki(key)).hexdigest())
-    secret, evidence = await prepare(target(expect=wanted), spec, tmp_path)
-    assert bytes(secret.view()) == pkcs8(key)
-    assert evidence.public_key_matches(spki(key))
+    async with materials(tmp_path) as opened, opened.hold(target(expect=wanted), spec) as held:
+        assert held.evidence.public_key_matches(spki(key))
+        assert unwrapped(await held.seal(spki(wrapping_key())), held.algorithm) == pkcs8(key)
+
+
+@cache
+def wrapping_key() -> rsa.RSAPrivateKey:
+    return rsa_key(4096)
+
+
+async def test_a_file_that_changes_before_it_is_sealed(tmp_path: Path) -> None:
+    (tmp_path / "k").write_bytes(CANARY)
+    async with materials(tmp_path) as opened, opened.hold(target(), KeySpec.SYMMETRIC_DEFAULT) as held:
+        (tmp_path / "k").write_bytes(CANARY[::-1])
+        with pytest.raises(MaterialError) as caught:
+            await held.seal(spki(wrapping_key()))
+    assert caught.value.code == "MaterialChanged"
+
+
+def unwrapped(sealed: bytes, algorithm: WrappingAlgorithm) -> bytes:
+    """What KMS would find, by a separate implementation."""
+    digest = hashes.SHA256() if algorithm.value.endswith("256") else hashes.SHA1()  # noqa: S303 - KMS has it
+    oaep = padding.OAEP(padding.MGF1(digest), digest, None)
+    if algorithm.value.startswith("RSAES"):
+        return wrapping_key().decrypt(sealed, oaep)
+    return aes_key_unwrap_with_padding(wrapping_key().decrypt(sealed[:512], oaep), sealed[512:])
 
 
 CANARY = bytes(range(90, 122))
@@ -63,7 +90,8 @@ async def test_a_failure_says_nothing_and_leaves_nothing(case: str, tmp_path: Pa
     data, spec, fields, code = FAILURES[case]
     (tmp_path / "k").write_bytes(data)
     with pytest.raises(MaterialError) as caught:
-        await prepare(target(**fields), spec, tmp_path)
+        async with materials(tmp_path) as opened, opened.hold(target(**fields), spec):
+            pass
     assert caught.value.code == code
     assert caught.value.advice
     assert_silent(caught.value, data)
@@ -88,7 +116,7 @@ def _frames(traceback):
 
 
 def found(wanted: Target) -> list[tuple[str, str, str]]:
-    return [problem for check in manifest_checks() for problem in check(wanted)]
+    return [problem for check in manifest_checks(Settings()) for problem in check(wanted)]
 
 
 def test_a_right_target_has_no_problem() -> None:
@@ -100,7 +128,7 @@ def test_a_right_target_has_no_problem() -> None:
 def test_every_mistake_is_told_with_its_field_and_advice() -> None:
     problems = found(
         target(
-            "vault:k",
+            "gopher:k",
             key_spec=KeySpec.RSA_2048,
             wrapping_algorithm=WrappingAlgorithm.RSAES_OAEP_SHA_256,
             expect=Expect(kcv="08d7b4"),

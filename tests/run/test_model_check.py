@@ -33,6 +33,8 @@ from bulk_import.journal import narrate
 from bulk_import.journal.begin import begin
 from bulk_import.journal.events import FIELDS
 from bulk_import.journal.reader import JournalReader
+from bulk_import.material import Materials
+from bulk_import.material.sources.base import Opening
 from bulk_import.model import AccountAccess, Manifest, Target, WrappingKeySpec
 from bulk_import.report.fold import fold
 from bulk_import.settings import Settings
@@ -76,7 +78,8 @@ async def one_part(world: World, manifest: Manifest, settings: Settings) -> None
     begun = begin(manifest, settings, labels={})
     with begun.open() as journal:
         begun.write(journal)
-        job = Job(manifest, settings, ModelSession(world), journal, begun, None, world.stop, lambda _: None)
+        materials = Materials(Opening(settings, None))
+        job = Job(manifest, settings, ModelSession(world), journal, begun, materials, world.stop, lambda _: None)
         failure = await job.work(by_lane(manifest, begun.finished))
         if world.left is None:
             await narrate.end(journal, stopped=world.stop.stopped_by, failure=failure)

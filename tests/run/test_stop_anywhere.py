@@ -15,6 +15,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from bulk_import.material import Materials
+from bulk_import.material.sources.base import Opening
 from bulk_import.model import ImportParameters, KeyRotation, KeyView, Lane, Outcome, Status, Target, WrappingKeySpec
 from bulk_import.plan import Wanted
 from bulk_import.ports import Trace
@@ -22,6 +24,7 @@ from bulk_import.run.lane import LaneRunner
 from bulk_import.run.runner import run_lanes
 from bulk_import.run.stop import Stop
 from bulk_import.run.target_run import Policy
+from bulk_import.settings import Settings
 from tests.virtual_time import VirtualTimeLoop, run
 
 T = TypeVar("T")
@@ -109,7 +112,17 @@ async def stopped_at(step: int, *, grace: float) -> tuple[Counter[str], list[Out
         Target(n, f"key-{n}", LANE, f"alias/{n}", "env:STOP_ANYWHERE", wrapping_key_spec=WrappingKeySpec.RSA_2048)
         for n in range(TARGETS)
     ]
-    policy = Policy(datetime.now(UTC), None, 2, 0.01, 60, once, "auto", require_proof=False, prove_use=False)
+    policy = Policy(
+        datetime.now(UTC),
+        Materials(Opening(Settings(), None)),
+        2,
+        0.01,
+        60,
+        once,
+        "auto",
+        require_proof=False,
+        prove_use=False,
+    )
     lane = LaneRunner(
         LANE, targets, kms, policy, sink=Journal(), stop=stop, import_rate=lambda: 1.0, on_end=ended.append,
         wanted=lambda target: Wanted(target, None),

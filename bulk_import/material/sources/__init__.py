@@ -32,6 +32,11 @@ def refusal(uri: str) -> str | None:
     return None
 
 
+def kind_of(uri: str) -> Kind:
+    """The kind of a URI that `refusal` accepts."""
+    return KINDS[uri.partition(":")[0]]
+
+
 def decoded(content: Content, encoding: Encoding | None, key_spec: KeySpec | None) -> Secret:
     """The key material in `content`; the caller wipes it. What is left of `content` is wiped here.
 
@@ -54,6 +59,11 @@ def decoded(content: Content, encoding: Encoding | None, key_spec: KeySpec | Non
     finally:
         if material is not data:
             memory.wipe(data)
+
+
+def lines() -> list[str]:
+    """One line per source, for descriptions."""
+    return [f"{kind.form}: {kind.summary}." for kind in KINDS.values()]
 
 
 def documentation() -> list[dict[str, str]]:

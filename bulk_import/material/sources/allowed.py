@@ -17,6 +17,8 @@ BOUNDARIES = "/:?;"
 
 def allowed(uri: str, prefixes: Collection[str]) -> bool:
     """Whether one of the prefixes matches `uri`, whose placeholders are replaced."""
+    if f"{uri.partition(':')[0]}:" in prefixes:
+        return True  # the complete scheme: by far the most usual
     uri = _normal(uri)
     return any(_matches(uri, _normal(prefix)) for prefix in prefixes)
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from bulk_import.material.evidence import Evidence
 from bulk_import.model import Encoding, KeySpec, Target, WrappingAlgorithm, WrappingKeySpec
-
-if TYPE_CHECKING:
-    from bulk_import.ports import Sink, Stores
-    from bulk_import.settings import Settings
+from bulk_import.settings import Settings
 
 PEM = b"-----BEGIN"
 MAX_BYTES = 64 * 1024  # an RSA_4096 key as PEM has 3.3 KB: anything larger than this is not a key
@@ -84,10 +81,6 @@ class Opening:
 
     settings: Settings
     root: Path | None  # the folder that relative paths start from
-    variables: frozenset[str] = frozenset()  # that `env:` sources of the manifest name: no child process gets them
-    stores: Stores | None = None  # AWS's stores of secrets, as the caller
-    sink: Sink | None = None  # the journal
-    leftovers: Sequence[Mapping[str, str]] = ()  # wrapping keys that an earlier run recorded and did not remove
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +93,7 @@ class Opened:
     close: Callable[[], Awaitable[None]] | None = None
 
 
-Manifest = Callable[[Target, "Settings"], Iterable[tuple[str, str, str]]]
+Manifest = Callable[[Target, Settings], Iterable[tuple[str, str, str]]]
 
 
 def nothing_more(_target: Target, _settings: Settings) -> Iterable[tuple[str, str, str]]:

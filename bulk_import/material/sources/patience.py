@@ -44,6 +44,6 @@ class Patience:
                 return True
             return False
 
-        result = await AsyncRetrying(wait=FULL_JITTER, stop=gave_up, reraise=True)(once)
+        result: T = await AsyncRetrying(wait=FULL_JITTER, stop=gave_up, reraise=True)(once)
         self._down = False
         return result
