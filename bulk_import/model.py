@@ -161,6 +161,10 @@ class Expiry:
     def never(self) -> bool:
         return self.valid_to is None and self.valid_for is None
 
+    def renews_before(self, valid_for: timedelta) -> timedelta:
+        """With so little life left or less, material is imported again."""
+        return self.renew_before if self.renew_before is not None else valid_for / 3
+
     def instant(self, run_started: datetime) -> datetime | None:
         """The ValidTo to import with, in whole seconds of UTC (KMS keeps no fractions)."""
         if self.valid_for is not None:

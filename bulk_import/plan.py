@@ -100,8 +100,7 @@ def expiry_as_wanted(wanted: Wanted, view: KeyView, now: datetime) -> bool:
     if view.expiration_model != "KEY_MATERIAL_EXPIRES" or view.valid_to is None:
         return False
     if expiry.valid_for is not None:
-        renew_before = expiry.renew_before if expiry.renew_before is not None else expiry.valid_for / 3
-        return renew_before < view.valid_to - now <= expiry.valid_for
+        return expiry.renews_before(expiry.valid_for) < view.valid_to - now <= expiry.valid_for
     return shows_expiry(wanted, view)
 
 

@@ -66,6 +66,7 @@ def read_unfinished(path: Path, manifest: Manifest, settings: Settings) -> Unfin
         message = "the journal's run came to its end and all its targets are well: there is nothing to resume."
         advice = "Run without --resume: it looks at every key anew. `bulk-import report` makes its report again."
         raise JournalError([Problem(str(path), 0, "", message, advice)])
+    _refuse_due(path, state, manifest)
     if state.good_until is not None and state.good_until <= datetime.now(UTC):
         message = f"material of a target that was well has expired since ({state.good_until:%Y-%m-%dT%H:%M:%SZ})."
         raise JournalError([Problem(str(path), 0, "", message, "Run without --resume: it looks at every key anew.")])
@@ -165,6 +166,25 @@ class _Reading:
             self.pasts[index] = replace(past, accepted=True, in_doubt=False, key_material_id=material)
         elif outcome == "refused" and index not in self._pending:
             self.pasts[index] = replace(past, in_doubt=False)
+
+
+def _refuse_due(path: Path, state: _Reading, manifest: Manifest) -> None:
+    """Raises JournalError where a ValidTo that the run fixed when it began is due for renewal by now.
+
+    The resume would import material with an expiry that the next run renews at once, or leave one that is due.
+    """
+    now = datetime.now(UTC)
+    for target, text in zip(manifest.targets, state.valid_to, strict=False):
+        valid_for = target.expiry.valid_for
+        if valid_for is None or text is None:
+            continue
+        if datetime.fromisoformat(text) - now <= target.expiry.renews_before(valid_for):
+            message = (
+                f"the run began at {state.started['started_at']}, and the ValidTo that it fixed for {target} "
+                f"({text}) is inside renew_before by now."
+            )
+            advice = "Start a new run, without --resume: it reads every key and fixes a new ValidTo."
+            raise JournalError([Problem(str(path), 0, "", message, advice)])
 
 
 def _told(report: str, journal_sha256: str) -> bool:

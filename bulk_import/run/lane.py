@@ -25,7 +25,7 @@ from bulk_import.plan import Action, Wanted, decide, must_wait, needs_rotations,
 from bulk_import.ports import KeyService, Sink
 from bulk_import.run.importer import Importer
 from bulk_import.run.lifecycle import Event, State
-from bulk_import.run.prover import ProofResult, prove, round_trip
+from bulk_import.run.prover import ProofResult, check_shown_id, prove, round_trip
 from bulk_import.run.stop import Stop
 from bulk_import.run.target_run import Policy, TargetRun
 from bulk_import.run.verifier import LaneVerifier
@@ -241,6 +241,7 @@ class LaneRunner:
         if view is None or decision is None or decision.key_spec is None:
             raise RuntimeError("a target is compared only after a decision")
         started = time.monotonic()
+        await check_shown_id(run, self._kms, view)
         if self._policy.prove not in ("auto", "all"):
             result = ProofResult(Proof.NONE, "material_not_compared")
         else:

@@ -67,6 +67,25 @@ def check_stated_id(run: TargetRun) -> None:
         )
 
 
+async def check_shown_id(run: TargetRun, kms: KeyService, view: KeyView) -> None:
+    """What KMS calls the key's material now, against what the manifest states, whatever --prove asks for.
+
+    `view`: the last read. Raises TargetError (MaterialMismatch), also where KMS shows no ID.
+    """
+    stated = run.target.key_material_id
+    if stated is None:
+        return
+    try:
+        current, operation = await _current_id(run, kms, view)
+    except ServiceError as error:
+        if _NO_PROOF.get(error.code) not in ("unsupported_operation", "key_usage_forbids_it"):
+            raise
+        current, operation = None, error.operation or ""
+    if current != stated:
+        shown = f"calls its material {current}" if current else "has no ID for its material"
+        raise _mismatch(view, operation, f"{shown}, but the manifest states {stated}")
+
+
 async def round_trip(run: TargetRun, kms: KeyService, view: KeyView) -> tuple[bool | None, str]:
     """--prove-use: one Encrypt and Decrypt. It shows that the key works, not which bytes KMS holds."""
     if view.key_spec != KeySpec.SYMMETRIC_DEFAULT:
@@ -112,17 +131,22 @@ async def _by_material_id(run: TargetRun, kms: KeyService, view: KeyView) -> Pro
     if belongs is None:
         # Found as wanted: nothing was asked. After an import: the answer that held the ID was lost.
         return ProofResult(Proof.NONE, "import_answer_lost" if run.attempts else "material_not_compared")
-    current = view.current_key_material_id
-    operation = "DescribeKey"
-    if current is None:
-        operation = "ListKeyRotations"
-        rotations = await kms.list_key_rotations(view.arn, run)
-        current = next((r.key_material_id for r in rotations if r.key_material_state == "CURRENT"), None)
+    current, operation = await _current_id(run, kms, view)
     if current is None:
         return ProofResult(Proof.NONE, "kms_names_no_material_id")
     if current != belongs:
         raise _mismatch(view, operation, f"holds material {current}, not {belongs}")
-    return ProofResult(Proof.MATERIAL_ID)
+    # A stated ID says which material KMS must hold. It says nothing about the source of a key found as wanted.
+    return ProofResult(Proof.MATERIAL_ID, "" if run.attempts else "source_not_compared")
+
+
+async def _current_id(run: TargetRun, kms: KeyService, view: KeyView) -> tuple[str | None, str]:
+    """The ID of the key's current material, and the operation that showed it (or that shows none)."""
+    if view.current_key_material_id is not None:
+        return view.current_key_material_id, "DescribeKey"
+    rotations = await kms.list_key_rotations(view.arn, run)
+    current = next((r.key_material_id for r in rotations if r.key_material_state == "CURRENT"), None)
+    return current, "ListKeyRotations"
 
 
 def _mismatch(view: KeyView, operation: str, what: str) -> TargetError:

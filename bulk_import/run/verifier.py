@@ -20,7 +20,7 @@ from bulk_import.model import KeyState, KeyView, Proof, Verification
 from bulk_import.plan import Wanted, shows_expiry
 from bulk_import.ports import KeyService
 from bulk_import.run.lifecycle import Event
-from bulk_import.run.prover import ProofResult, check_stated_id, prove, round_trip
+from bulk_import.run.prover import ProofResult, check_shown_id, check_stated_id, prove, round_trip
 from bulk_import.run.stop import Stop
 from bulk_import.run.target_run import Policy, TargetRun
 
@@ -173,6 +173,7 @@ class LaneVerifier:
             run.verification = self._verification(reads, ProofResult(Proof.NONE, "not_verified"))
             raise _unverified(view, verdict, self._policy)
         check_stated_id(run)
+        await check_shown_id(run, self._kms, view)
         run.life.advance(Event.VERIFIED)
         run.verification = self._verification(reads, ProofResult(Proof.NONE, "proof_not_finished"))
         if self._policy.prove == "none":
