@@ -18,6 +18,7 @@ POST key                       {account, region, key, state}: puts a key in any 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import asdict
@@ -32,7 +33,6 @@ from bulk_import.sandbox.kms.backend import SandboxKmsBackend, backend
 from bulk_import.sandbox.kms.keys import SandboxKey
 from bulk_import.sandbox.kms.lag import READS
 from bulk_import.sandbox.kms.quotas import DEFAULTS
-from bulk_import.sandbox.kms.service import fingerprint
 from bulk_import.sandbox.seed import Seed, parse_seed, plant
 from bulk_import.sandbox.world import World
 
@@ -94,7 +94,7 @@ class Control:
             _shown(key)
             for _, _, store in list(kms_backends.iter_backends())
             if isinstance(store, SandboxKmsBackend)
-            for key in list(store.keys.values())
+            for key in store.live()
         ]
         return [entry for entry in shown if all(str(entry.get(name)) == value for name, value in wanted.items())]
 
@@ -158,9 +158,10 @@ def _shown(key: SandboxKey) -> dict[str, Any]:
         {
             "id": material.id,
             "state": material.state,
-            "sha256": fingerprint(material.secret),
+            "sha256": None if material.secret is None else hashlib.sha256(material.secret).hexdigest(),
             "expiration_model": material.expiration_model,
             "valid_to": material.valid_to,
+            "description": material.description,
         }
         for material in seen.materials
     ]
@@ -169,11 +170,15 @@ def _shown(key: SandboxKey) -> dict[str, Any]:
         "region": key.region,
         "key_id": key.id,
         "arn": key.arn,
-        "aliases": sorted(key.aliases),
+        "aliases": backend(key.account_id, key.region).aliases_of(key),
         "key_spec": key.key_spec,
         "key_usage": key.key_usage,
         "origin": key.origin,
         "state": seen.state,
+        "description": key.description,
+        "tags": key.tags.now,
+        "policy": key.policy.now,
+        "rotations": key.rotation_count,
         "changes": key.changes,
         "materials": materials,
     }

@@ -21,7 +21,10 @@ from bulk_import.sandbox.identity import Principal, caller_identity
 from bulk_import.sandbox.kms.backend import backend
 from bulk_import.sandbox.kms.faults import Fault
 from bulk_import.sandbox.kms.keys import SandboxKey
+from bulk_import.sandbox.kms.naming import resolve
 from bulk_import.sandbox.kms.quotas import quota_of
+from bulk_import.sandbox.kms.requests import Request
+from bulk_import.sandbox.kms.tags import get_resources
 from bulk_import.sandbox.validation import check, operations
 from bulk_import.sandbox.world import World
 
@@ -77,7 +80,8 @@ class Front:
             self.world.quotas.spend(who.account, call.region, quota_of(call.operation, _kind(key)))
             if call.operation == "ReplicateKey":
                 self.world.quotas.spend(who.account, str(call.params.get("ReplicaRegion")), "CreateKey", 2)
-        names = frozenset({call.key, key.id, key.arn, *key.aliases} if key else {call.key})
+        aliases = backend(who.account, call.region).aliases_of(key) if key else ()
+        names = frozenset({call.key, key.id, key.arn, *aliases} if key else {call.key})
         fault = self.world.faults.choose(call.operation, who.account, call.region, names)
         if fault is None:
             return self._serve(call, who)
@@ -86,7 +90,7 @@ class Front:
 
     def _read_operation(self, call: Call) -> None:
         target = call.headers.get("X-Amz-Target", "")
-        if call.service in ("kms", "servicequotas"):
+        if call.service in ("kms", "servicequotas", "tagging"):
             call.operation = target.rsplit(".", 1)[-1]
             try:
                 call.params = json.loads(call.body or b"{}")
@@ -181,6 +185,8 @@ class Front:
             )
         if call.service == "kms":
             return self._kms(call, who)
+        if call.service == "tagging":
+            return self._tagging(call, who)
         return self.moto(call, call.body, {"x-moto-account-id": who.account})
 
     def _sts(self, call: Call, who: Principal) -> Answer:
@@ -197,22 +203,27 @@ class Front:
         if call.operation not in operations("kms"):
             raise AwsError("UnknownOperationException")
         kms = self.world.kms
-        params = check("kms", call.operation, call.params)
-        store = backend(who.account, call.region)
-        key_id = params.get("KeyId")
-        if key_id:
-            key = params["Key"] = kms.resolve(who, call.region, call.operation, key_id)
-            call.key = key.arn
-        handler = kms.handler(call.operation)
-        if handler is not None:
-            with nullcontext() if call.operation in kms.LOCK_THEMSELVES else kms.lock:
-                result = handler(store, params)
-            return json_answer(result) if result is not None else Answer(200, b"")
-        body = call.body
-        if "Key" in params:
-            # moto finds a key by its ARN in every operation, by a multi-Region ID in few.
-            body = json.dumps(call.params | {"KeyId": params["Key"].arn}).encode()
-        return self.moto(call, body, {"x-moto-account-id": who.account})
+        request = Request(
+            call.operation,
+            check("kms", call.operation, call.params),
+            who,
+            backend(who.account, call.region),
+            at=self.world.lag.draw(self.world.clock.now()),
+        )
+        if "KeyId" in request.params:
+            request.named = resolve(request, request.params["KeyId"])
+            call.key = request.named.arn
+        with nullcontext() if call.operation in kms.LOCK_THEMSELVES else kms.lock:
+            result = kms.answer(request, call.request_id)
+        return json_answer(result) if result is not None else Answer(200, b"")
+
+    def _tagging(self, call: Call, who: Principal) -> Answer:
+        """GetResources of KMS keys; of anything else it is moto's."""
+        kinds = call.params.get("ResourceTypeFilters", [])
+        if call.operation != "GetResources" or not kinds or not all(kind.startswith("kms") for kind in kinds):
+            return self.moto(call, call.body, {"x-moto-account-id": who.account})
+        keys = backend(who.account, call.region).live()
+        return json_answer(get_resources(keys, call.params, self.world.lag.draw(self.world.clock.now())))
 
 
 def _kind(key: SandboxKey | None) -> str:

@@ -35,13 +35,18 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whose call it is. `policy` is the inline session policy, as text."""
+    """Whose call it is. `role`: the ARN of the role of an assumed session. `policy`: its inline policy, as text."""
 
     account: str
     arn: str
     user_id: str
     assumed: bool = False
     policy: str | None = None
+    role: str | None = None
+
+    @property
+    def role_arns(self) -> tuple[str, ...]:
+        return (self.role,) if self.role else ()
 
 
 @dataclass(slots=True)
@@ -113,7 +118,7 @@ class Identity:
         policy = _policy(params.get("Policy"))
         short = name.rsplit("/", 1)[-1]
         session_arn = f"arn:{partition}:sts::{account}:assumed-role/{short}/{params['RoleSessionName']}"
-        session = self._open(session_arn, account, duration, policy)
+        session = self._open(session_arn, account, duration, policy, arn)
         return _assumed(session)
 
     def _role(self, account: str, name: str) -> Role | None:
@@ -122,10 +127,12 @@ class Identity:
             return seeded.get(name)
         return None if self.strict_roles else Role(name, max_session_duration=43200)
 
-    def _open(self, arn: str, account: str, duration: int, policy: str | None) -> Session:
+    def _open(self, arn: str, account: str, duration: int, policy: str | None, role: str) -> Session:
         name = arn.rsplit("/", 1)[-1]
         session = Session(
-            Principal(account, arn, f"AROA{secrets.token_hex(8).upper()}:{name}", assumed=True, policy=policy),
+            Principal(
+                account, arn, f"AROA{secrets.token_hex(8).upper()}:{name}", assumed=True, policy=policy, role=role
+            ),
             f"ASIA{secrets.token_hex(8).upper()}",
             "FwoGZXIvYXdzE" + secrets.token_urlsafe(150),
             self.clock.now() + duration,

@@ -39,6 +39,7 @@ from bulk_import.errors import InputError, Problem
 from bulk_import.sandbox.identity import Role
 from bulk_import.sandbox.kms.backend import backend, born
 from bulk_import.sandbox.kms.keys import CURRENT, EXPIRES, NEVER_EXPIRES, Material, SandboxKey, Snapshot
+from bulk_import.sandbox.kms.replicas import new_replica
 from bulk_import.sandbox.kms.specs import SPECS, material_fits, new_material
 from bulk_import.sandbox.world import World
 
@@ -202,11 +203,11 @@ def _plant_key(world: World, account: str, region: str, form: KeyForm, folder: P
     store.add(key, snapshot)
     aliases = [*([form.alias] if form.alias else []), *form.aliases]
     for alias in aliases:
-        store.create_alias(key.id, alias)
+        store.set_alias(alias, key.id)
     if form.tags:
-        store.tag_resource(key.id, form.tags)
+        key.tags.set(form.tags, world.clock.now())
     for other in form.replicas:
-        world.kms.do_replicate_key(store, {"Key": key, "ReplicaRegion": other})
+        new_replica(key, other, ready=True)
     shown = {"account": account, "region": region, "alias": aliases[0] if aliases else ""}
     return [shown | {"key_id": key.id, "arn": key.arn}]
 

@@ -16,12 +16,34 @@ import botocore.session
 
 from bulk_import.sandbox.answers import AwsError
 
+# KMS lists these values in another order than the service model.
+ORDER = {
+    "KeySpec": [
+        "RSA_2048",
+        "ECC_NIST_P384",
+        "ECC_NIST_P256",
+        "ECC_NIST_P521",
+        "HMAC_384",
+        "RSA_3072",
+        "ECC_SECG_P256K1",
+        "RSA_4096",
+        "SYMMETRIC_DEFAULT",
+        "HMAC_256",
+        "HMAC_224",
+        "HMAC_512",
+    ],
+    "KeyUsageType": ["ENCRYPT_DECRYPT", "SIGN_VERIFY", "GENERATE_VERIFY_MAC"],
+    "MacAlgorithmSpec": ["HMAC_SHA_384", "HMAC_SHA_256", "HMAC_SHA_224", "HMAC_SHA_512"],
+}
 # Younger than the service model that the program pins.
 LATER_VALUES = {
     "KeySpec": ["ECC_NIST_EDWARDS25519"],
     "CustomerMasterKeySpec": ["ECC_NIST_EDWARDS25519"],
     "SigningAlgorithmSpec": ["ED25519_SHA_512", "ED25519_PH_SHA_512"],
 }
+
+
+LATER_OPERATIONS = {"GetKeyLastUsage": "ListResourceTags"}  # → an operation whose request has the same members
 
 
 @cache
@@ -31,12 +53,12 @@ def _model(service: str) -> Any:
 
 def operations(service: str) -> frozenset[str]:
     """The operations that `service` has."""
-    return frozenset(_model(service).operation_names)
+    return frozenset(_model(service).operation_names) | (LATER_OPERATIONS.keys() if service == "kms" else set())
 
 
 def check(service: str, operation: str, given: dict[str, Any], *, code: str = "ValidationException") -> dict[str, Any]:
     """The request's parameters, decoded. Raises AwsError as AWS words it, all violations in one message."""
-    shape = _model(service).operation_model(operation).input_shape
+    shape = _model(service).operation_model(LATER_OPERATIONS.get(operation, operation)).input_shape
     if shape is None:
         return {}
     problems: list[str] = []
@@ -111,7 +133,8 @@ def _constraints(shape: Any, value: Any, where: str, problems: list[str]) -> Non
         broken(f"have {noun} less than or equal to {rules['max']}")
     if not isinstance(value, str):
         return
-    if "enum" in rules and value not in (allowed := [*rules["enum"], *LATER_VALUES.get(shape.name, [])]):
+    allowed = [*dict.fromkeys([*ORDER.get(shape.name, []), *rules.get("enum", []), *LATER_VALUES.get(shape.name, [])])]
+    if "enum" in rules and value not in allowed:
         broken(f"satisfy enum value set: [{', '.join(allowed)}]")
     if "pattern" in rules and value and not re.fullmatch(rules["pattern"], value):
         broken(f"satisfy regular expression pattern: {rules['pattern']}")

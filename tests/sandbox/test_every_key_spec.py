@@ -7,8 +7,9 @@ import hmac
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding
 
 from tests.sandbox.helpers import (
     ALL_SPECS,
@@ -95,7 +96,7 @@ def test_signatures_are_made_with_the_imported_key(sandbox: Sandbox, spec: str) 
     material = new_material(spec)
     import_material(kms, arn, material, strongest(spec) if spec != "ECC_NIST_P521" else HYBRID[1])
     public: Any = serialization.load_der_public_key(public_key(material))
-    algorithms = metadata(kms, arn)["SigningAlgorithms"]
+    algorithms = set(metadata(kms, arn)["SigningAlgorithms"]) - {"ED25519_PH_SHA_512"}  # it takes digests only
     assert algorithms
     for algorithm in algorithms:
         answer = kms.sign(KeyId=arn, Message=b"message", SigningAlgorithm=algorithm)
@@ -134,3 +135,30 @@ def test_an_rsa_key_decrypts_what_its_public_key_encrypted(sandbox: Sandbox) -> 
     assert kms.decrypt(CiphertextBlob=sealed, **fields)["Plaintext"] == b"text"
     blob = kms.encrypt(Plaintext=b"text", **fields)["CiphertextBlob"]
     assert kms.decrypt(CiphertextBlob=blob, **fields)["Plaintext"] == b"text"
+
+
+def test_ed25519ph_by_the_example_of_rfc_8032(sandbox: Sandbox) -> None:
+    kms = sandbox.client()
+    seed = bytes.fromhex("833fe62409237b9d62ec77587520911e9a759cec1d19755b7da901b96dca3d42")
+    material = ed25519.Ed25519PrivateKey.from_private_bytes(seed).private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    arn = sandbox.key(key_spec=ED25519, material={"hex": material.hex()})["arn"]
+    digest = hashlib.sha512(b"abc").digest()
+    fields = {"KeyId": arn, "SigningAlgorithm": "ED25519_PH_SHA_512", "MessageType": "DIGEST", "Message": digest}
+    signature = kms.sign(**fields)["Signature"]
+    assert signature.hex() == (
+        "98a70222f0b8121aa9d30f813d683f809e462b469c7ff87639499bb94e6dae41"
+        "31f85042463c2a355a2003d062adf5aaa10b8c61e636062aaad11c2a26083406"
+    )
+    assert kms.verify(Signature=signature, **fields)["SignatureValid"]
+    with pytest.raises(kms.exceptions.KMSInvalidSignatureException):
+        kms.verify(Signature=signature, **fields | {"Message": hashlib.sha512(b"abd").digest()})
+    with pytest.raises(kms.exceptions.KMSInvalidSignatureException):
+        kms.verify(Signature=bytes(64), **fields)
+    with pytest.raises(ClientError, match="requires the message type DIGEST"):
+        kms.sign(**fields | {"MessageType": "RAW"})
+    with pytest.raises(ClientError, match="Digest is invalid length"):
+        kms.sign(**fields | {"Message": digest[:32]})
+    with pytest.raises(ClientError, match="requires the message type RAW"):
+        kms.sign(**fields | {"SigningAlgorithm": "ED25519_SHA_512"})

@@ -369,7 +369,7 @@ def test_what_works_before_import(sandbox: Sandbox) -> None:
     key = sandbox.key()
     kms.create_alias(AliasName="alias/early", TargetKeyId=key["key_id"])
     kms.tag_resource(KeyId=key["key_id"], Tags=[{"TagKey": "a", "TagValue": "b"}])
-    kms.put_key_policy(KeyId=key["key_id"], PolicyName="default", Policy="{}")
+    kms.put_key_policy(KeyId=key["key_id"], Policy=kms.get_key_policy(KeyId=key["key_id"])["Policy"])
     assert metadata(kms, "alias/early")["Arn"] == key["arn"]
     assert kms.list_key_rotations(KeyId=key["arn"], IncludeKeyMaterial="ALL_KEY_MATERIAL")["Rotations"] == []
     kms.schedule_key_deletion(KeyId=key["arn"], PendingWindowInDays=7)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bulk_import.sandbox.answers import AwsError
-from bulk_import.sandbox.kms.backend import invalid_state
+from bulk_import.sandbox.kms import states
 from bulk_import.sandbox.kms.keys import EXPIRES, NEVER_EXPIRES, SandboxKey
 
 LONGEST_EXPIRY = 365 * 24 * 3600
@@ -13,12 +13,10 @@ NEW, EXISTING = "NEW_KEY_MATERIAL", "EXISTING_KEY_MATERIAL"
 WRAPPING_ALGORITHMS = ["RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256", "RSA_AES_KEY_WRAP_SHA_1", "RSA_AES_KEY_WRAP_SHA_256"]
 
 
-def importable(key: SandboxKey) -> None:
+def importable(key: SandboxKey, operation: str) -> None:
     if not key.external:
         raise wrong_origin(key)
-    state = key.now().state
-    if state not in ("PendingImport", "Enabled", "Disabled"):
-        raise invalid_state(key.arn, state)
+    states.check(operation, key.arn, key.now().state)
 
 
 def wrong_origin(key: SandboxKey) -> AwsError:

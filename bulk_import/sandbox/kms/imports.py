@@ -14,7 +14,7 @@ from typing import Any
 
 from bulk_import.sandbox.answers import AwsError
 from bulk_import.sandbox.clock import Clock
-from bulk_import.sandbox.kms.backend import invalid_state
+from bulk_import.sandbox.kms import states
 from bulk_import.sandbox.kms.import_rules import (
     EXISTING,
     NEW,
@@ -61,7 +61,7 @@ class Imports:
         self.tickets: dict[bytes, Ticket] = {}  # SHA-256 of the token →
 
     def get_parameters(self, key: SandboxKey, params: dict[str, Any]) -> dict[str, Any]:
-        importable(key)
+        importable(key, "GetParametersForImport")
         algorithm, wrapping_spec = params["WrappingAlgorithm"], params["WrappingKeySpec"]
         allowed(key, algorithm, wrapping_spec)
         wrapping_key = self.wrapping_keys.take(wrapping_spec)
@@ -77,7 +77,7 @@ class Imports:
 
     def open(self, key: SandboxKey, params: dict[str, Any]) -> bytes:
         """The key material of an ImportKeyMaterial, unwrapped and of the key's form. Changes nothing."""
-        importable(key)
+        importable(key, "ImportKeyMaterial")
         parameters_agree(key, params, self.clock.now())
         ticket = self.tickets.get(hashlib.sha256(params["ImportToken"]).digest())
         if ticket is None or ticket.key_arn != key.arn:
@@ -94,7 +94,7 @@ class Imports:
 
     def put(self, key: SandboxKey, material: bytes, params: dict[str, Any]) -> dict[str, Any]:
         """Imports opened material: all rules that depend on what the key holds."""
-        importable(key)
+        importable(key, "ImportKeyMaterial")
         seen = key.now()
         material_id = key.material_id(material)
         kind = params.get("ImportType") or (EXISTING if _ever(key, seen) else NEW)
@@ -131,20 +131,31 @@ class Imports:
         if wanted and not key.spec.symmetric:
             raise symmetric_only(key, "KeyMaterialId")
         seen = key.now()
-        if seen.state == "Creating":
-            raise invalid_state(key.arn, seen.state)
+        states.check("DeleteImportedKeyMaterial", key.arn, seen.state)
         found = next((m for m in seen.materials if m.id == wanted), None) if wanted else seen.current
         if wanted and not found:
             raise AwsError("NotFoundException", f"Key material '{wanted}' does not exist")
         answer = {"KeyId": key.arn}
         if not found:
             return answer
-        # Pending material was never in use: it goes for good. Any other stays known by its ID.
-        rest = [m for m in seen.materials if m is not found]
-        kept = rest if found.pending else [replace(found, secret=None), *rest]
-        after = replace(seen, materials=tuple(kept))
-        key.change(replace(after, state=after.state_for_materials()))
+        if found.pending and key.primary is key:
+            for replica in key.replicas:
+                _drop_pending(replica, found.id)
+        if found.pending:
+            _drop_pending(key, found.id)
+        else:  # it stays known by its ID, and in its place
+            materials = tuple(replace(m, secret=None) if m is found else m for m in seen.materials)
+            after = replace(seen, materials=materials)
+            key.change(replace(after, state=after.state_for_materials()))
         return answer | ({"KeyMaterialId": found.id} if key.spec.symmetric else {})
+
+
+def _drop_pending(key: SandboxKey, material_id: str) -> None:
+    """Pending material was never in use: it goes for good."""
+    seen = key.now()
+    kept = tuple(m for m in seen.materials if not (m.pending and m.id == material_id))
+    if len(kept) < len(seen.materials):
+        key.change(replace(seen, materials=kept))
 
 
 def _ever(key: SandboxKey, seen: Snapshot) -> bool:

@@ -4,6 +4,8 @@
          ▲                       │ expiry, DeleteImportedKeyMaterial (from Enabled and Disabled)
          └───────────────────────┘
     any but Creating ──ScheduleKeyDeletion──▶ PendingDeletion ──CancelKeyDeletion──▶ Disabled, or PendingImport
+    a primary with replicas: PendingReplicaDeletion, and PendingDeletion once the last replica is gone
+    Enabled ──UpdatePrimaryRegion──▶ Updating ──after a while──▶ Enabled
     Creating (a replica) ──after a while──▶ PendingImport, or Enabled where the origin is AWS_KMS
 
 https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html
@@ -12,17 +14,20 @@ https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html
 from __future__ import annotations
 
 import hashlib
+import json
 import uuid
 from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from moto.kms.models import Key
 from moto.utilities.utils import get_partition
 
 from bulk_import.sandbox.clock import Clock
+from bulk_import.sandbox.kms.grants import Grant
 from bulk_import.sandbox.kms.private_key import PrivateKey
 from bulk_import.sandbox.kms.specs import Spec
+from bulk_import.sandbox.kms.states import DELETED_SOON
+from bulk_import.sandbox.kms.timeline import Timeline
 
 EXPIRES, NEVER_EXPIRES = "KEY_MATERIAL_EXPIRES", "KEY_MATERIAL_DOES_NOT_EXPIRE"
 CURRENT, NON_CURRENT, PENDING = "CURRENT", "NON_CURRENT", "PENDING_ROTATION"
@@ -55,6 +60,7 @@ class Snapshot:
     state: str
     materials: tuple[Material, ...] = ()
     deletion_date: float | None = None
+    deletion_days: int | None = None  # of a primary that waits for the deletion of its replicas
     becomes: tuple[float, str] | None = None  # of a new replica: from when on it is in which state
 
     def at(self, now: float) -> Snapshot:
@@ -73,7 +79,7 @@ class Snapshot:
     def state_for_materials(self) -> str:
         """PendingImport where a material that is in use is missing; PendingDeletion stays."""
         missing = not self.current or any(m.secret is None for m in self.materials if not m.pending)
-        return "PendingImport" if missing and self.state not in ("PendingDeletion", "Creating") else self.state
+        return "PendingImport" if missing and self.state not in (*DELETED_SOON, "Creating") else self.state
 
     @property
     def current(self) -> Material | None:
@@ -90,8 +96,8 @@ class Snapshot:
         return tuple(sorted(found, key=lambda m: m.state != CURRENT))
 
 
-class SandboxKey(Key):
-    """Moto's key with real states and key material. Its constructor is not run: it makes an RSA key each time."""
+class SandboxKey:
+    """A key with real states and key material."""
 
     def __init__(
         self,
@@ -119,16 +125,18 @@ class SandboxKey(Key):
         self.key_spec = spec.name
         self.origin = origin
         self.description = description
-        self.policy = policy or self.generate_default_policy()
+        born = self.creation_date
+        self.policy = Timeline(policy or default_policy(self.arn), born)
+        self.tags: Timeline[dict[str, str]] = Timeline({}, born)
+        self.grants: Timeline[tuple[Grant, ...]] = Timeline((), born)
         self.multi_region = multi_region
         self.primary: SandboxKey = self
         self.replicas: list[SandboxKey] = []
         self.key_manager = "CUSTOMER"
-        self.key_rotation_status = False
+        self.rotation_period: int | None = None  # days; None: no automatic rotation
+        self.rotation_enabled_at = 0.0
         self.rotation_count = 0
-        self.grants = {}
-        self.rotations = []
-        self.aliases = {}
+        self.last_use: tuple[str, float, str] | None = None  # operation, when, request ID
         self.history: deque[Snapshot] = deque(maxlen=HISTORY)
         self.changes = 0
         self._private: tuple[str, PrivateKey] | None = None
@@ -175,22 +183,6 @@ class SandboxKey(Key):
             self._private = material.id, PrivateKey(material.secret or b"")
         return self._private[1]
 
-    # What moto's own operations read. They never write: the sandbox overrides those that do.
-    @property
-    def key_state(self) -> str:  # type: ignore[override]  # an attribute in moto
-        return self.now().state
-
-    @property
-    def enabled(self) -> bool:  # type: ignore[override]  # an attribute in moto
-        return self.now().state == "Enabled"
-
-    @property
-    def deletion_date(self) -> float | None:  # type: ignore[override]  # an attribute in moto
-        return self.now().deletion_date
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"KeyMetadata": self.metadata(self.now())}
-
     def metadata(self, seen: Snapshot) -> dict[str, Any]:
         """DescribeKey's KeyMetadata of `seen`."""
         fields: dict[str, Any] = {
@@ -211,6 +203,8 @@ class SandboxKey(Key):
         fields |= self.algorithms()
         if seen.deletion_date is not None:
             fields["DeletionDate"] = seen.deletion_date
+        if seen.state == "PendingReplicaDeletion":
+            fields["PendingDeletionWindowInDays"] = seen.deletion_days or 30
         if self.multi_region:
             fields["MultiRegionConfiguration"] = {
                 "MultiRegionKeyType": "PRIMARY" if self.primary is self else "REPLICA",
@@ -223,7 +217,7 @@ class SandboxKey(Key):
             fields["ExpirationModel"] = EXPIRES if expiring else NEVER_EXPIRES
             if expiring:
                 fields["ValidTo"] = min(expiring)
-        if self.spec.symmetric and seen.current:
+        if self.spec.symmetric and seen.current and seen.state != "Creating":
             fields["CurrentKeyMaterialId"] = seen.current.id
         return fields
 
@@ -237,3 +231,16 @@ class SandboxKey(Key):
         }
         name, values = by_usage[self.key_usage]
         return {name: list(values)}
+
+
+def default_policy(arn: str) -> str:
+    """The key policy that KMS gives a key created without one: everything to the account, which delegates it to IAM."""
+    partition, account = arn.split(":")[1], arn.split(":")[4]
+    statement = {
+        "Sid": "Enable IAM User Permissions",
+        "Effect": "Allow",
+        "Principal": {"AWS": f"arn:{partition}:iam::{account}:root"},
+        "Action": "kms:*",
+        "Resource": "*",
+    }
+    return json.dumps({"Version": "2012-10-17", "Id": "key-default-1", "Statement": [statement]}, indent=2)

@@ -1,7 +1,8 @@
 """Eventual consistency: which moment of a key's history a read sees.
 
-Two causes, both repeatable: a lag of some seconds on a share of the hosts (each read draws its host from a seeded
-generator), and a written pattern of good and stale reads for one key.
+Two causes, both repeatable: a lag of some seconds on a share of the hosts (each request draws its host from a seeded
+generator), and a written pattern of good and stale reads for one key. A slow host does not know the latest keys,
+aliases, tags, key policies and grants either. A change is always judged by the true state, once its key is found.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ from dataclasses import dataclass, field
 from bulk_import.sandbox.kms.keys import SandboxKey, Snapshot
 
 READS = frozenset({"DescribeKey", "ListKeyRotations", "GetPublicKey"})
-USES = frozenset({"Encrypt", "Decrypt", "GenerateMac", "VerifyMac", "Sign", "Verify"})
-LAGGING = READS | USES | {"GetParametersForImport"}  # of the last one only whether the key is known yet
 
 
 @dataclass(slots=True)
@@ -46,8 +45,14 @@ class Lag:
         begun_at = None if at_once else key.changes
         self.patterns[key.arn] = StaleReads(pattern, operations, begun_at)
 
-    def view(self, key: SandboxKey, operation: str) -> Snapshot | None:
-        """What this read sees. None: the host does not know the key yet."""
+    def draw(self, now: float) -> float | None:
+        """Which host answers a request: the moment whose state a slow one knows; None: it knows everything."""
+        with self._lock:
+            slow = self.seconds > 0 and self._draw.random() < self.share
+        return now - self.seconds if slow else None
+
+    def view(self, key: SandboxKey, operation: str, at: float | None) -> Snapshot | None:
+        """What a read of a key's state sees at a host of draw(). None: the host does not know the key yet."""
         with self._lock:
             rule = self.patterns.get(key.arn)
             if rule and operation in rule.operations and rule.begun_at != key.changes:
@@ -58,5 +63,4 @@ class Lag:
                 if rule.served >= len(rule.pattern):
                     del self.patterns[key.arn]
                 return key.now()
-            slow = self.seconds > 0 and operation in LAGGING and self._draw.random() < self.share
-        return key.as_of(key.clock.now() - self.seconds) if slow else key.now()
+        return key.now() if at is None else key.as_of(at)

@@ -1,6 +1,7 @@
-"""Multi-Region keys: a replica of a primary in another Region.
+"""Multi-Region keys: replicas of a primary, and which key of the family is the primary.
 
 https://docs.aws.amazon.com/kms/latest/APIReference/API_ReplicateKey.html
+https://docs.aws.amazon.com/kms/latest/APIReference/API_UpdatePrimaryRegion.html
 """
 
 from __future__ import annotations
@@ -9,41 +10,77 @@ from dataclasses import replace
 from typing import Any
 
 from bulk_import.sandbox.answers import AwsError
-from bulk_import.sandbox.kms.backend import SandboxKmsBackend, backend, invalid_state
+from bulk_import.sandbox.kms import key_policies, states, tags
+from bulk_import.sandbox.kms.backend import backend
 from bulk_import.sandbox.kms.keys import SandboxKey, Snapshot
+from bulk_import.sandbox.kms.naming import missing
+from bulk_import.sandbox.kms.requests import Request
+
+DELAY = 0.5  # seconds that a new replica is Creating, and a family whose primary changes is Updating
 
 
-def replicate(store: SandboxKmsBackend, params: dict[str, Any], *, ready_at: float) -> dict[str, Any]:
-    """ReplicateKey. The replica is Creating until `ready_at`, in seconds since 1970."""
-    key: SandboxKey = params["Key"]
-    seen = key.now()
+class Replicas:
+    """The operations on related multi-Region keys."""
+
+    def do_replicate_key(self, request: Request) -> dict[str, Any]:
+        key, params = request.key, request.params
+        _must_be_primary(key)
+        states.check("ReplicateKey", key.arn, key.now().state)
+        region = params["ReplicaRegion"]
+        target = backend(request.store.account_id, region)
+        target.live()
+        if key.id in target.keys:
+            raise AwsError("AlreadyExistsException", f"Key {key.id} already exists in {region}")
+        policy = params.get("Policy")
+        if policy is not None:
+            key_policies.accept(policy, request, bypass=params.get("BypassPolicyLockoutSafetyCheck", False))
+        wanted = tags.checked(params.get("Tags", []))
+        replica = new_replica(key, region, description=params.get("Description", ""), policy=policy)
+        tags.put(replica, wanted)
+        answer = {"ReplicaKeyMetadata": replica.metadata(replica.now()), "ReplicaPolicy": replica.policy.now}
+        return answer | ({"ReplicaTags": tags.listed(wanted)} if wanted else {})
+
+    def do_update_primary_region(self, request: Request) -> None:
+        key, region = request.key, request.params["PrimaryRegion"]
+        _must_be_primary(key)
+        states.check("UpdatePrimaryRegion", key.arn, key.now().state)
+        chosen = next((replica for replica in key.replicas if replica.region == region), None)
+        if chosen is None:
+            raise missing(backend(request.store.account_id, region).key_arn(key.id))
+        states.check("UpdatePrimaryRegion", chosen.arn, chosen.now().state)
+        others = [key, *(replica for replica in key.replicas if replica is not chosen)]
+        ready_at = key.clock.now() + DELAY
+        for member in (chosen, *others):
+            member.primary, member.replicas = chosen, []
+            seen = member.now()
+            if seen.state == "Enabled":
+                member.change(replace(seen, state="Updating", becomes=(ready_at, "Enabled")))
+        chosen.replicas, chosen.rotation_count = others, key.rotation_count
+
+
+def _must_be_primary(key: SandboxKey) -> None:
     if not key.multi_region or key.primary is not key:
         raise AwsError("UnsupportedOperationException", f"{key.arn} is not a multi-region primary key.")
-    if seen.state == "Disabled":
-        raise AwsError("DisabledException", f"{key.arn} is disabled.")
-    if seen.state != "Enabled":
-        raise invalid_state(key.arn, seen.state)
-    region = params["ReplicaRegion"]
-    target = backend(store.account_id, region)
-    if key.id in target.keys:
-        raise AwsError("AlreadyExistsException", f"Key {key.id} already exists in {region}")
+
+
+def new_replica(
+    key: SandboxKey, region: str, *, description: str = "", policy: str | None = None, ready: bool = False
+) -> SandboxKey:
+    """A replica of the primary `key` in `region`; Creating for DELAY seconds, unless `ready`."""
+    target = backend(key.account_id, region)
     replica = target.new_key(
         key.spec,
         key.key_usage,
         key.origin,
-        description=params.get("Description", ""),
-        policy=params.get("Policy"),
+        description=description,
+        policy=policy,
         multi_region=True,
         key_id=key.id,
     )
     replica.primary = key
     key.replicas.append(replica)
-    first = Snapshot(0.0, "Creating", becomes=(ready_at, "PendingImport"))
-    if not key.external:
-        first = replace(first, materials=seen.materials, becomes=(ready_at, "Enabled"))
-    target.add(replica, first)
-    tags = params.get("Tags", [])
-    if tags:
-        target.tagger.tag_resource(replica.id, tags)
-    metadata = replica.metadata(first)
-    return {"ReplicaKeyMetadata": metadata, "ReplicaPolicy": replica.policy, "ReplicaTags": tags}
+    state = "PendingImport" if key.external else "Enabled"
+    materials = () if key.external else key.now().materials
+    becomes = None if ready else (key.clock.now() + DELAY, state)
+    target.add(replica, Snapshot(0.0, state if ready else "Creating", materials, becomes=becomes))
+    return replica

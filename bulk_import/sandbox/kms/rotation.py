@@ -1,4 +1,4 @@
-"""Rotation on demand: the pending material becomes current, in every Region of the key; and the list of rotations.
+"""Rotation on demand: the pending material becomes current, in every Region of the key; the list of rotations.
 
 https://docs.aws.amazon.com/kms/latest/developerguide/rotating-keys-on-demand.html
 """
@@ -10,8 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from bulk_import.sandbox.answers import AwsError
-from bulk_import.sandbox.clock import Clock
-from bulk_import.sandbox.kms.backend import invalid_state
+from bulk_import.sandbox.kms import states
 from bulk_import.sandbox.kms.keys import (
     CURRENT,
     NON_CURRENT,
@@ -22,36 +21,84 @@ from bulk_import.sandbox.kms.keys import (
     Snapshot,
 )
 from bulk_import.sandbox.kms.pages import page
+from bulk_import.sandbox.kms.requests import Request
 
-MOST_ROTATIONS = 25
+MOST_ROTATIONS = 25  # on demand, in the life of a key
+DEFAULT_PERIOD = 365  # days
 
 
-def rotate(key: SandboxKey, clock: Clock) -> dict[str, Any]:
+class Rotation:
+    """The operations that rotate a key's material."""
+
+    def do_rotate_key_on_demand(self, request: Request) -> dict[str, Any]:
+        """Of origin AWS_KMS: new random material. EXTERNAL: the material that is pending rotation."""
+        key = request.key
+        _must_be_symmetric(key)
+        if key.primary is not key:
+            raise AwsError("UnsupportedOperationException", f"{key.arn} is not a multi-region primary key.")
+        seen = key.now()
+        states.check("RotateKeyOnDemand", key.arn, seen.state)
+        if key.rotation_count >= MOST_ROTATIONS:
+            raise AwsError(
+                "LimitExceededException",
+                "The on-demand rotations limit has been reached for the given keyId. "
+                f"No more on-demand rotations can be performed for this key: {key.arn}",
+            )
+        pending = seen.pending
+        if not key.external:
+            fresh = secrets.token_bytes(32)
+            pending = Material(key.material_id(fresh), PENDING, fresh)
+        if pending is None or pending.state != PENDING or pending.secret is None:
+            raise AwsError(
+                "KMSInvalidStateException", f"No available key material pending rotation for the key: {key.arn}."
+            )
+        for member in key.family:
+            _promote(member, pending, key.clock.now())
+        key.rotation_count += 1
+        return {"KeyId": key.arn}
+
+    # --- automatic, of origin AWS_KMS only
+    def do_enable_key_rotation(self, request: Request) -> None:
+        key = request.key
+        _must_rotate_by_itself(key)
+        states.check("EnableKeyRotation", key.arn, key.now().state)
+        key.rotation_period = request.params.get("RotationPeriodInDays", DEFAULT_PERIOD)
+        key.rotation_enabled_at = key.clock.now()
+
+    def do_disable_key_rotation(self, request: Request) -> None:
+        key = request.key
+        _must_rotate_by_itself(key)
+        states.check("DisableKeyRotation", key.arn, key.now().state)
+        key.rotation_period = None
+
+    def do_get_key_rotation_status(self, request: Request) -> dict[str, Any]:
+        """Off while the key is pending deletion."""
+        key = request.key
+        _must_rotate_by_itself(key, replica_too=True)
+        period = key.primary.rotation_period
+        if period is None or key.now().state in states.DELETED_SOON:
+            return {"KeyId": key.arn, "KeyRotationEnabled": False}
+        return {
+            "KeyId": key.arn,
+            "KeyRotationEnabled": True,
+            "RotationPeriodInDays": period,
+            "NextRotationDate": key.primary.rotation_enabled_at + period * 86400,
+        }
+
+
+def _must_be_symmetric(key: SandboxKey) -> None:
     if not key.spec.symmetric:
-        raise AwsError("UnsupportedOperationException", f"{key.arn} is not a symmetric encryption KMS key.")
-    if key.primary is not key:
-        raise AwsError("UnsupportedOperationException", f"{key.arn} is not a multi-region primary key.")
-    seen = key.now()
-    if seen.state == "Disabled":
-        raise AwsError("DisabledException", f"{key.arn} is disabled.")
-    if seen.state != "Enabled":
-        raise invalid_state(key.arn, seen.state)
-    if key.rotation_count >= MOST_ROTATIONS:
+        raise AwsError("UnsupportedOperationException")
+
+
+def _must_rotate_by_itself(key: SandboxKey, *, replica_too: bool = False) -> None:
+    _must_be_symmetric(key)
+    if key.external:
         raise AwsError(
-            "LimitExceededException",
-            "The on-demand rotations limit has been reached for the given keyId. "
-            f"No more on-demand rotations can be performed for this key: {key.arn}",
+            "UnsupportedOperationException", f"{key.arn} origin is EXTERNAL which is not valid for this operation."
         )
-    pending = seen.pending
-    if not key.external:
-        fresh = secrets.token_bytes(32)
-        pending = Material(key.material_id(fresh), PENDING, fresh)
-    if pending is None or pending.state != PENDING or pending.secret is None:
-        raise AwsError("KMSInvalidStateException", f"{key.arn} has no key material pending rotation.")
-    for member in key.family:
-        _promote(member, pending, clock.now())
-    key.rotation_count += 1
-    return {"KeyId": key.arn}
+    if key.primary is not key and not replica_too:
+        raise AwsError("UnsupportedOperationException", f"{key.arn} is not a multi-region primary key.")
 
 
 def settle_pending(key: SandboxKey) -> None:
@@ -83,8 +130,7 @@ def _promote(key: SandboxKey, pending: Material, now: float) -> None:
 
 def list_rotations(key: SandboxKey, seen: Snapshot, params: dict[str, Any]) -> dict[str, Any]:
     """ListKeyRotations of what a host sees. The first material and a pending one only with ALL_KEY_MATERIAL."""
-    if not key.spec.symmetric:
-        raise AwsError("UnsupportedOperationException", f"{key.arn} is not a symmetric encryption KMS key.")
+    _must_be_symmetric(key)
     everything = params.get("IncludeKeyMaterial") == "ALL_KEY_MATERIAL"
     entries = [_entry(key, m) for m in seen.materials if everything or m.rotated_at is not None]
     return page("Rotations", entries, params)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+SYMMETRIC = "SYMMETRIC_DEFAULT"
 OAEP = ("RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256")
 HYBRID = ("RSA_AES_KEY_WRAP_SHA_1", "RSA_AES_KEY_WRAP_SHA_256")
 RSA_SIGNING = tuple(f"RSASSA_{pad}_SHA_{bits}" for pad in ("PKCS1_V1_5", "PSS") for bits in (256, 384, 512))
@@ -35,7 +36,14 @@ class Spec:
 
     @property
     def symmetric(self) -> bool:
-        return self.name == "SYMMETRIC_DEFAULT"
+        return self.name == SYMMETRIC
+
+    @property
+    def kind(self) -> str:
+        """symmetric, hmac or asymmetric."""
+        if self.symmetric:
+            return "symmetric"
+        return "hmac" if self.mac else "asymmetric"
 
 
 def _ecc(name: str, curve: type[ec.EllipticCurve], bits: int, usages: tuple[str, ...] = (SIGN, AGREE)) -> Spec:
@@ -58,7 +66,7 @@ _ED25519 = Spec(
 SPECS: dict[str, Spec] = {
     spec.name: spec
     for spec in (
-        Spec("SYMMETRIC_DEFAULT", (ENCRYPT,), OAEP, raw_length=32, encryption=("SYMMETRIC_DEFAULT",)),
+        Spec(SYMMETRIC, (ENCRYPT,), OAEP, raw_length=32, encryption=(SYMMETRIC,)),
         *(Spec(f"HMAC_{n}", (MAC,), OAEP, raw_length=n // 8, mac=(f"HMAC_SHA_{n}",)) for n in (224, 256, 384, 512)),
         *map(_rsa, (2048, 3072, 4096)),
         _ecc("ECC_NIST_P256", ec.SECP256R1, 256),
