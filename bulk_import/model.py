@@ -257,18 +257,28 @@ class KeyRotation:
 
 
 @dataclass(frozen=True, slots=True)
+class Sent:
+    """What an earlier part of the same run is known to have sent of one kind of change of one target."""
+
+    attempts: int = 0  # requests that were sent, or may have been
+    accepted: bool = False  # one was answered with 200
+    in_doubt: bool = False  # one got no clear answer
+
+
+@dataclass(frozen=True, slots=True)
 class Past:
     """What an earlier part of the same run, before it was killed or stopped, is known to have done with a target."""
 
     key_arn: str  # that key_id was resolved to; it must still be
-    key_state: str  # as found before the first import
+    key_state: str  # as found before the first change
     expiration_model: str | None
     valid_to: datetime | None
-    attempts: int = 0  # imports that were sent, or may have been
-    accepted: bool = False  # one was answered well
-    in_doubt: bool = False  # one got no answer
+    sent: Mapping[str, Sent] = field(default_factory=dict)  # by operation, in order of the first intent
     key_material_id: str | None = None  # that KMS answered
     key_spec: str | None = None  # as found; it never changes
+
+    def of(self, operation: str) -> Sent:
+        return self.sent.get(operation, Sent())
 
 
 class Status(StrEnum):

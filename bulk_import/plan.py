@@ -1,4 +1,4 @@
-"""Wanted + found → what will be done, and how long the quotas make it take. Pure: no call is made here.
+"""Wanted + found → an ordered list of steps, and the time that the quotas require. Pure: no call is made here.
 
 Which states take imported material:
 https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html
@@ -19,6 +19,20 @@ from bulk_import.model import KeyRotation, KeySpec, KeyState, KeyView, Target, W
 NEAREST_EXPIRY = timedelta(hours=1)  # a ValidTo nearer than this would be gone before anyone used the key
 
 
+class StepKind(StrEnum):
+    """One kind of change that a run makes; each has a file in run/steps/."""
+
+    IMPORT_MATERIAL = "import_material"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One change that a target needs. `cause`: why, for people."""
+
+    kind: str  # a StepKind
+    cause: str
+
+
 class Action(StrEnum):
     IMPORT = "import"  # found PendingImport
     REIMPORT = "reimport"  # found with material whose expiry is not as wanted
@@ -36,7 +50,10 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do with one key. `final_state`: what verification waits for. `error`: why blocked."""
+    """What to do with one key: `steps`, in this order. `final_state`: what verification waits for.
+
+    `action`: the steps in one word. `error`: why blocked.
+    """
 
     action: Action
     key_spec: KeySpec | None = None
@@ -44,6 +61,7 @@ class Decision:
     final_state: str = KeyState.ENABLED
     detail: str = ""
     error: TargetError | None = None
+    steps: tuple[Step, ...] = ()
 
 
 def must_wait(view: KeyView) -> bool:
@@ -79,7 +97,8 @@ def decide(
     except TargetError as error:
         return Decision(Action.BLOCKED, detail=error.message, error=error)
     action = Action.IMPORT if view.state == KeyState.PENDING_IMPORT else Action.REIMPORT
-    return Decision(action, spec, algorithm, final_state(view), detail)
+    steps = (Step(StepKind.IMPORT_MATERIAL, detail),)
+    return Decision(action, spec, algorithm, final_state(view), detail, steps=steps)
 
 
 def recovered(wanted: Wanted, before: KeyView) -> Decision:

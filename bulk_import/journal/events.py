@@ -16,8 +16,8 @@ caller       after GetCallerIdentity                 caller {account, arn}, envi
 lane         when a lane's quotas are known          account, region, quota {operation: per second}
 pinned       after a target's first DescribeKey      index, key_arn, key_state, key_spec [expiration_model, valid_to,
                                                      key_material_id]
-intent       before a call that changes a key;       index, operation, attempt (from 1, resumes included)
-             sync before the call                    [wrapping_algorithm, wrapping_key_spec]
+intent       before a call that changes a key;       index, operation, attempt (of that operation, from 1,
+             sync before the call                    resumes included) [wrapping_algorithm, wrapping_key_spec]
 answered     after that call                         index, operation, outcome (ok | refused | unknown), request_id
                                                      (empty: no answer) [key_material_id]
 ended        at a target's end                       index, result (an Outcome: the target's entry of the report)
@@ -33,7 +33,7 @@ resumed      first of a resumed run, which then      from_seq (the last event be
 
 How the fold reads them
 - A target's last `ended` counts. An `intent` voids an `ended` before it: what that said is no longer known.
-- Without an `ended`: an import answered ok is failed/NotVerified (changed: true); one without a clear answer is
+- Without an `ended`: a change answered ok is failed/NotVerified (changed: true); one without a clear answer is
   failed/OutcomeUnknown (changed: null); refused attempts only are failed/Interrupted (changed: false); no intent is
   not_attempted. So nothing is ever well without its `ended`.
 - `resumed` takes back `stopping` and `run_ended`. A lane's counts add up over resumes.

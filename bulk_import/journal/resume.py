@@ -15,7 +15,7 @@ from bulk_import.errors import JournalError, Problem
 from bulk_import.journal.narrate import bound_to
 from bulk_import.journal.older import HEAD
 from bulk_import.journal.reader import NEWER, JournalReader
-from bulk_import.model import STDOUT, Manifest, Past, Status, in_s3
+from bulk_import.model import STDOUT, Manifest, Past, Sent, Status, in_s3
 from bulk_import.settings import Settings
 
 FOR_THE_REPORT = timedelta(hours=1)  # so long after its end a run that was killed before its report is gone on with
@@ -93,7 +93,7 @@ class _Reading:
         self.caller: dict[str, Any] = {}
         self.good_until: datetime | None = None  # the earliest ValidTo of those that ended well
         self.ended_at: datetime | None = None  # by itself, and not gone on with since
-        self._pending: set[int] = set()  # intents without an answer
+        self._pending: set[tuple[int, str]] = set()  # targets and operations with an earlier intent in doubt
         self._reader = reader
 
     def apply(self, event: dict[str, Any]) -> None:
@@ -124,8 +124,8 @@ class _Reading:
 
     def _on_pinned(self, event: dict[str, Any]) -> None:
         known = self.pasts.get(event["index"])
-        if known is not None and known.attempts:
-            return  # what was found before the first import is what counts
+        if known is not None and known.sent:
+            return  # what was found before the first change is what counts
         valid_to = event.get("valid_to")
         self.pasts[event["index"]] = Past(
             key_arn=event["key_arn"],
@@ -136,12 +136,12 @@ class _Reading:
         )
 
     def _on_intent(self, event: dict[str, Any]) -> None:
-        index = event["index"]
-        past = self.pasts[index]
-        self.pasts[index] = replace(past, attempts=past.attempts + 1, in_doubt=True)
+        index, operation = event["index"], event["operation"]
+        before = self.pasts[index].of(operation)
+        self._note(index, operation, replace(before, attempts=before.attempts + 1, in_doubt=True))
         self.finished[index] = 0
-        if index in self._pending or past.in_doubt:
-            self._pending.add(index)  # an earlier one stays in doubt, whatever this one is answered
+        if before.in_doubt:
+            self._pending.add((index, operation))  # an earlier one stays in doubt, whatever this one is answered
 
     def _on_well(self, index: int, result: dict[str, Any]) -> None:
         self.finished[index] = 1
@@ -152,20 +152,28 @@ class _Reading:
             self.good_until = until if self.good_until is None else min(self.good_until, until)
 
     def _on_failed(self, index: int, code: str | None) -> None:
-        """An import that was accepted and never showed: what became of it must be looked up like a lost answer."""
+        """A change that was accepted and never showed: what became of it must be looked up like a lost answer."""
         past = self.pasts.get(index)
-        if past is not None and past.accepted and code == "VerificationTimeout":
-            self.pasts[index] = replace(past, accepted=False, in_doubt=True)
+        if past is None or code != "VerificationTimeout":
+            return
+        for operation, sent in past.sent.items():
+            if sent.accepted:
+                self._note(index, operation, replace(sent, accepted=False, in_doubt=True))
 
     def _on_answered(self, event: dict[str, Any]) -> None:
-        index, outcome = event["index"], event["outcome"]
-        past = self.pasts[index]
+        index, operation, outcome = event["index"], event["operation"], event["outcome"]
+        sent = self.pasts[index].of(operation)
         if outcome == "ok":
-            self._pending.discard(index)
-            material = event.get("key_material_id") or past.key_material_id
-            self.pasts[index] = replace(past, accepted=True, in_doubt=False, key_material_id=material)
-        elif outcome == "refused" and index not in self._pending:
-            self.pasts[index] = replace(past, in_doubt=False)
+            self._pending.discard((index, operation))
+            self._note(index, operation, replace(sent, accepted=True, in_doubt=False))
+            material = event.get("key_material_id") or self.pasts[index].key_material_id
+            self.pasts[index] = replace(self.pasts[index], key_material_id=material)
+        elif outcome == "refused" and (index, operation) not in self._pending:
+            self._note(index, operation, replace(sent, in_doubt=False))
+
+    def _note(self, index: int, operation: str, sent: Sent) -> None:
+        past = self.pasts[index]
+        self.pasts[index] = replace(past, sent={**past.sent, operation: sent})
 
 
 def _refuse_due(path: Path, state: _Reading, manifest: Manifest) -> None:

@@ -22,7 +22,7 @@ from bulk_import.journal import events
 from bulk_import.journal.reader import NEWER, READABLE, JournalReader, parse
 from bulk_import.model import Proof, Status
 from bulk_import.report.summary import Ending, Summary, exit_code_of
-from bulk_import.report.unfinished import Unfinished, unfinished_entry
+from bulk_import.report.unfinished import InFlight, unfinished_entry
 
 Event = dict[str, Any]
 
@@ -64,7 +64,7 @@ class Folded:
     lanes: dict[tuple[str, str], LaneFacts]  # in order of first appearance
     _listed: array[int]
     _ended: array[int]
-    _unfinished: dict[int, Unfinished]
+    _unfinished: dict[int, InFlight]
 
     def exit_code(self, *, report_elsewhere: bool = False) -> ExitCode | None:
         """None where the run was killed: it told its caller nothing."""
@@ -117,7 +117,7 @@ class _State:
         self._listed = array("q")  # offsets of `target` lines, by index
         self._ended = array("q")  # offsets of `ended` lines, by index
         self._results = bytearray()  # by index
-        self._unfinished: dict[int, Unfinished] = {}
+        self._unfinished: dict[int, InFlight] = {}
         self._last_at = ""
         self._idle = 0.0  # seconds between a kill and its resume
         self._offset = 0  # of the event at hand
@@ -246,8 +246,8 @@ class _State:
             raise ValueError(f"there is no target {index}")
         return index
 
-    def _open(self, event: Event) -> Unfinished:
-        return self._unfinished.setdefault(event["index"], Unfinished(since=event["at"]))
+    def _open(self, event: Event) -> InFlight:
+        return self._unfinished.setdefault(event["index"], InFlight(since=event["at"]))
 
     def _lane(self, event: Event) -> LaneFacts:
         return self._lanes.setdefault((event["account"], event["region"]), LaneFacts())
@@ -260,7 +260,7 @@ class _State:
         for index, ended in enumerate(self._ended):
             if ended == _NONE:
                 known = self._unfinished.get(index)
-                status = Status.FAILED if known and known.attempts else Status.NOT_ATTEMPTED
+                status = Status.FAILED if known and known.last else Status.NOT_ATTEMPTED
                 self._results[index] = _STATUSES.index(status.value) | _CUT_SHORT
         counts: Counter[str] = Counter()
         unproved = flags = 0

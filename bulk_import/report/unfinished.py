@@ -20,58 +20,69 @@ _MESSAGES = {
 
 
 @dataclass(slots=True)
-class Unfinished:
-    """What the journal says of a target since its first read. One of them only for each target in flight."""
+class Sent:
+    """What the journal says of one kind of change since the target's first read."""
 
-    since: str
-    pinned: dict[str, Any] = field(default_factory=dict)
-    intent: dict[str, Any] = field(default_factory=dict)  # the last
     attempts: int = 0
     accepted: bool = False  # one of them was answered ok
     in_doubt: bool = False  # one of them may have taken effect: no answer, or none yet
     pending: bool = False  # the last has no `answered` yet
+
+
+@dataclass(slots=True)
+class InFlight:
+    """What the journal says of a target since its first read. One of them only for each target in flight."""
+
+    since: str
+    pinned: dict[str, Any] = field(default_factory=dict)
+    intent: dict[str, Any] = field(default_factory=dict)  # the last import's
+    last: str | None = None  # operation of the last intent
+    sent: dict[str, Sent] = field(default_factory=dict)  # by operation
     requests: list[dict[str, str]] = field(default_factory=list)
     key_material_id: str | None = None
 
     def on_intent(self, event: dict[str, Any]) -> None:
-        if event["operation"] != IMPORT:
-            return
-        self.in_doubt = self.in_doubt or self.pending
-        self.intent = event
-        self.attempts += 1
-        self.pending = True
+        self.last = event["operation"]
+        sent = self.sent.setdefault(self.last, Sent())
+        sent.in_doubt = sent.in_doubt or sent.pending
+        sent.attempts += 1
+        sent.pending = True
+        if self.last == IMPORT:
+            self.intent = event
 
     def on_answered(self, event: dict[str, Any]) -> None:
         if event["request_id"]:
             self.requests.append({"operation": event["operation"], "request_id": event["request_id"]})
-        if event["operation"] != IMPORT:
-            return
-        self.pending = False
-        self.accepted = self.accepted or event["outcome"] == "ok"
-        self.in_doubt = self.in_doubt or event["outcome"] not in ("ok", "refused")
+        sent = self.sent.setdefault(event["operation"], Sent())
+        sent.pending = False
+        sent.accepted = sent.accepted or event["outcome"] == "ok"
+        sent.in_doubt = sent.in_doubt or event["outcome"] not in ("ok", "refused")
         self.key_material_id = event.get("key_material_id") or self.key_material_id
 
     @property
+    def attempts(self) -> int:
+        """ImportKeyMaterial requests that were sent, or may have been."""
+        return self.sent[IMPORT].attempts if IMPORT in self.sent else 0
+
+    @property
     def code(self) -> str:
-        if self.accepted:
-            return "NotVerified"
-        if self.in_doubt or self.pending:
+        if any((sent.in_doubt or sent.pending) and not sent.accepted for sent in self.sent.values()):
             return "OutcomeUnknown"
-        return "Interrupted" if self.attempts else "Stopped"
+        if any(sent.accepted for sent in self.sent.values()):
+            return "NotVerified"
+        return "Interrupted" if self.sent else "Stopped"
 
 
-def unfinished_entry(
-    target: dict[str, Any], known: Unfinished | None, *, stopped_code: str, why: str
-) -> dict[str, Any]:
-    """The entry in the report's order of fields. `stopped_code`: of a target that no import was sent for."""
+def unfinished_entry(target: dict[str, Any], known: InFlight | None, *, stopped_code: str, why: str) -> dict[str, Any]:
+    """The entry in the report's order of fields. `stopped_code`: of a target for which no change was sent."""
     code = known.code if known else "Stopped"
     if code == "Stopped":
         code = stopped_code
     changed = {"NotVerified": True, "OutcomeUnknown": None}.get(code, False)
     pinned = known.pinned if known else {}
-    # What was found before an import says nothing of the key after it.
+    # What was found before a change says nothing of the key after it.
     found = pinned if changed is False else {}
-    attempted = known is not None and known.attempts > 0
+    attempted = known is not None and known.last is not None
     return {
         "id": target["id"],
         "account": target["account"],
@@ -94,7 +105,7 @@ def unfinished_entry(
         "finished_at": None,
         "error": {
             "code": code,
-            "operation": IMPORT if attempted else None,
+            "operation": known.last if known else None,
             "message": _MESSAGES[code].format(why=why),
             "retryable": True,
             "advice": advice_for(code),

@@ -20,21 +20,20 @@ from datetime import UTC, datetime
 from functools import cached_property, partial
 
 from bulk_import.errors import ServiceError, TargetError
-from bulk_import.model import KeyRotation, KeySpec, KeyView, Lane, Outcome, Past, Proof, Target, Verification
-from bulk_import.plan import Action, Wanted, decide, must_wait, needs_rotations, recovered, shows_effect
+from bulk_import.model import KeyRotation, KeyView, Lane, Outcome, Past, Proof, Target, Verification
+from bulk_import.plan import Action, Decision, Wanted, decide, must_wait, needs_rotations, recovered
 from bulk_import.ports import KeyService, Sink
-from bulk_import.run.importer import Importer
-from bulk_import.run.lifecycle import Event, State
+from bulk_import.run.lifecycle import UNCHANGING, Event, State
 from bulk_import.run.prover import ProofResult, check_shown_id, prove, round_trip
+from bulk_import.run.steps import carry_out, not_yet_made, recover
 from bulk_import.run.stop import Stop
-from bulk_import.run.target_run import Policy, TargetRun
+from bulk_import.run.target_run import IMPORT, Policy, TargetRun
 from bulk_import.run.verifier import LaneVerifier
 
 LOOK_AHEAD = 2  # targets inspected before their turn; one, until the lane has taken its first permit
 READS_AT_ONCE = 32  # the most, in a lane whose keys are as wanted
 # Importers per permit a second: from the permit to the import's answer a target takes well under this many seconds.
 SECONDS_PER_IMPORT = 2
-UNCHANGING = frozenset({State.WAITING, State.READING, State.COMPARING, State.PREPARING, State.ASKING})
 
 
 class LaneRunner:
@@ -122,9 +121,9 @@ class LaneRunner:
             if run.life.state is State.COMPARING:
                 width = min(width * 2, READS_AT_ONCE)
                 await self._start_in(self._comparing, group, run, self._compare)
-            elif run.life.state is State.PREPARING:
+            elif run.life.state in (State.PREPARING, State.APPLIED):
                 width = max(width, LOOK_AHEAD)
-                await self._start_in(self._importing, group, run, self._import)
+                await self._start_in(self._importing, group, run, self._change)
 
     def _new_run(self, target: Target) -> TargetRun:
         return TargetRun(self._wanted(target), self._sink, self._on_end, self._pasts.get(target.index))
@@ -178,45 +177,37 @@ class LaneRunner:
         run.pin(view)
         if owner != run.target.id:
             raise TargetError(f"{view.arn} is the key of target {owner!r} already.", code="DuplicateKey")
-        if run.past is not None and await self._recovers(run, run.past, view):
-            return
-        refused = decide(run.wanted, view, [], now=datetime.now(UTC)).error
-        if refused is not None:
-            raise refused  # no further read for a key that cannot be imported into
-        rotations = await self._rotations(run, view) if needs_rotations(view) else []
-        decision = decide(run.wanted, view, rotations, now=datetime.now(UTC), import_again=self._policy.prove == "all")
-        run.decision = decision
+        if run.past is not None:
+            _check_same_key(run, run.past, view)
+            if await recover(run, self._kms, self._policy, view):
+                await self._continue(run, view)
+                return
+        decision = run.decision = await self._decide(run, view)
         if decision.error is not None:
             raise decision.error
-        run.life.advance(Event.AS_WANTED if decision.action is Action.UNCHANGED else Event.IMPORT_NEEDED)
+        run.life.advance(Event.AS_WANTED if decision.action is Action.UNCHANGED else Event.CHANGE_NEEDED)
 
-    async def _recovers(self, run: TargetRun, past: Past, view: KeyView) -> bool:
-        """A resumed target: whether its import, sent before the run was cut short, took effect. Then it is verified."""
-        if past.key_arn != view.arn:
-            raise TargetError(f"{run.target.key_id} was {past.key_arn} and is now {view.arn}.", code="AliasMoved")
-        if past.key_spec not in (None, view.key_spec):
-            raise TargetError(
-                f"DescribeKey describes {view.arn} as {view.key_spec}; before the resume it was {past.key_spec}.",
-                code="WrongKey",
-                operation="DescribeKey",
-            )
-        if not (past.accepted or past.in_doubt):
-            return False
-        before = replace(view, state=past.key_state, expiration_model=past.expiration_model, valid_to=past.valid_to)
-        looks = 0 if past.accepted else self._policy.reads
-        seen = past.accepted or shows_effect(run.wanted, before, view)
-        while not seen and looks > 1:
-            await asyncio.sleep(self._policy.read_interval)
-            seen = shows_effect(run.wanted, before, await self._kms.describe_key(view.arn, run))
-            looks -= 1
-        if not seen:
-            return False
-        run.decision = recovered(run.wanted, before)
-        evidence = await self._policy.materials.evidence(run.target, KeySpec(view.key_spec))
-        run.in_doubt, run.accepted = False, True
+    async def _decide(self, run: TargetRun, view: KeyView) -> Decision:
+        decision = decide(run.wanted, view, [], now=datetime.now(UTC))
+        if decision.error is not None:
+            return decision  # no further read for a key that cannot be imported into
+        rotations = await self._rotations(run, view) if needs_rotations(view) else []
+        return decide(run.wanted, view, rotations, now=datetime.now(UTC), import_again=self._policy.prove == "all")
+
+    async def _continue(self, run: TargetRun, view: KeyView) -> None:
+        """A resumed target, some of whose changes took effect before: the others are left, then the checks."""
         run.life.advance(Event.EFFECT_SEEN)
-        self._verifier.add(run, evidence)
-        return True
+        if IMPORT in run.effects:
+            left = decide(run.wanted, view, [], now=datetime.now(UTC)).steps
+            decision = recovered(run.wanted, run.before or view)
+        else:
+            decision = await self._decide(run, view)
+            left = decision.steps
+            if decision.error is not None:
+                raise decision.error
+        run.decision = replace(decision, steps=not_yet_made(run, left))
+        if not run.decision.steps:
+            await self._change(run)
 
     async def _settled_view(self, run: TargetRun) -> KeyView:
         """The key, once it is neither Creating nor Updating."""
@@ -256,6 +247,19 @@ class LaneRunner:
             raise TargetError(f"No proof was possible: {result.detail}.", code="ProofMissing")
         run.succeed(run.verification)
 
-    async def _import(self, run: TargetRun) -> None:
-        evidence = await Importer(run, self._kms, self._policy)()
+    async def _change(self, run: TargetRun) -> None:
+        evidence = await carry_out(run, self._kms, self._policy)
+        run.life.advance(Event.ALL_APPLIED)
         self._verifier.add(run, evidence)
+
+
+def _check_same_key(run: TargetRun, past: Past, view: KeyView) -> None:
+    """Raises TargetError where a resume finds another key than the run before it."""
+    if past.key_arn != view.arn:
+        raise TargetError(f"{run.target.key_id} was {past.key_arn} and is now {view.arn}.", code="AliasMoved")
+    if past.key_spec not in (None, view.key_spec):
+        raise TargetError(
+            f"DescribeKey describes {view.arn} as {view.key_spec}; before the resume it was {past.key_spec}.",
+            code="WrongKey",
+            operation="DescribeKey",
+        )

@@ -3,12 +3,13 @@
 What always holds (one exhaustive test walks every path through the table, another the program's own way through it,
 with every answer, a stale read, a stop and a kill at each step):
 - A target ends exactly once, in exactly one of four ways.
-- IMPORTED_WELL is reached through PROVING alone, PROVING after an import through VERIFYING alone, and VERIFYING
-  through an answer or a read that shows the import's effect.
+- CHANGED_WELL is reached through PROVING alone, PROVING after a change through VERIFYING alone, VERIFYING through
+  APPLIED alone, and APPLIED through an answer or a read that shows the change's effect.
 - UNCHANGED_WELL is reached through COMPARING alone, and no path to it passes SENDING.
-- From SENDING and LOOKING nothing ends as if it were known whether KMS took the material, unless KMS said so.
-- NOT_ATTEMPTED is reached only from states in which no import was ever sent. (A resumed target may have sent one
+- From SENDING and LOOKING nothing ends as if it were known whether KMS made the change, unless KMS said so.
+- NOT_ATTEMPTED is reached only from states in which no change was ever sent. (A resumed target may have sent one
   before: TargetRun knows its past, and ends it as FAILED instead.)
+What else depends on a target's state is derived from the table: UNCHANGING and CHANGED.
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ class State(Enum):
     WAITING = auto()  # selected; nothing has been asked about it
     READING = auto()  # DescribeKey is being asked, again while the key is Creating or Updating
     COMPARING = auto()  # found as wanted; its material is compared with KMS's
-    PREPARING = auto()  # needs an import; the material is loaded and checked
-    ASKING = auto()  # waits for its permit, or for the answer of GetParametersForImport
-    SENDING = auto()  # the intent is on disk; ImportKeyMaterial may be on its way
-    LOOKING = auto()  # that was not accepted, or got no answer; a read shall tell whether it took effect
-    VERIFYING = auto()  # it took effect; consecutive reads must show the wanted state
+    PREPARING = auto()  # needs a change; what the change needs is loaded and checked
+    ASKING = auto()  # waits for a permit, or for an answer (GetParametersForImport) that the change needs
+    SENDING = auto()  # the intent is on disk; the call may be on its way
+    LOOKING = auto()  # it was not accepted, or got no answer; a read must show whether it took effect
+    APPLIED = auto()  # it took effect; the next change is prepared, or the checks begin
+    VERIFYING = auto()  # all changes took effect; consecutive reads must show the wanted state
     PROVING = auto()  # they did; now the material itself is compared
-    UNCHANGED_WELL = auto()  # end: as wanted, no import was sent
-    IMPORTED_WELL = auto()  # end: imported, verified
+    UNCHANGED_WELL = auto()  # end: as wanted, no change was sent
+    CHANGED_WELL = auto()  # end: changed, verified
     FAILED = auto()  # end: with an error
     NOT_ATTEMPTED = auto()  # end: the run stopped before anything was changed
 
@@ -39,67 +41,68 @@ class Event(Enum):
 
     STARTED = auto()
     AS_WANTED = auto()
-    IMPORT_NEEDED = auto()
+    CHANGE_NEEDED = auto()
     PREPARED = auto()
-    PARAMETERS = auto()  # an import token and a wrapping key are here
-    ACCEPTED = auto()  # ImportKeyMaterial answered 200
-    NOT_ACCEPTED = auto()  # an answer that shows that KMS did not take it: throttling, 5xx
-    LOST = auto()  # no answer: it may have been carried out
+    READY = auto()  # the next request has all that it needs
+    ACCEPTED = auto()  # the call was answered with 200
+    NOT_ACCEPTED = auto()  # an answer that shows that KMS made no change: throttling, a token refused
+    LOST = auto()  # no clear answer (none, a 5xx): it may have been carried out
     EFFECT_SEEN = auto()
-    NO_EFFECT = auto()  # the token may serve again
-    NEW_PARAMETERS = auto()  # no effect, and the token is spent or refused: a new set
+    NO_EFFECT = auto()  # the request may be sent again
+    ALL_APPLIED = auto()  # no further change is needed
     VERIFIED = auto()
     PROVED = auto()  # or no proof was possible and none required
     ERROR = auto()
     STOPPED = auto()
 
 
-ENDS = frozenset({State.UNCHANGED_WELL, State.IMPORTED_WELL, State.FAILED, State.NOT_ATTEMPTED})
+ENDS = frozenset({State.UNCHANGED_WELL, State.CHANGED_WELL, State.FAILED, State.NOT_ATTEMPTED})
 
-_BEFORE_ANY_IMPORT = {Event.ERROR: State.FAILED, Event.STOPPED: State.NOT_ATTEMPTED}
-_AFTER_AN_IMPORT = {Event.ERROR: State.FAILED, Event.STOPPED: State.FAILED}
+_BEFORE_ANY_CHANGE = {Event.ERROR: State.FAILED, Event.STOPPED: State.NOT_ATTEMPTED}
+_AFTER_A_CHANGE = {Event.ERROR: State.FAILED, Event.STOPPED: State.FAILED}
 
 TABLE: dict[State, dict[Event, State]] = {
-    State.WAITING: {Event.STARTED: State.READING, **_BEFORE_ANY_IMPORT},
+    State.WAITING: {Event.STARTED: State.READING, **_BEFORE_ANY_CHANGE},
     State.READING: {
         Event.AS_WANTED: State.COMPARING,
-        Event.IMPORT_NEEDED: State.PREPARING,
-        # A resumed target whose import, before the kill, was accepted or now shows its effect.
-        Event.EFFECT_SEEN: State.VERIFYING,
-        **_BEFORE_ANY_IMPORT,
+        Event.CHANGE_NEEDED: State.PREPARING,
+        # A resumed target whose change, before the kill, was accepted or now shows its effect.
+        Event.EFFECT_SEEN: State.APPLIED,
+        **_BEFORE_ANY_CHANGE,
     },
-    State.COMPARING: {Event.PROVED: State.UNCHANGED_WELL, **_BEFORE_ANY_IMPORT},
-    State.PREPARING: {Event.PREPARED: State.ASKING, **_BEFORE_ANY_IMPORT},
-    State.ASKING: {Event.PARAMETERS: State.SENDING, **_BEFORE_ANY_IMPORT},
+    State.COMPARING: {Event.PROVED: State.UNCHANGED_WELL, **_BEFORE_ANY_CHANGE},
+    State.PREPARING: {Event.PREPARED: State.ASKING, **_BEFORE_ANY_CHANGE},
+    State.ASKING: {Event.READY: State.SENDING, **_BEFORE_ANY_CHANGE},
     State.SENDING: {
-        Event.ACCEPTED: State.VERIFYING,
+        Event.ACCEPTED: State.APPLIED,
         Event.NOT_ACCEPTED: State.LOOKING,
         Event.LOST: State.LOOKING,
-        **_AFTER_AN_IMPORT,
+        **_AFTER_A_CHANGE,
     },
     State.LOOKING: {
-        Event.EFFECT_SEEN: State.VERIFYING,
-        Event.NO_EFFECT: State.SENDING,
+        Event.EFFECT_SEEN: State.APPLIED,
         # Not back to ASKING: from there a stop would end as if nothing had ever been sent.
-        Event.NEW_PARAMETERS: State.SENDING,
-        **_AFTER_AN_IMPORT,
+        Event.NO_EFFECT: State.SENDING,
+        **_AFTER_A_CHANGE,
     },
-    State.VERIFYING: {Event.VERIFIED: State.PROVING, **_AFTER_AN_IMPORT},
-    State.PROVING: {Event.PROVED: State.IMPORTED_WELL, **_AFTER_AN_IMPORT},
+    State.APPLIED: {Event.READY: State.SENDING, Event.ALL_APPLIED: State.VERIFYING, **_AFTER_A_CHANGE},
+    State.VERIFYING: {Event.VERIFIED: State.PROVING, **_AFTER_A_CHANGE},
+    State.PROVING: {Event.PROVED: State.CHANGED_WELL, **_AFTER_A_CHANGE},
 }
 
-# Whether an import took effect, as far as the state alone tells; None: it cannot be said.
-CHANGED: dict[State, bool | None] = {
-    State.WAITING: False,
-    State.READING: False,
-    State.COMPARING: False,
-    State.PREPARING: False,
-    State.ASKING: False,
-    State.SENDING: None,
-    State.LOOKING: None,
-    State.VERIFYING: True,
-    State.PROVING: True,
-}
+# States from which a stop ends a target as not attempted: nothing was sent, so nothing is lost by ending it at once.
+UNCHANGING = frozenset(state for state, row in TABLE.items() if row[Event.STOPPED] is State.NOT_ATTEMPTED)
+
+
+def _changed(state: State) -> bool | None:
+    if state in UNCHANGING:
+        return False
+    in_doubt = TABLE[state].keys() & {Event.ACCEPTED, Event.EFFECT_SEEN}  # what KMS did is still to be learned
+    return None if in_doubt else True
+
+
+# Whether a change took effect, as far as the state alone tells; None: it cannot be said.
+CHANGED: dict[State, bool | None] = {state: _changed(state) for state in TABLE}
 
 
 class Life:

@@ -94,7 +94,7 @@ class LanePlanner(LaneRunner):
         run = TargetRun(self._wanted(target), self._sink, lambda outcome: self._keep(run, outcome))
         return run
 
-    async def _import(self, run: TargetRun) -> None:
+    async def _change(self, run: TargetRun) -> None:
         """Loads and checks the material, as the run would, and leaves it at that."""
         decision = run.decision
         if decision is None or decision.key_spec is None:

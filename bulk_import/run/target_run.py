@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import structlog
 
 from bulk_import.codes import advice_for
 from bulk_import.errors import JournalError, TargetError
-from bulk_import.material import Materials
+from bulk_import.material import Held, Materials
 from bulk_import.model import Failure, KeyState, KeyView, Outcome, Past, Status, Target, Verification
 from bulk_import.plan import Action, Decision, Wanted
 from bulk_import.ports import Retrier, Sink
@@ -22,6 +23,7 @@ from bulk_import.run.lifecycle import Event, Life, State
 from bulk_import.run.stop import Stop
 
 log = structlog.get_logger()
+IMPORT = "ImportKeyMaterial"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,8 @@ class TargetRun:
     """Implements ports.Trace. Ends exactly once, with one `ended` line in the journal."""
 
     __slots__ = (
-        "accepted", "attempts", "decision", "in_doubt", "life", "material_id", "on_end", "past", "read_since",
-        "requests", "sink", "started_at", "verification", "view", "wanted",
+        "before", "decision", "doubts", "effects", "held", "life", "material_id", "on_end", "past", "read_since",
+        "requests", "sent_calls", "sink", "started_at", "tried", "verification", "view", "wanted",
     )  # fmt: skip
 
     def __init__(self, wanted: Wanted, sink: Sink, on_end: Callable[[Outcome], None], past: Past | None = None) -> None:
@@ -53,15 +55,20 @@ class TargetRun:
         self.on_end = on_end
         self.life = Life()
         self.view: KeyView | None = None
+        self.before: KeyView | None = None  # as found before the first change of this run
         self.decision: Decision | None = None
+        self.held: Held | None = None  # the material, while the changes are made that need it
         self.verification: Verification | None = None
         self.past = past  # of a resumed target
         self.material_id = past.key_material_id if past else None  # that ImportKeyMaterial answered
         self.requests: list[tuple[str, str]] = []
-        self.attempts = past.attempts if past else 0
-        self.in_doubt = past.in_doubt if past else False  # an import request of this run got no answer
-        self.read_since = past is None  # whether `view` is newer than the last import that was sent
-        self.accepted = past.accepted if past else False  # one was answered well, or its effect was seen
+        sent = past.sent if past else {}
+        # Requests that were sent, by operation; those of changes before a resume included.
+        self.sent_calls = Counter({operation: before.attempts for operation, before in sent.items()})
+        self.tried = set(sent)  # operations of changes that the journal has an intent of
+        self.doubts = {operation for operation, before in sent.items() if before.in_doubt}  # got no clear answer
+        self.effects = [operation for operation, before in sent.items() if before.accepted]  # in order
+        self.read_since = past is None  # whether `view` is newer than the last change that was sent
         self.started_at: datetime | None = None
 
     @property
@@ -105,8 +112,18 @@ class TargetRun:
             self.fail(TargetError(f"{name} at {where}.", code="InternalError", operation=None))
 
     def sent(self, operation: str) -> None:
-        if operation == "ImportKeyMaterial":
-            self.attempts += 1
+        self.sent_calls[operation] += 1
+
+    def took_effect(self, operation: str) -> None:
+        """A change was answered with 200, or a read showed its effect."""
+        self.doubts.discard(operation)
+        if operation not in self.effects:
+            self.effects.append(operation)
+
+    @property
+    def attempts(self) -> int:
+        """ImportKeyMaterial requests sent."""
+        return self.sent_calls[IMPORT]
 
     def note(self, operation: str, request_id: str) -> None:
         self.requests.append((operation, request_id))
@@ -117,7 +134,12 @@ class TargetRun:
 
     def pin(self, view: KeyView) -> None:
         """Keeps what DescribeKey found; the ARN is the target's key from here on, whatever an alias does."""
-        self.view = view
+        self.view = self.before = view
+        if self.past is not None:
+            self.before = replace(
+                view, state=self.past.key_state, expiration_model=self.past.expiration_model,
+                valid_to=self.past.valid_to,
+            )  # fmt: skip
         self.sink.write(
             "pinned", index=self.target.index, key_arn=view.arn, key_state=view.state, key_spec=view.key_spec,
             expiration_model=view.expiration_model, valid_to=view.valid_to,
@@ -136,10 +158,10 @@ class TargetRun:
 
     @property
     def changed(self) -> bool | None:
-        """Whether an import took effect; None where one was sent and it could not be found out."""
-        if self.life.changed or self.accepted:
-            return True
-        return None if self.in_doubt else False
+        """Whether a change took effect; None where one was sent and it could not be found out."""
+        if self.doubts.difference(self.effects):
+            return None
+        return bool(self.life.changed or self.effects)
 
     def fail(self, error: TargetError) -> None:
         changed = self.changed
@@ -154,7 +176,8 @@ class TargetRun:
         """The run ends before the target does: says truthfully how far it came."""
         changed = self.changed
         # What was sent before a resume counts too: such a target is never "not attempted".
-        self.life.advance(Event.ERROR if self.attempts else Event.STOPPED)
+        sent = any(self.sent_calls[operation] for operation in self.tried)
+        self.life.advance(Event.ERROR if sent else Event.STOPPED)
         if self.life.state is State.NOT_ATTEMPTED:
             code = "MaxFailures" if reason == "max_failures" else "Stopped"
             message, status = f"Not attempted: the run was stopped ({reason}).", Status.NOT_ATTEMPTED

@@ -98,6 +98,8 @@ class Key:
 
     spec: str
     material: bytes = b""
+    paints: int = 0  # coats of paint, by the invented kind of change: a second one is harm
+    paints_sent: int = 0
     sent: int = 0  # requests to import
     imports: int = 0  # carried out
     accepted: bool = False  # an import was answered well, in this part of the run
@@ -229,6 +231,31 @@ class ModelKms:
         trace.note("DescribeKey", "request-d")
         return key.view(arn, stale=stale)
 
+    async def paint_key(self, key_id: str, trace: Trace) -> None:
+        world = self._world
+        world.heed("PaintKey waits")
+        await asyncio.sleep(0.01)
+        key = self._begin("PaintKey", trace, key_id)
+        key.paints_sent += 1
+        key.read_since = False
+        assert durable(world, "intent", "PaintKey")[key_id] >= key.paints_sent, "paint without a durable intent"
+        answer = world.choices.among("PaintKey", *PAINT_ANSWERS)
+        key.paints += "carried out" in answer
+        await asyncio.sleep(0.01)
+        if answer in ("carried out, killed", "carried out, power cut"):
+            world.kill(answer.removeprefix("carried out, "))
+        if answer != "carried out":
+            raise PAINT_ANSWERS[answer]()
+        trace.note("PaintKey", "request-p")
+
+    async def is_painted(self, key_id: str, trace: Trace) -> bool:
+        key = self._begin("LookAtPaint", trace, key_id)
+        options = ["good", "stale", "no answer"] if key.paints else ["good", "no answer"]
+        answer = self._world.choices.among("LookAtPaint", *options)
+        if answer == "no answer":
+            raise lost("LookAtPaint")
+        return answer == "good" and key.paints > 0
+
     async def list_key_rotations(self, key_id: str, trace: Trace) -> list[KeyRotation]:
         self._begin("ListKeyRotations", trace, key_id)
         return []
@@ -317,8 +344,19 @@ ANSWERS: dict[str, Callable[[Key], ServiceError]] = {
 }
 
 
-def durable(world: World, name: str) -> Counter[str]:
-    """Events of that name, by ARN, that would survive a power cut now."""
+PAINT_ANSWERS: dict[str, Callable[[], ServiceError]] = {
+    "carried out": lambda: lost("PaintKey"),  # and answered
+    "carried out, no answer": lambda: lost("PaintKey"),
+    "no answer": lambda: lost("PaintKey"),
+    "throttled": lambda: refused("ThrottlingException", retryable=True),
+    "denied": lambda: refused("AccessDeniedException"),
+    "carried out, killed": lambda: lost("PaintKey"),
+    "carried out, power cut": lambda: lost("PaintKey"),
+}
+
+
+def durable(world: World, name: str, operation: str = "ImportKeyMaterial") -> Counter[str]:
+    """Events of that name and operation, by ARN, that would survive a power cut now."""
     assert world.journal is not None
     arns: dict[int, str] = {}
     found: Counter[str] = Counter()
@@ -326,7 +364,7 @@ def durable(world: World, name: str) -> Counter[str]:
         event = orjson.loads(line)
         if event["event"] == "pinned":
             arns[event["index"]] = event["key_arn"]
-        elif event["event"] == name:
+        elif event["event"] == name and event["operation"] == operation:
             found[arns[event["index"]]] += 1
     return found
 

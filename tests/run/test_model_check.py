@@ -38,7 +38,20 @@ from bulk_import.material.sources.base import Opening
 from bulk_import.model import AccountAccess, Manifest, Target, WrappingKeySpec
 from bulk_import.report.fold import fold
 from bulk_import.settings import Settings
-from tests.run.model_kms import ANSWERS, LANE, Choices, ChosenJournal, Key, Killed, ModelSession, Story, World, explore
+from tests.run.invented import ORDERS, plan_paint
+from tests.run.model_kms import (
+    ANSWERS,
+    LANE,
+    PAINT_ANSWERS,
+    Choices,
+    ChosenJournal,
+    Key,
+    Killed,
+    ModelSession,
+    Story,
+    World,
+    explore,
+)  # fmt: skip
 from tests.virtual_time import VirtualTimeLoop
 
 MATERIAL = bytes(range(32))
@@ -123,7 +136,7 @@ def check(world: World, journal: Path) -> bool:
     counts = Counter(entry["status"] for entry in entries)
     listed = len(entries)
     assert [entry["id"] for entry in entries] == [f"key-{n}" for n in range(listed)]
-    assert listed == len(world.keys) or not any(key.sent for key in world.keys.values())
+    assert listed == len(world.keys) or not any(key.sent or key.paints_sent for key in world.keys.values())
     assert summary.total == listed == counts.total()
     assert (summary.imported, summary.failed, summary.not_attempted) == tuple(
         counts[status] for status in ("imported", "failed", "not_attempted")
@@ -164,11 +177,11 @@ def check_unwell(world: World, entry: dict[str, Any], key: Key) -> None:
     assert code != "InternalError", entry
     assert (code == "OutcomeUnknown") is (entry["changed"] is None), entry
     if entry["changed"] is None:
-        assert key.sent or world.killed, "nothing was ever sent, and that is known"
+        assert key.sent or key.paints_sent or world.killed, "nothing was ever sent, and that is known"
     else:
-        assert entry["changed"] is (key.imports > 0), entry
+        assert entry["changed"] is (key.imports > 0 or key.paints > 0), entry
     if entry["status"] == "not_attempted":
-        assert key.sent == 0, entry
+        assert key.sent == key.paints_sent == 0, entry
     if entry["changed"] is not False and entry["key_state"] is not None:
         assert key.read_since, "what was found before an import is told as if it were so after it"
 
@@ -177,7 +190,7 @@ def answers_in(journal: Path) -> Counter[tuple[int, str]]:
     """By target: answers to imports, ends, and ends by a verification that never came to its own."""
     found: Counter[tuple[int, str]] = Counter()
     for _, event in JournalReader(journal):
-        if event["event"] == "answered":
+        if event["event"] == "answered" and event["operation"] == "ImportKeyMaterial":
             found[event["index"], event["outcome"]] += 1
         elif event["event"] == "ended":
             found[event["index"], "ended"] += 1
@@ -215,6 +228,31 @@ def test_every_way(folder: Path, specs: tuple[str, ...], budget: int) -> None:
     assert {f"DescribeKey: {answer}" for answer in reads} <= met
 
 
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.timeout(400)  # as above
+def test_every_way_of_two_kinds(folder: Path, monkeypatch: pytest.MonkeyPatch, order: str) -> None:
+    """A second kind of change, whose repeat does harm, makes its change once and never forgets it."""
+    worlds: list[World] = []
+    plan_paint(monkeypatch, order, lambda arn: worlds[-1].keys[arn].paints > 0)
+    monkeypatch.setattr(World, "begin_part", lambda world: (worlds.append(world), begin_part(world)))
+    met: set[str] = set()
+    lives = 0
+    for choices in explore(2):
+        try:
+            world = live(choices, folder, ("HMAC_256",))
+            assert [key.paints for key in world.keys.values()] == [1]
+        except BaseException as error:
+            error.add_note(f"on the way: {'; '.join(choices.names)}")
+            raise
+        worlds.clear()
+        lives += 1
+        met.update(choices.names)
+    assert lives > 1500
+    assert {f"PaintKey: {answer}" for answer in list(PAINT_ANSWERS)[1:]} <= met
+    assert {f"LookAtPaint: {answer}" for answer in ("stale", "no answer")} <= met
+
+
+begin_part = World.begin_part
 IMPORT, READ = "ImportKeyMaterial", "DescribeKey"
 STORIES = {
     # Longer ones than the walk goes.

@@ -25,6 +25,7 @@ from bulk_import.run.runner import run_lanes
 from bulk_import.run.stop import Stop
 from bulk_import.run.target_run import Policy
 from bulk_import.settings import Settings
+from tests.run.invented import ORDERS, plan_paint
 from tests.virtual_time import VirtualTimeLoop, run
 
 T = TypeVar("T")
@@ -48,6 +49,7 @@ class Kms:
     def __init__(self) -> None:
         self.imported: set[str] = set()
         self.looked_at: set[str] = set()
+        self.painted: set[str] = set()
 
     async def _wire(self, trace: Trace, operation: str) -> None:
         trace.sent(operation)
@@ -77,6 +79,10 @@ class Kms:
         await self._wire(trace, "ImportKeyMaterial")
         self.imported.add(key_id)
         return "a" * 64
+
+    async def paint_key(self, key_id: str, trace: Trace) -> None:
+        await self._wire(trace, "PaintKey")
+        self.painted.add(key_id)
 
     async def generate_mac(self, key_id: str, trace: Trace, **_: Any) -> bytes:
         raise NotImplementedError
@@ -136,20 +142,26 @@ async def stopped_at(step: int, *, grace: float) -> tuple[Counter[str], list[Out
 
 
 @pytest.mark.parametrize("grace", [0.0, 60.0])
-def test_a_stop_at_every_step(grace: float, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("order", ["imported only", *ORDERS])
+def test_a_stop_at_every_step(grace: float, order: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STOP_ANYWHERE", base64.b64encode(bytes(range(32))).decode())
+    if order in ORDERS:
+        plan_paint(monkeypatch, order, lambda _: False)
     seen: set[Status] = set()
     for step in range(1, STEPS):
         ends, ended, kms = run(stopped_at(step, grace=grace))
         assert all(count == 1 for count in ends.values()), step
         for outcome in ended:
-            took_effect = outcome.key_arn in kms.imported
+            took_effect = outcome.key_arn in kms.imported | kms.painted
             if outcome.changed is not None:
                 assert outcome.changed is took_effect, (step, outcome)
             if grace and took_effect:
                 assert outcome.status is Status.IMPORTED, (step, outcome)  # there was time enough to verify it
-        # What took effect is told: no import without its entry.
-        assert {outcome.key_arn for outcome in ended} >= kms.imported, step
+        # What took effect is told: no change without its entry.
+        assert {outcome.key_arn for outcome in ended} >= kms.imported | kms.painted, step
+        if order in ORDERS:
+            imported = {outcome.key_arn for outcome in ended if outcome.status is Status.IMPORTED}
+            assert imported <= kms.imported & kms.painted, step
         # Targets are started in order, and who was looked at has ended.
         assert kms.looked_at <= {outcome.key_id for outcome in ended}, step
         assert sorted(ends) == [f"key-{n}" for n in range(len(ends))], step
