@@ -58,7 +58,6 @@ EPILOG = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code. Never lets a traceback out: it could quote a secret."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
-    _open_streams()
     try:
         _refuse(argv)
         result = _app(argv)(args=argv, prog_name="bulk-import", standalone_mode=True)
@@ -83,13 +82,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""  # noqa: PTH119
         _say(f"Internal error: {type(error).__name__}{where}. This is a defect of bulk-import; please report it.")
         return ExitCode.INTERNAL
-
-
-def _open_streams() -> None:
-    """Python has None for a stream that was closed before it started. Then stdin is empty, and stdout refuses."""
-    sys.stdin = sys.stdin or open(os.devnull)  # noqa: PTH123, SIM115 - a stream for the life of the process
-    sys.stdout = sys.stdout or open(os.devnull)  # noqa: PTH123, SIM115 - opened to read: a result must not vanish
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115 - messages may
 
 
 def _told(error: BulkImportError) -> str:
@@ -277,7 +269,3 @@ def _choices(annotation: Any) -> list[str]:
     arguments = get_args(annotation)
     texts = [argument for argument in arguments if isinstance(argument, str)]
     return texts or [text for argument in arguments for text in _choices(argument)]
-
-
-if __name__ == "__main__":
-    sys.exit(main())

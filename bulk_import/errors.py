@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from bulk_import.codes import NEVER_RETRIED, advice_for
+from bulk_import.text import harmless, harmless_lines
 
 
 class ExitCode(IntEnum):
@@ -40,6 +41,7 @@ class ExitCode(IntEnum):
     DEADLINE = 7
     CHANGES_PENDING = 10  # plan --detailed-exitcode
     DRIFT = 11  # status
+    SIGHUP = 129
     SIGINT = 130
     SIGTERM = 143
 
@@ -50,6 +52,7 @@ class BulkImportError(Exception):
     exit_code: ExitCode = ExitCode.INTERNAL
 
     def __init__(self, message: str, *, code: str | None = None, advice: str | None = None) -> None:
+        message = harmless_lines(message)
         super().__init__(message)
         self.message = message
         self.code = code or type(self).__name__
@@ -57,7 +60,7 @@ class BulkImportError(Exception):
 
 
 class Interrupted(BaseException):
-    """SIGINT or SIGTERM where there is nothing to drain. Not an Exception: nobody may take it for a failure."""
+    """SIGINT, SIGTERM or SIGHUP where there is nothing to drain. Not an Exception: nobody may take it for a failure."""
 
     def __init__(self, number: int, message: str) -> None:
         super().__init__(message)
@@ -91,10 +94,10 @@ class Problem:
     advice: str
 
     def __str__(self) -> str:
-        where = self.file + (f":{self.line}" if self.line else "")
-        field = f" {self.field}:" if self.field else ""
-        advice = f" {self.advice}" if self.advice else ""
-        return f"{where}:{field} {self.message}{advice}"
+        where = harmless(self.file) + (f":{self.line}" if self.line else "")
+        field = f" {harmless(self.field)}:" if self.field else ""
+        advice = f" {harmless(self.advice)}" if self.advice else ""
+        return f"{where}:{field} {harmless(self.message)}{advice}"
 
 
 class InputError(BulkImportError):

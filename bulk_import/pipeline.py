@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from bulk_import.text import harmless
+
 _LABELS: dict[str, tuple[str, ...]] = {
     "commit": ("GITHUB_SHA", "CI_COMMIT_SHA", "GIT_COMMIT", "CODEBUILD_RESOLVED_SOURCE_VERSION"),
     "job_url": ("CI_JOB_URL", "BUILD_URL", "CODEBUILD_PUBLIC_BUILD_URL", "CODEBUILD_BUILD_ARN", "AWS_BATCH_JOB_ID"),
@@ -28,4 +30,4 @@ def labels(environment: Mapping[str, str]) -> dict[str, str]:
     if environment.get("GITHUB_RUN_ID") and environment.get("GITHUB_REPOSITORY"):
         server = environment.get("GITHUB_SERVER_URL", "https://github.com")
         found["job_url"] = f"{server}/{environment['GITHUB_REPOSITORY']}/actions/runs/{environment['GITHUB_RUN_ID']}"
-    return found
+    return {label: harmless(text) for label, text in found.items()}

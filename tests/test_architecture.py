@@ -14,6 +14,8 @@ from bulk_import.cli import COMMANDS
 ROOT = Path(bulk_import.__file__).parent
 # From the ground up: a room may import from those before it. Rooms on one line do not import each other.
 ORDER: tuple[tuple[str, ...], ...] = (
+    ("process",),
+    ("text",),
     ("codes",),
     ("errors",),
     ("files",),

@@ -13,6 +13,7 @@ import structlog
 
 from bulk_import.errors import BulkImportError
 from bulk_import.settings import Settings
+from bulk_import.text import harmless
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _COLOURS = {"debug": "\x1b[2m", "warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[31m"}
@@ -50,6 +51,7 @@ def configure(settings: Settings) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _harmless,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
@@ -60,6 +62,11 @@ def configure(settings: Settings) -> None:
     )
     # Warnings only: at debug level botocore logs whole requests.
     logging.basicConfig(level=logging.WARNING, handlers=[_Bridge()], force=True)
+
+
+def _harmless(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """No value of a log line can act on the terminal or the CI runner that shows it."""
+    return {name: harmless(value) if isinstance(value, str) else value for name, value in event.items()}
 
 
 class _Text:

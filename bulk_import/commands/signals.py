@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: `at_once` for commands that change nothing, `Signals` for a run, from its first line to its last.
+"""SIGINT, SIGTERM and SIGHUP: `at_once` for commands that change nothing, `Signals` for a run.
 
 before the work   nothing can have changed: the command ends at once
 at work           the first drains, a second makes it urgent (run/stop.py)
@@ -13,13 +13,12 @@ import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Final
+from typing import Any
 
+from bulk_import import process
 from bulk_import.commands import output
 from bulk_import.errors import Interrupted
 from bulk_import.run.stop import Stop
-
-HEARD: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
@@ -37,7 +36,7 @@ def at_once() -> Iterator[None]:
         heard.append(number)
         loop.call_soon_threadsafe(_cancel_all, loop)
 
-    before = {number: signal.signal(number, on_signal) for number in HEARD}
+    before = {number: signal.signal(number, on_signal) for number in process.heard()}
     kind: type[BaseException] | None = None
     try:
         yield
@@ -63,7 +62,8 @@ def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
 def _restore(handlers: Mapping[signal.Signals, Any], kind: type[BaseException] | None) -> None:
     """One that is interrupted is on its way out, with its exit code: a further signal must not change that."""
     for number, handler in handlers.items():
-        signal.signal(number, signal.SIG_IGN if kind is Interrupted else handler)
+        over = kind is Interrupted or handler is process.end_at_once  # that one is for the time before a command
+        signal.signal(number, signal.SIG_IGN if over else handler)
 
 
 class Signals:
@@ -81,7 +81,7 @@ class Signals:
         self._count = 0
 
     def __enter__(self) -> Signals:
-        self._before = {number: signal.signal(number, self._on_signal) for number in HEARD}
+        self._before = {number: signal.signal(number, self._on_signal) for number in process.heard()}
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -24,7 +24,7 @@ ended        at a target's end                       index, result (an Outcome: 
 lane_ended   at a lane's end                         account, region, duration_seconds, calls {operation: n},
                                                      throttled {operation: n}, quota {operation: per second}
                                                      [effective_rate {operation: per second}]
-stopping     when no new target starts any more      reason (SIGINT | SIGTERM | deadline | max_failures
+stopping     when no new target starts any more      reason (SIGINT | SIGTERM | SIGHUP | deadline | max_failures
                                                      | checkpoint: another run took it over)
 run_ended    last of all                             finished_at [failure {code, message, exit_code}: the error that
                                                      ended the whole run, not one target]

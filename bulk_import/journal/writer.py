@@ -22,6 +22,7 @@ from bulk_import.journal import events
 from bulk_import.journal.entry import instant, kms_instant, result_entry
 from bulk_import.journal.reader import JournalReader
 from bulk_import.model import Outcome
+from bulk_import.text import harmless_values
 
 MENDED: Final = "Make room on its disk and its folder writable, then run again, or with --resume."
 # What a SIGKILL, and what a power cut, can take of the events that nobody waited for. Seconds.
@@ -121,7 +122,7 @@ class Journal:
         self._raise_if_failed()
         events.check(event, fields)
         line = {"seq": self._seq + 1, "at": instant(datetime.now(UTC)), "event": event, **fields}
-        body = orjson.dumps(line, _plain, _OPTIONS)[:-1]
+        body = _encoded(line)[:-1]
         self._lines.append(b'%b,"crc":"%08x"}\n' % (body, zlib.crc32(body)))
         self._seq += 1
         if self._timer is None and self._commit is None:
@@ -243,6 +244,15 @@ def lock(path: Path, descriptor: int) -> None:
         mine = False
     if not mine:
         raise _in_use(path)  # between the opening and the lock another run set this one aside, to write its own
+
+
+def _encoded(line: dict[str, Any]) -> bytes:
+    """`line` in JSON. Text that cannot be encoded (a name whose bytes are not UTF-8) is written with escapes."""
+    try:
+        return orjson.dumps(line, _plain, _OPTIONS)
+    except TypeError:
+        plain = {name: _plain(value) if isinstance(value, Outcome) else value for name, value in line.items()}
+        return orjson.dumps(harmless_values(plain), _plain, _OPTIONS)
 
 
 def _plain(value: object) -> object:

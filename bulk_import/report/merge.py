@@ -27,7 +27,9 @@ from bulk_import.report.reread import Lazily, Report
 Values = dict[str, Any]
 
 # The first that a part ended with is the whole's; 5 and 4 depend on the targets of all.
-_WORST: Final = (ExitCode.SIGINT, ExitCode.SIGTERM, ExitCode.INTERNAL, ExitCode.REPORT_ELSEWHERE, ExitCode.DEADLINE)
+_WORST: Final = (
+    ExitCode.SIGINT, ExitCode.SIGTERM, ExitCode.SIGHUP, ExitCode.INTERNAL, ExitCode.REPORT_ELSEWHERE, ExitCode.DEADLINE,
+)  # fmt: skip
 _COUNTS: Final = ("total", "imported", "reimported", "unchanged", "failed", "not_attempted", "unproved")
 _WELL: Final = ("imported", "reimported", "unchanged")
 

@@ -123,6 +123,7 @@ def _run() -> Schema:
                 "A signal, --deadline, --max-failures, or the checkpoint that another run took over.",
                 "SIGINT",
                 "SIGTERM",
+                "SIGHUP",
                 "deadline",
                 "max_failures",
                 "checkpoint",

@@ -7,7 +7,7 @@ from typing import Final
 
 from bulk_import.errors import ExitCode
 
-_SIGNALS: Final = {"SIGINT": ExitCode.SIGINT, "SIGTERM": ExitCode.SIGTERM}
+_SIGNALS: Final = {name: ExitCode[name] for name in ("SIGINT", "SIGTERM", "SIGHUP")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Ending:
     """How a run came to its end, the targets' results apart."""
 
     finished: bool  # False: it was killed, or its journal failed; nobody wrote its end
-    stopped_by: tuple[str, ...] = ()  # of SIGINT, SIGTERM, deadline, max_failures, checkpoint, in order of time
+    stopped_by: tuple[str, ...] = ()  # of SIGINT, SIGTERM, SIGHUP, deadline, max_failures, checkpoint, in order of time
     work_left: bool = False  # targets were cut short
     internal_error: bool = False  # of the program itself, in one target or in all
     caller_error: bool = False  # the caller's credentials or clock do not work

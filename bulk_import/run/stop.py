@@ -21,7 +21,7 @@ class Stop:
         self.urgent = asyncio.Event()
 
     def request(self, reason: str) -> None:
-        """`reason`: SIGINT, SIGTERM, deadline, max_failures or checkpoint."""
+        """`reason`: SIGINT, SIGTERM, SIGHUP, deadline, max_failures or checkpoint."""
         if self.requested.is_set():
             return
         self.reason = reason

@@ -12,10 +12,17 @@ Rewrite = Callable[[str, dict[str, Any]], dict[str, Any]]  # (operation, answer)
 
 
 class Rewriter(Served):
-    """A context manager; `url` is the proxy's. `rewrite` sees every JSON answer of KMS with status 200."""
+    """A context manager; `url` is the proxy's. `rewrite` sees every JSON answer of KMS with status 200.
 
-    def __init__(self, behind: str, rewrite: Rewrite) -> None:
-        fields = {"behind": behind.removeprefix("http://"), "rewrite": staticmethod(rewrite)}
+    `headers`: Content-Type or x-amzn-RequestId as every answer has them instead, as Latin-1.
+    """
+
+    def __init__(self, behind: str, rewrite: Rewrite, *, headers: dict[str, str] | None = None) -> None:
+        fields = {
+            "behind": behind.removeprefix("http://"),
+            "rewrite": staticmethod(rewrite),
+            "headers_instead": headers or {},
+        }
         super().__init__(type("Handler", (_Rewriting,), fields))
         self.url = f"http://127.0.0.1:{self.port}"
 

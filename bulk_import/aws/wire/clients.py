@@ -23,6 +23,7 @@ from botocore.exceptions import BotoCoreError, ProfileNotFound
 from bulk_import import __version__
 from bulk_import.aws.wire.credentials import CurrentCredentialsProvider
 from bulk_import.aws.wire.http import shared_session_class
+from bulk_import.aws.wire.incoming import make_harmless
 from bulk_import.aws.wire.shortcut import OneEndpoint, Shortcut
 from bulk_import.errors import CallerError, Problem, SettingsError
 from bulk_import.settings import Settings
@@ -66,6 +67,7 @@ class Clients:
                 [Problem("AWS configuration", 0, "", f"cannot be read: {error}.", "Mend that file.")]
             ) from None
         self._callers = create_credential_resolver(self._core)
+        self._core.register("after-call", make_harmless)
         # Every client signs as the lane that calls: see credentials.py.
         self._core.register_component("credential_provider", CurrentCredentialsProvider())
         self._session = aioboto3.Session(botocore_session=self._core)
