@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from bulk_import.errors import Problem, SettingsError, UsageError
 from bulk_import.model import ObjectUri, in_s3
+from bulk_import.text import harmless
 
 PREFIX = "BULK_IMPORT_"
 RENDERINGS = ("html", "junit", "markdown", "github", "csv")  # of a report
@@ -211,7 +212,7 @@ class Settings(BaseSettings):
     def _labels(cls, labels: dict[str, str]) -> dict[str, str]:
         if len(labels) > 50 or any(len(k) > 128 or len(v) > 1024 for k, v in labels.items()):
             raise ValueError("at most 50 labels, names of at most 128 and values of at most 1024 characters")
-        return labels
+        return {harmless(name): harmless(value) for name, value in labels.items()}
 
     @field_validator("render")
     @classmethod

@@ -48,11 +48,12 @@ def two_keys(sandbox: Sandbox, work: Workplace) -> list[str]:
     return arns
 
 
-RENDER = ("--render", "junit=junit.xml,html=page.html,markdown=report.md,csv=report.csv")
+FILES = {"junit": "junit.xml", "html": "page.html", "markdown": "report.md", "csv": "report.csv"}
+RENDER = tuple(text for name, file in FILES.items() for text in ("--render", f"{name}={file}"))
 
 
 def assert_harmless(work: Workplace, stderr: str) -> None:
-    for name in ("report.json", "report.journal.jsonl", "junit.xml", "page.html", "report.md", "report.csv"):
+    for name in ("report.json", "report.journal.jsonl", *FILES.values()):
         text = (work.folder / name).read_text("utf-8").replace("\r\n", "\n")
         assert not CONTROL.search(text), name
     assert not CONTROL.search(stderr)

@@ -76,7 +76,7 @@ class Passing(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     behind: str
     heard: ClassVar[list[bytes]] = []
-    headers_instead: ClassVar[dict[str, str]] = {}  # of the response, as Latin-1
+    headers_instead: ClassVar[dict[str, str]] = {}  # of the answers of services with JSON, as Latin-1
 
     def do_POST(self) -> None:
         self._pass_on(self.behind, self.path)
@@ -94,7 +94,8 @@ class Passing(BaseHTTPRequestHandler):
         data = self.altered(answer.status, answer.read())
         self.send_response(answer.status)
         for name in ("Content-Type", "x-amzn-RequestId"):
-            if value := self.headers_instead.get(name, answer.getheader(name)):
+            instead = self.headers_instead if self.headers.get("X-Amz-Target") else {}
+            if value := instead.get(name, answer.getheader(name)):
                 self.send_header(name, value)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()

@@ -17,6 +17,7 @@ from bulk_import.commands import output
 from bulk_import.errors import ReportNotWritten
 from bulk_import.report.formats import view
 from bulk_import.settings import Settings
+from bulk_import.text import harmless
 
 NAMED = 10  # targets of a code that are named
 CODES = 20  # codes that are shown
@@ -153,7 +154,7 @@ def _throttled(console: Console, lanes: Iterable[Mapping[str, Any]]) -> None:
 
 def _last_line(result: RunResult, environment: str) -> str:
     where = "see above" if isinstance(result.error, ReportNotWritten) else result.report or "stdout"
-    line = f"Report: {where}   Journal: {result.journal}   Exit code: {int(result.exit_code)}"
+    line = harmless(f"Report: {where}   Journal: {result.journal}   Exit code: {int(result.exit_code)}")
     return line if environment == "aws" else f"{line}   This run talked to a {environment} endpoint, not to AWS."
 
 
