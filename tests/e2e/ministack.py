@@ -1,7 +1,7 @@
 """The second, independent KMS: the package `ministack`, started in its own environment on loopback.
 
-It pins another botocore than aioboto3 does, so it lives in ministack/ of this one's (see the Makefile), and is a
-server to us like any other.
+It pins another botocore than aioboto3 does, so it has a virtual environment of its own, inside this one (see the
+Makefile). To the tests it is a server like any other.
 """
 
 from __future__ import annotations
