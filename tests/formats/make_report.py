@@ -140,7 +140,8 @@ def _result(
     started = next_start[lane]
     if status != "unchanged":  # an unchanged target takes no permit of GetParametersForImport
         next_start[lane] = started + timedelta(seconds=1.02 + rng.expovariate(40))
-    finished = started + timedelta(seconds=0.3 if status == "unchanged" else 4.4 + rng.expovariate(1.2))
+    verifying = 4.02 + rng.expovariate(1.2)  # seconds, after an import
+    finished = started + timedelta(seconds=0.3 if status == "unchanged" else 0.38 + verifying)
     error, changed = _error(i, status, arn, {"id": id_, "account": account, "region": region})
     expires = _valid_to(i) if status in _WELL or changed else None
     attempted = status != "not_attempted"
@@ -168,7 +169,7 @@ def _result(
         "key_material_id": _hex(rng, 64) if spec == "SYMMETRIC_DEFAULT" and status in _WELL else None,
         "wrapping_algorithm": "RSA_AES_KEY_WRAP_SHA_256" if spec.startswith("RSA") else "RSAES_OAEP_SHA_256",
         "wrapping_key_spec": "RSA_4096",
-        "verification": _verification(i, status, spec, rng),
+        "verification": _verification(i, status, spec, verifying),
         "attempts": 1 if imported else 0,
         "request_ids": [{"operation": o, "request_id": _uuid(rng)} for o in operations],
         "started_at": _text(started) if attempted else None,
@@ -208,7 +209,7 @@ def _key_state(status: str, error: dict[str, Any] | None) -> str:
     return "PendingDeletion" if error and error["code"] == "KeyStateNotImportable" else "PendingImport"
 
 
-def _verification(i: int, status: str, spec: str, rng: random.Random) -> dict[str, Any] | None:
+def _verification(i: int, status: str, spec: str, verifying: float) -> dict[str, Any] | None:
     if status not in _WELL:
         return None
     proof = "hmac" if spec.startswith("HMAC") else "material_id" if spec == "SYMMETRIC_DEFAULT" else "public_key"
@@ -217,7 +218,7 @@ def _verification(i: int, status: str, spec: str, rng: random.Random) -> dict[st
         proof, detail = "none", "material_not_compared"
     elif i % 29 == 6:
         proof, detail = "none", "AccessDeniedException: the policy denies the proof's operation"
-    duration = 0.2 if status == "unchanged" else round(4.02 + rng.expovariate(2), 3)
+    duration = 0.2 if status == "unchanged" else round(verifying, 3)
     return {
         "verified": True,
         "reads": 3,

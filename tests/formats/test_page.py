@@ -5,6 +5,11 @@ playwright drives the system's browser (chromium.py finds it); it never fetches 
 
 from __future__ import annotations
 
+import csv
+import io
+import itertools
+import re
+import shlex
 import socket
 from collections.abc import Iterator
 from importlib.resources import files
@@ -14,6 +19,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from bulk_import.codes import GRAVE
 from bulk_import.report.formats import render
 from tests.formats import chromium
 from tests.formats.make_report import make_report
@@ -148,7 +154,7 @@ def test_the_keyboard_alone_leads_to_a_failures_advice(browser: Browser, reports
         keys.type(failed["id"])
         found(page, 1, n)
         control = page.get_by_role("button", name=failed["id"], exact=True)
-        for _ in range(12):
+        for _ in range(16):
             keys.press("Tab")
             if control.evaluate("(element) => element === document.activeElement"):
                 break
@@ -156,7 +162,7 @@ def test_the_keyboard_alone_leads_to_a_failures_advice(browser: Browser, reports
         keys.press("Enter")
         expect(control).to_have_attribute("aria-expanded", "true")
         detail = page.locator("tr.detail")
-        expect(detail).to_contain_text(failed["error"]["advice"])
+        expect(detail).to_contain_text(failed["error"]["advice"].replace("`", ""))
         expect(detail).to_contain_text(failed["error"]["message"])
         for entry in failed["request_ids"]:
             expect(detail).to_contain_text(entry["request_id"])
@@ -200,7 +206,7 @@ def test_ten_thousand_targets_are_turned_page_by_page(browser: Browser, reports:
         pages.get_by_role("button", name="Last").press("Enter")
         expect(pages).to_contain_text("Page 400 of 400")
         expect(pages.get_by_role("button", name="Previous")).to_be_focused()  # `Last` is spent, focus is not lost
-        pages.get_by_label("Targets a page").select_option("500")
+        pages.get_by_label("Targets per page").select_option("500")
         expect(pages).to_contain_text("Page 1 of 20")
         assert page.locator("#rows tbody tr").count() == 500
         page.get_by_label("Order").select_option("manifest")
@@ -211,7 +217,7 @@ def test_a_cause_a_count_a_lane_and_a_day_lead_to_their_targets(browser: Browser
     report, url = reports[1_000]
     results = report["results"]
     with Tab(browser, url) as page:
-        page.locator("button[data-code=OutcomeUnknown]").click()
+        page.locator("button.link[data-code=OutcomeUnknown]").click()
         found(page, sum(r["error"] is not None and r["error"]["code"] == "OutcomeUnknown" for r in results), 1_000)
         expect(page.locator("#targets")).to_be_focused()
 
@@ -222,9 +228,8 @@ def test_a_cause_a_count_a_lane_and_a_day_lead_to_their_targets(browser: Browser
         counter.click()
         found(page, 1_000, 1_000)
 
-        lane = max(report["lanes"], key=lambda lane: lane["duration_seconds"])
         page.locator("#lane-rows button").first.click()
-        found(page, lane["targets"], 1_000)
+        found(page, worst_lane(report)["targets"], 1_000)
 
         day = min(r["valid_to"] for r in results if r["valid_to"])[:10]
         due = sum((r["valid_to"] or "").startswith(day) for r in results)
@@ -233,7 +238,180 @@ def test_a_cause_a_count_a_lane_and_a_day_lead_to_their_targets(browser: Browser
         found(page, due, 1_000)
 
 
-def test_the_filter_stands_in_the_address(browser: Browser, reports: Any) -> None:
+def trouble(report: dict[str, Any], lane: dict[str, Any]) -> tuple[int, int, float]:
+    """Failures, throttled calls, duration: by what the lanes are ordered."""
+    place = (lane["account"], lane["region"])
+    failed = sum(r["status"] == "failed" and (r["account"], r["region"]) == place for r in report["results"])
+    return failed, sum(lane["throttled"].values()), lane["duration_seconds"]
+
+
+def worst_lane(report: dict[str, Any]) -> dict[str, Any]:
+    return max(report["lanes"], key=lambda lane: trouble(report, lane))
+
+
+def test_lanes_with_failures_come_first_then_those_that_were_throttled(browser: Browser, tmp_path: Path) -> None:
+    report = make_report(1_000, lanes=12)
+    for result in report["results"]:
+        if result["status"] == "failed" and result["region"] != "us-east-1":
+            result |= {"status": "imported", "error": None}
+    ordered = sorted(report["lanes"], key=lambda lane: trouble(report, lane), reverse=True)
+    failing, throttled = (sum(bool(trouble(report, lane)[part]) for lane in ordered) for part in (0, 1))
+    assert 0 < failing < 12
+    assert 0 < throttled < 12
+    with Tab(browser, written(report, tmp_path / "page.html")) as page:
+        heads = page.locator("#lane-rows tbody th")
+        for place, lane in enumerate(ordered):
+            expect(heads.nth(place)).to_contain_text(lane["account"])
+            expect(heads.nth(place)).to_contain_text(lane["region"])
+        story = page.locator("#lanes-story")
+        expect(story).to_contain_text(f"{failing} with failures, {throttled} with throttled calls")
+
+
+def test_grave_causes_come_first_with_every_key(browser: Browser, reports: Any) -> None:
+    report, url = reports[1_000]
+    failed = [r for r in report["results"] if r["status"] == "failed"]
+    grave = [r for r in failed if r["error"]["code"] in GRAVE]
+    with Tab(browser, url) as page:
+        part = page.locator("#grave")
+        expect(part.locator("h2")).to_have_text(f"Do not use these {len(grave)} keys until you know why")
+        for result in grave:
+            expect(part).to_contain_text(result["key_arn"])
+        named = set(page.locator("#causes button.link").all_inner_texts())
+        assert named == {r["error"]["code"] for r in report["results"] if r["error"]} - set(GRAVE)
+        assert page.locator("#causes tbody tr").count() == len(named)
+        above, below = (page.locator(name).bounding_box() for name in ("#grave", "#failures"))
+        assert above is not None
+        assert below is not None
+        assert above["y"] < below["y"]
+
+
+def test_a_run_without_failures_has_no_causes(browser: Browser, tmp_path: Path) -> None:
+    report = make_report(10)
+    for result in report["results"]:
+        result |= {"status": "imported", "error": None}
+    with Tab(browser, written(report, tmp_path / "page.html")) as page:
+        expect(page.locator("#grave")).to_have_count(0)
+        expect(page.locator("#failures")).to_have_count(0)
+
+
+def test_unproved_is_a_filter(browser: Browser, reports: Any) -> None:
+    report, url = reports[1_000]
+    failed = next(r for r in report["results"] if r["status"] == "failed")
+    with Tab(browser, url) as page:
+        page.get_by_label("Status").select_option("unproved")
+        found(page, report["summary"]["unproved"], 1_000)
+        expect(page.locator("#rows tbody")).not_to_contain_text(failed["id"])
+        page.get_by_role("button", name="Clear filters").click()
+        page.locator("button.count.unproved").click()
+        found(page, report["summary"]["unproved"], 1_000)
+
+
+def test_each_status_has_one_colour_everywhere(browser: Browser, reports: Any) -> None:
+    colour = "(e, part) => getComputedStyle(e)[part]"
+    seen = {}
+    for scheme in ("light", "dark"):
+        with Tab(browser, reports[1_000][1], scheme=scheme) as page:
+            for status in ("imported", "reimported", "unchanged", "failed", "not_attempted"):
+                page.get_by_label("Status").select_option(status)
+                cell = page.locator(f"#rows td.status.{status} .icon").first.evaluate(colour, "color")
+                count = page.locator(f".count.{status} .icon").evaluate(colour, "color")
+                share = page.locator(f".share rect.{status}").evaluate(colour, "fill")
+                assert cell == count == share
+                strips = page.locator(f".strip rect.{status}")
+                if strips.count():
+                    assert strips.first.evaluate(colour, "fill") == cell
+                width = page.locator(f".share rect.{status}").bounding_box()
+                assert width is not None
+                assert width["width"] > 5
+                seen[scheme, status] = cell
+    assert len(set(seen.values())) == len(seen)
+
+
+def copied(page: Page, button: str) -> str:
+    page.get_by_role("button", name=button, exact=True).click()
+    expect(page.locator("#copied")).to_contain_text("Copied")
+    return str(page.evaluate("navigator.clipboard.readText()"))
+
+
+def test_what_is_shown_can_be_copied(browser: Browser, reports: Any) -> None:
+    report, url = reports[1_000]
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.goto(url)
+    page.get_by_label("Error code").select_option("ThrottlingException")
+    wanted = [r for r in report["results"] if (r["error"] or {}).get("code") == "ThrottlingException"]
+
+    words = shlex.split(copied(page, "Copy command"))
+    assert words[:3] == ["bulk-import", "run", report["run"]["manifest"]["uri"]]
+    assert set(words[3::2]) <= {"--only-id", "--only-account", "--only-region"}
+    assert words[4::2].count(wanted[0]["id"]) == 1
+    chosen = [r for r in report["results"] if selected(r, words[3:])]
+    assert [r for r in wanted if r not in chosen] == []
+    noun = "target" if len(chosen) == 1 else "targets"
+    expect(page.locator("#copied")).to_have_text(f"Copied a command that selects {len(chosen)} {noun}.")
+
+    ids = copied(page, "Copy request IDs").split("\n")
+    assert sorted(ids) == sorted(entry["request_id"] for r in wanted for entry in r["request_ids"])
+
+    rows = list(csv.DictReader(io.StringIO(copied(page, "Copy CSV"))))
+    assert [(row["id"], row["account"], row["region"], row["message"]) for row in rows] == [
+        (r["id"], r["account"], r["region"], r["error"]["message"]) for r in wanted
+    ]
+
+    page.get_by_role("button", name="Copy command for MaterialNotFound").click()
+    lost = {r["id"] for r in report["results"] if (r["error"] or {}).get("code") == "MaterialNotFound"}
+    expect(page.locator("#copied")).to_contain_text(f"selects {len(lost)} target")
+    words = shlex.split(page.evaluate("navigator.clipboard.readText()"))
+    assert {value for option, value in itertools.pairwise(words) if option == "--only-id"} == lost
+    context.close()
+
+
+def selected(result: dict[str, Any], options: list[str]) -> bool:
+    """As the command line selects: OR within an option, AND between options."""
+    given: dict[str, set[str]] = {}
+    for option, value in zip(options[::2], options[1::2], strict=True):
+        given.setdefault(option.removeprefix("--only-"), set()).add(value)
+    return all(result[name] in values for name, values in given.items())
+
+
+def test_what_is_copied_is_harmless_in_a_shell_and_in_a_spreadsheet(browser: Browser, tmp_path: Path) -> None:
+    report = make_report(10)
+    evil = "'; touch /tmp/pwned; echo '"
+    report["run"]["manifest"]["uri"] = evil
+    for result in report["results"]:
+        if result["status"] == "failed":
+            result["id"] = evil
+            result["error"]["message"] = '=HYPERLINK("http://x")'
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.goto(written(report, tmp_path / "page.html"))
+    page.get_by_label("Status").select_option("failed")
+    words = shlex.split(copied(page, "Copy command"))
+    assert words[2] == evil
+    assert words[3:5] == ["--only-id", evil]
+    rows = list(csv.DictReader(io.StringIO(copied(page, "Copy CSV"))))
+    assert rows
+    assert all(row["message"].startswith("'=") for row in rows)
+    context.close()
+
+
+def test_backticks_are_code(browser: Browser, tmp_path: Path) -> None:
+    report = make_report(10)
+    for result in report["results"]:
+        if result["status"] == "failed":
+            result["error"] |= {
+                "code": "MaterialNotFound",
+                "message": "no `<b>x</b>` and a lone `",
+                "advice": "See `a<b`.",
+            }
+    with Tab(browser, written(report, tmp_path / "page.html")) as page:
+        row = page.locator("#causes tbody tr").first
+        assert row.locator("code").all_inner_texts() == ["a<b", "<b>x</b>"]
+        expect(row).to_contain_text("and a lone `")
+        assert page.locator("#rows td.what code").first.inner_text() == "<b>x</b>"
+
+
+def test_the_filter_is_part_of_the_address(browser: Browser, reports: Any) -> None:
     report, url = reports[1_000]
     with Tab(browser, url + "#status=failed&code=nonsense&code=MaterialMismatch") as page:
         expect(page.get_by_label("Status")).to_have_value("failed")
@@ -245,18 +423,28 @@ def test_the_filter_stands_in_the_address(browser: Browser, reports: Any) -> Non
 
 def test_the_lanes_show_the_pacing(browser: Browser, reports: Any) -> None:
     report, url = reports[10_000]
-    lane = max(report["lanes"], key=lambda lane: lane["duration_seconds"])
-    calls = lane["calls"]["GetParametersForImport"]
+    longest = max(report["lanes"], key=lambda lane: lane["duration_seconds"])
+    calls = longest["calls"]["GetParametersForImport"]
+    lane = worst_lane(report)
+    mine = [r for r in report["results"] if (r["account"], r["region"]) == (lane["account"], lane["region"])]
+    imports = sum(bool(r["attempts"]) for r in mine)
+    failures = sum(r["status"] == "failed" for r in mine)
     with Tab(browser, url) as page:
-        expect(page.locator("#lanes-story")).to_contain_text(f"its {calls} calls take 3 min {calls - 1 - 180} s: 90%")
-        strip = page.locator("#lane-rows svg").first
-        expect(strip).to_have_attribute("aria-label", f"Pacing: {calls} calls, 0.91/s (quota 1/s); 9 failures")
-        # A quota of one a second, kept to: in four-second slices each column but the last ones is near the dashed line.
+        said = f"allows no less than 3 min {calls - 1 - 180} s for {calls} calls"
+        expect(page.locator("#lanes-story")).to_contain_text(said)
+        strip = page.locator("#lane-rows td.strip svg").first
+        label = strip.get_attribute("aria-label") or ""
+        head, rate, tail = re.fullmatch(r"(Pacing: .*), (\d\.\d\d)/s (.*)", label).groups()  # type: ignore[union-attr]  # it matches
+        assert (head, tail) == (f"Pacing: {imports} imports", f"(quota 1/s); {failures} failures")
+        # One import per 1.045 s, less the failures. The last verification takes seconds and is not counted.
+        assert 0.85 <= float(rate) <= 1
+        # A quota of one per second: in four-second slices, most columns are near the dashed line and none is far above.
         line = float(strip.locator("line.quota").get_attribute("y1"))
-        tops = [float(bar.get_attribute("y")) for bar in strip.locator("rect.begun").all()]
+        tops = [float(bar.get_attribute("y")) for bar in strip.locator("rect.sent").all()]
         assert len(tops) > 60
-        assert all(abs(top - line) <= 6 for top in tops[:-3])
-        assert strip.locator("rect.failed").count() >= 7
+        assert all(top >= line - 6 for top in tops)
+        assert sum(top <= line + 6 for top in tops) >= 0.75 * len(tops)
+        assert strip.locator("rect.failed").count() >= failures - 4
 
 
 @pytest.mark.parametrize("environment", ["custom", "sandbox"])
@@ -273,7 +461,7 @@ def test_banners_tell_what_the_numbers_do_not(browser: Browser, tmp_path: Path, 
 
 def test_hostile_text_is_shown_and_does_nothing(browser: Browser, tmp_path: Path) -> None:
     with Tab(browser, written(with_canaries(), tmp_path / "page.html")) as page:
-        page.get_by_label("Targets a page").select_option("100")
+        page.get_by_label("Targets per page").select_option("100")
         for control in page.locator("#rows .disclosure").all():
             control.click()
         assert page.evaluate("window.pwned") is None
@@ -324,5 +512,5 @@ def test_without_javascript_the_causes_are_still_there(browser: Browser, reports
     page.goto(url)
     expect(page.locator("noscript .banner")).to_be_visible()
     failed = next(r for r in report["results"] if r["status"] == "failed")
-    expect(page.locator("#failures")).to_contain_text(failed["error"]["advice"])
+    expect(page.locator("#failures")).to_contain_text(failed["error"]["advice"].replace("`", ""))
     context.close()

@@ -10,13 +10,19 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, TextIO
 
+from markupsafe import Markup
+
+from bulk_import.codes import GRAVE
 from bulk_import.report.formats import view
 
-# Fields of a result that repeat much: each becomes an index into a table of its values, which halves the page.
+EXAMPLES = 10  # targets of a cause that the page names itself
+
+# Fields of a result that often repeat: each becomes an index into a table of its values, which halves the page.
 _REPEATED = (
     "account", "region", "status", "key_spec", "key_state", "expiration_model", "valid_to",
     "wrapping_algorithm", "wrapping_key_spec", "verified", "proof", "detail",
@@ -24,7 +30,7 @@ _REPEATED = (
 )  # fmt: skip
 _PLAIN = (
     "id", "key_id", "key_arn", "changed", "key_material_id", "attempts", "started_at", "finished_at",
-    "reads", "consecutive", "round_trip", "retryable", "request_ids",
+    "reads", "consecutive", "round_trip", "verification_seconds", "retryable", "request_ids",
 )  # fmt: skip
 
 
@@ -35,20 +41,23 @@ def write(report: Mapping[str, Any], out: TextIO) -> None:
     page = files("bulk_import.report.formats") / "page"
     style, script = ((page / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"duration": view.duration, "instant": _instant}
+    environment.filters |= {"duration": view.duration, "instant": _instant, "ticks": _ticks, "targets": _targets}
+    causes = _causes(report["results"])
+    grave = [cause for cause in causes if cause["code"] in GRAVE]
     template = environment.from_string((page / "page.html.j2").read_text(encoding="utf-8"))
     out.write(
         template.render(
             report=report,
             run=report["run"],
             summary=report["summary"],
-            well=sum(report["summary"][status] for status in view.WELL),
             counts=view.COUNTS,
             exit_code=view.exit_code(report),
             headline=view.headline(report),
             environment_warning=view.environment_warning(report),
             warnings=[text for text in view.warnings(report) if text != view.environment_warning(report)],
-            groups=view.by_code(view.failures(report)),
+            grave=grave,
+            grave_total=sum(cause["count"] for cause in grave),
+            causes=[cause for cause in causes if cause["code"] not in GRAVE],
             style=style,
             style_hash=_hash(style),
             script=script,
@@ -58,8 +67,41 @@ def write(report: Mapping[str, Any], out: TextIO) -> None:
     )
 
 
+def _causes(results: Iterable[view.Result]) -> list[dict[str, Any]]:
+    """Why targets failed or were not attempted, over all lanes: grave ones first, failures next, frequent first."""
+    groups: dict[tuple[str, str], list[view.Result]] = {}
+    for result in results:
+        if result["error"]:
+            groups.setdefault((result["status"], result["error"]["code"]), []).append(result)
+    causes = [
+        {
+            "status": status,
+            "code": code,
+            "count": len(found),
+            "lanes": _lanes(found),
+            "advice": found[0]["error"]["advice"],
+            "results": found[:EXAMPLES],
+        }
+        for (status, code), found in groups.items()
+    ]
+    return sorted(causes, key=lambda cause: (view.gravity(cause["code"]), cause["status"] != "failed", -cause["count"]))
+
+
+def _lanes(results: Iterable[view.Result]) -> str:
+    """`111122223333/us-east-1`, or `12 lanes, most in 111122223333/us-east-1 (40)`."""
+    lanes = Counter(f"{result['account']}/{result['region']}" for result in results)
+    [(first, count)] = lanes.most_common(1)
+    return first if len(lanes) == 1 else f"{len(lanes):,} lanes, most in {first} ({count:,})"
+
+
 def _span(report: Mapping[str, Any]) -> dict[str, Any]:
-    return {"started_at": report["run"]["started_at"], "finished_at": report["run"]["finished_at"]}
+    """What the script needs to know of the run."""
+    run = report["run"]
+    return {
+        "started_at": run["started_at"],
+        "finished_at": run["finished_at"],
+        "manifest": run["manifest"]["uri"],
+    }
 
 
 def _packed(results: Sequence[view.Result]) -> dict[str, Any]:
@@ -68,6 +110,7 @@ def _packed(results: Sequence[view.Result]) -> dict[str, Any]:
     rows = []
     for result in results:
         flat = {**(result["verification"] or {}), **(result["error"] or {}), **result}
+        flat["verification_seconds"] = (result["verification"] or {}).get("duration_seconds")
         row: list[object] = [tables[name].setdefault(flat.get(name), len(tables[name])) for name in _REPEATED]
         row += [flat.get(name) for name in _PLAIN[:-1]]
         row.append([[entry["operation"], entry["request_id"]] for entry in result["request_ids"]])
@@ -87,6 +130,20 @@ def _embedded(value: object) -> str:
 
 def _hash(text: str) -> str:
     return "sha256-" + b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _targets(count: int) -> str:
+    return view.plural(count, "target")
+
+
+def _ticks(text: str) -> Markup:
+    """What is between backticks is code; everything else, and what is in it, is escaped."""
+    parts = str(text).split("`")
+    if len(parts) % 2 == 0:  # the last backtick has no partner
+        parts[-2:] = ["`".join(parts[-2:])]
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if number % 2 else part for number, part in enumerate(parts)
+    )
 
 
 def _instant(value: str | None) -> str:

@@ -3,9 +3,9 @@
 (() => {
   const $ = (id) => document.getElementById(id);
   const SVG = "http://www.w3.org/2000/svg";
-  const OPERATION = "GetParametersForImport"; // the scarcest quota: what paces a lane
+  const OPERATION = "GetParametersForImport"; // the scarcest quota: it paces a lane
   const DAY = 86400000;
-  const ORDER = ["failed", "not_attempted", "reimported", "imported", "unchanged"]; // worst first
+  const ORDER = ["failed", "not_attempted", "unproved", "reimported", "imported", "unchanged"]; // failures first
   const PROOFS = { hmac: "by HMAC", public_key: "by public key", material_id: "by material ID", none: "no proof" };
 
   // ---- reading the data ------------------------------------------------------------------------------------------
@@ -14,10 +14,12 @@
   const results = data.results.rows.map((row, index) => {
     const result = { index };
     fields.forEach((name, i) => { result[name] = name in tables ? tables[name][row[i]] : row[i]; });
-    result.start = Date.parse(result.started_at); // NaN where there is none
+    result.start = Date.parse(result.started_at); // NaN if there is none
     result.end = Date.parse(result.finished_at);
+    result.sent = result.attempts ? result.end - 1000 * (result.verification_seconds || 0) : NaN; // before the verification
     result.day = result.valid_to ? new Date(result.valid_to).toISOString().slice(0, 10) : "";
-    result.well = result.status !== "failed" && result.status !== "not_attempted";
+    result.ok = result.status !== "failed" && result.status !== "not_attempted";
+    result.unproved = result.ok && result.proof === "none";
     result.text = [result.id, result.key_id, result.key_arn, result.account, result.region, result.status, result.key_spec,
       result.code, result.message, result.key_material_id, ...result.request_ids.map((entry) => entry[1])]
       .join("\n").toLowerCase();
@@ -46,7 +48,10 @@
 
   const count = (n) => n.toLocaleString("en");
   const plural = (n, noun) => count(n) + " " + noun + (n === 1 ? "" : "s");
-  const words = (status) => status.replace("_", " ");
+  const words = (status) => (status === "unproved" ? "OK, unproved" : status.replace("_", " "));
+  // What is between backticks is code.
+  const ticks = (text) => String(text || "").split("`").map((part, i, parts) =>
+    (i % 2 && i < parts.length - 1 ? el("code", {}, part) : i % 2 ? "`" + part : part));
   const instant = (text) => (text ? text.slice(0, 10) + " " + text.slice(11, 19) + " UTC" : "");
   const date = (day) => new Date(day + "T00:00:00Z")
     .toLocaleDateString("en-GB", { timeZone: "UTC", day: "numeric", month: "long", year: "numeric" });
@@ -73,7 +78,7 @@
     const place = el("span", { role: "status" });
     const size = el("select", {}, ...sizes.map((n) => el("option", { value: n }, count(n))));
     size.addEventListener("change", () => { state.size = Number(size.value); go(0); });
-    const label = el("label", {}, noun + " a page", size);
+    const label = el("label", {}, noun + " per page", size);
     function go(page) {
       state.page = Math.min(Math.max(0, page), last());
       const from = state.page * state.size;
@@ -100,7 +105,10 @@
 
   function fillSelect(name) {
     const tally = new Map();
-    for (const result of results) if (result[name] != null) tally.set(result[name], (tally.get(result[name]) || 0) + 1);
+    for (const result of results) {
+      if (result[name] != null) tally.set(result[name], (tally.get(result[name]) || 0) + 1);
+      if (name === "status" && result.unproved) tally.set("unproved", (tally.get("unproved") || 0) + 1);
+    }
     const values = [...tally.keys()].sort((a, b) =>
       name === "status" ? ORDER.indexOf(a) - ORDER.indexOf(b) : name === "code" ? tally.get(b) - tally.get(a) : a < b ? -1 : 1);
     $(name).append(el("option", { value: "" }, "All"), ...values.map((value) =>
@@ -125,15 +133,14 @@
     const wanted = SELECTS.filter((name) => $(name).value).map((name) => [name, $(name).value]);
     const day = $("day").value;
     shown = results.filter((result) =>
-      wanted.every(([name, value]) => result[name] === value) && (!day || result.day === day) &&
+      wanted.every(([name, value]) => (value === "unproved" && name === "status" ? result.unproved : result[name] === value)) && (!day || result.day === day) &&
       terms.every((term) => result.text.includes(term)));
     shown.sort(sorts[$("sort").value] || sorts[""]);
     turn(shown.length);
     for (const button of document.querySelectorAll("button.count")) {
-      const [name, value] = button.dataset.status ? ["status", button.dataset.status] : ["proof", "none"];
-      button.setAttribute("aria-pressed", String($(name).value === value));
+      button.setAttribute("aria-pressed", String($("status").value === button.dataset.status));
     }
-    // Said once typing pauses, so that a screen reader is not talked over at each letter.
+    // Updated when typing pauses, so that a screen reader does not read it after each letter.
     clearTimeout(saying);
     saying = setTimeout(() => {
       $("found").textContent = shown.length === results.length
@@ -143,7 +150,7 @@
     remember();
   }
 
-  // The filter stands in the address, so that a colleague can be sent to it.
+  // The filter is part of the address, so that it can be sent to a colleague.
   function remember() {
     const set = KEYS.filter((key) => $(key).value).map((key) => [key, $(key).value]);
     const hash = set.length ? "#" + new URLSearchParams(set) : location.hash.includes("=") ? "#targets" : location.hash;
@@ -168,8 +175,8 @@
   });
 
   function story(result) {
-    if (result.code) return [el("b", {}, result.code), el("span", { class: "sub" }, result.message)];
-    if (result.proof === "none") return ["no proof", el("span", { class: "sub" }, result.detail)];
+    if (result.code) return [el("b", {}, result.code), el("span", { class: "sub" }, ...ticks(result.message))];
+    if (result.proof === "none") return [el("span", { class: "unproved" }, icon("unproved")), "no proof", el("span", { class: "sub" }, ...ticks(result.detail))];
     return [result.proof ? "proved " + (PROOFS[result.proof] || result.proof) : ""];
   }
 
@@ -185,7 +192,7 @@
       el("td", { class: "roomy nowrap" }, result.region),
       el("td", { class: "spacious" }, result.key_spec || ""),
       el("td", { class: "what" }, ...story(result)),
-      el("td", { class: "roomy nowrap" }, result.day || (result.well ? "never" : "")),
+      el("td", { class: "roomy nowrap" }, result.day || (result.ok ? "never" : "")),
       el("td", { class: "spacious number" }, duration((result.end - result.start) / 1000)));
     return line;
   }
@@ -206,21 +213,21 @@
     };
     const code = (value) => value && el("code", {}, value);
     fact("Error", result.code && result.code + (result.operation ? " from " + result.operation : ""));
-    fact("Message", result.message);
-    fact("What to do", result.advice);
+    fact("Message", ...ticks(result.message));
+    fact("What to do", ...ticks(result.advice));
     if (result.code) fact("Retryable", result.retryable ? "yes" : "no");
-    fact("Changed", result.changed == null ? "not known" : result.changed ? "yes, an import took effect" : "no");
+    fact("Changed", result.changed == null ? "unknown" : result.changed ? "yes, an import took effect" : "no");
     fact("Key", code(result.key_arn || result.key_id));
     fact("Lane", result.account + " in " + result.region);
     fact("Key spec, state", [result.key_spec, result.key_state].filter(Boolean).join(", "));
     fact("Material ID", code(result.key_material_id));
-    fact("Expiry", result.valid_to ? instant(result.valid_to) : result.well ? "never" : "");
+    fact("Expiry", result.valid_to ? instant(result.valid_to) : result.ok ? "never" : "");
     fact("Wrapped with", [result.wrapping_algorithm, result.wrapping_key_spec].filter(Boolean).join(", "));
     if (result.verified != null) {
       fact("Verification", (result.verified ? "verified" : "not verified") + ", " + plural(result.reads, "read") + ", " +
         result.consecutive + " consecutive; " + (result.proof === "none" ? "no proof" : "proved " + (PROOFS[result.proof] || result.proof)) +
         (result.round_trip == null ? "" : "; round trip " + (result.round_trip ? "done" : "failed")) +
-        (result.detail ? "; " + result.detail : ""));
+        (result.detail ? "; " : ""), ...ticks(result.detail));
     }
     fact("Import attempts", String(result.attempts));
     fact("From, to", [instant(result.started_at), instant(result.finished_at)].filter(Boolean).join(", "));
@@ -242,33 +249,38 @@
     const calls = lane.calls[OPERATION] || 0;
     const quota = lane.quota[OPERATION] || 0;
     const floor = quota && calls > 1 ? (calls - 1) / quota : 0;
-    // A lane that never ended, because the run was killed, has no duration.
-    return { ...lane, duration_seconds: lane.duration_seconds || 0, mine, calls, quota, floor, failed: mine.filter((result) => result.status === "failed").length,
-      held: lane.throttled[OPERATION] || 0 };
+    const sent = mine.map((result) => result.sent).filter((value) => !Number.isNaN(value));
+    const importing = sent.length > 1 ? (most(sent, 0) - least(sent, Infinity)) / 1000 : 0; // without the last verification
+    const held = Object.values(lane.throttled).reduce((a, b) => a + b, 0);
+    // A lane has no duration if the run was killed before it ended.
+    return { ...lane, duration_seconds: lane.duration_seconds || 0, mine, calls, quota, floor, held, imports: sent.length,
+      rate: importing ? (sent.length - 1) / importing : 0, failed: mine.filter((result) => result.status === "failed").length };
   });
-  lanes.sort((a, b) => b.duration_seconds - a.duration_seconds);
+  const longest = lanes.reduce((a, b) => (!a || b.duration_seconds > a.duration_seconds ? b : a), null);
+  lanes.sort((a, b) => b.failed - a.failed || b.held - a.held || b.duration_seconds - a.duration_seconds);
 
   function lanesStory() {
-    if (!lanes.length) return "No lane was worked on.";
-    const slowest = lanes[0];
-    const text = plural(lanes.length, "lane") + " worked side by side; the longest, " + slowest.account + "/" + slowest.region + ", took " +
-      duration(slowest.duration_seconds) + ". ";
-    if (!slowest.floor) return text;
-    return text + "KMS's quota of " + slowest.quota + " " + OPERATION + " a second alone makes its " + plural(slowest.calls, "call") +
-      " take " + duration(slowest.floor) + ": " + Math.round(100 * Math.min(1, slowest.floor / slowest.duration_seconds)) + "% of the time.";
+    if (!longest) return "No lane was started.";
+    const failing = lanes.filter((lane) => lane.failed).length, throttled = lanes.filter((lane) => lane.held).length;
+    const text = plural(lanes.length, "lane") + " ran at the same time: " + count(failing) + " with failures, " + count(throttled) +
+      " with throttled calls. The longest, " + longest.account + "/" + longest.region + ", took " + duration(longest.duration_seconds) + ". ";
+    if (!longest.floor) return text;
+    return text + "Its quota of " + longest.quota + " " + OPERATION + " per second allows no less than " + duration(longest.floor) +
+      " for " + plural(longest.calls, "call") + ".";
   }
 
-  // Above the line a column's height is how much of the quota its slice of time began; below, how targets ended.
+  // Above the line, a column's height is the share of the quota that imports used in its slice of time; below, how targets ended.
   const WIDTH = 1000, MIDDLE = 24, TOP = 18, DEPTH = 14;
   function strip(lane) {
     const rate = lane.quota || 1;
     const slice = Math.max(span / 160, Math.min(4 / rate, span / 40));
     const slices = Math.ceil(span / slice + 1e-9);
-    const begun = new Array(slices).fill(0), well = new Array(slices).fill(0), failed = new Array(slices).fill(0);
-    const at = (time) => Math.min(slices - 1, Math.floor((time - zero) / 1000 / slice));
+    const sent = new Array(slices).fill(0);
+    const ended = Object.fromEntries(ORDER.map((status) => [status, new Array(slices).fill(0)]));
+    const at = (time) => Math.min(slices - 1, Math.max(0, Math.floor((time - zero) / 1000 / slice)));
     for (const result of lane.mine) {
-      if (!Number.isNaN(result.start)) begun[at(result.start)] += 1;
-      if (!Number.isNaN(result.end)) (result.status === "failed" ? failed : well)[at(result.end)] += 1;
+      if (!Number.isNaN(result.sent)) sent[at(result.sent)] += 1;
+      if (!Number.isNaN(result.end)) ended[result.status][at(result.end)] += 1;
     }
     const full = Math.max(1, rate * slice);
     const step = WIDTH / (span / slice);
@@ -276,11 +288,17 @@
     const bar = (kind, i, y, height) => rects.push(
       svg("rect", { class: kind, x: (i * step).toFixed(2), y: y.toFixed(2), width: (step * 0.8).toFixed(2), height: height.toFixed(2) }));
     for (let i = 0; i < slices; i += 1) {
-      const high = Math.min(1.25, begun[i] / full) * TOP;
-      const low = Math.min(1, well[i] / full) * DEPTH * 0.75;
-      if (high) bar("begun", i, MIDDLE - high, high);
-      if (low) bar("well", i, MIDDLE, low);
-      if (failed[i]) bar("failed", i, MIDDLE + low, DEPTH - low + 2);
+      const high = Math.min(1.25, sent[i] / full) * TOP;
+      if (high) bar("sent", i, MIDDLE - high, high);
+      const fine = ["imported", "reimported", "unchanged"].filter((status) => ended[status][i]);
+      const all = fine.reduce((sum, status) => sum + ended[status][i], 0);
+      let low = 0;
+      for (const status of fine) {
+        const height = (ended[status][i] / all) * Math.min(1, all / full) * DEPTH * 0.75;
+        bar(status, i, MIDDLE + low, height);
+        low += height;
+      }
+      if (ended.failed[i]) bar("failed", i, MIDDLE + low, DEPTH - low + 2);
     }
     const line = (kind, y) => svg("line", { class: kind, x1: 0, x2: WIDTH, y1: y, y2: y });
     return svg("svg", { viewBox: "0 0 " + WIDTH + " 40", preserveAspectRatio: "none", role: "img",
@@ -289,9 +307,9 @@
   }
 
   function rateText(lane) {
-    if (!lane.calls) return "no call";
-    const rate = lane.duration_seconds ? (lane.calls / lane.duration_seconds).toFixed(2) : "?";
-    return plural(lane.calls, "call") + ", " + rate + "/s" + (lane.quota ? " (quota " + lane.quota + "/s)" : "");
+    if (!lane.imports) return "no import";
+    const quota = lane.quota ? "quota " + lane.quota + "/s" : "";
+    return plural(lane.imports, "import") + (lane.rate ? ", " + lane.rate.toFixed(2) + "/s" + (quota && " (" + quota + ")") : quota && ", " + quota);
   }
 
   const turnLanes = pager($("lane-pages"), [12, 50, 200], "Lanes", (from, to) => {
@@ -300,10 +318,11 @@
         el("button", { type: "button", class: "link", onclick: () => only({ account: lane.account, region: lane.region }) },
           lane.account, el("span", { class: "hidden" }, " in "), el("span", { class: "sub" }, lane.region)),
         el("span", { class: "sub narrow" }, plural(lane.targets, "target") + ", " + duration(lane.duration_seconds)),
-        lane.failed ? el("span", { class: "sub" }, count(lane.failed) + " failed") : null),
+        lane.failed ? el("span", { class: "sub failed" }, icon("failed"), count(lane.failed) + " failed") : null,
+        lane.held ? el("span", { class: "sub held" }, icon("warning"), "throttled " + plural(lane.held, "time")) : null),
       el("td", { class: "number roomy" }, count(lane.targets)),
       el("td", { class: "number roomy" }, duration(lane.duration_seconds)),
-      el("td", { class: "spacious" }, rateText(lane), lane.held ? el("span", { class: "sub" }, "throttled " + plural(lane.held, "time")) : null),
+      el("td", { class: "spacious" }, rateText(lane)),
       el("td", { class: "strip" }, strip(lane)))));
   });
 
@@ -313,7 +332,7 @@
     for (const result of results) if (result.day) days.set(result.day, (days.get(result.day) || 0) + 1);
     const sorted = [...days.keys()].sort();
     const total = [...days.values()].reduce((a, b) => a + b, 0);
-    const none = results.filter((result) => result.well && !result.day).length;
+    const none = results.filter((result) => result.ok && !result.day).length;
     if (!total) {
       $("expiry-story").textContent = none ? "The material of " + plural(none, "target") + " never expires." : "No expiry is known.";
       return;
@@ -353,18 +372,77 @@
       el("thead", {}, el("tr", {}, ...heads)), el("tbody", {}, ...weeks));
   }
 
-  // ---- begin -----------------------------------------------------------------------------------------------------
+  // ---- copying ---------------------------------------------------------------------------------------------------
+  const quoted = (text) => (/^[A-Za-z0-9._/:@%+=,-]+$/.test(text) ? text : "'" + text.replaceAll("'", "'\\''") + "'");
+  const unique = (values) => [...new Set(values)];
+
+  // `run` for these targets. Options of one kind are alternatives, different kinds are combined: it may select a few more.
+  function command(targets) {
+    const words = ["bulk-import", "run", quoted(data.run.manifest)];
+    const kinds = { id: "--only-id", account: "--only-account", region: "--only-region" };
+    let chosen = results;
+    for (const [name, option] of Object.entries(kinds)) {
+      const values = unique(targets.map((result) => result[name]));
+      const kept = chosen.filter((result) => values.includes(result[name]));
+      if (kept.length === chosen.length) continue;
+      chosen = kept;
+      words.push(...values.flatMap((value) => [option, quoted(value)]));
+    }
+    return [words.join(" "), "a command that selects " + plural(chosen.length, "target")];
+  }
+
+  function ids(targets) {
+    const all = targets.flatMap((result) => result.request_ids.map((entry) => entry[1]));
+    return [all.join("\n"), plural(all.length, "request ID")];
+  }
+
+  const COLUMNS = ["id", "account", "region", "key_id", "key_arn", "status", "changed", "key_spec", "key_state", "valid_to",
+    "key_material_id", "proof", "detail", "attempts", "started_at", "finished_at", "code", "operation", "message", "advice"];
+  // A cell that a spreadsheet would take for a formula begins with an apostrophe: https://owasp.org/www-community/attacks/CSV_Injection
+  function cell(value) {
+    const text = value == null ? "" : /^[=+\-@\t\r]/.test(value) ? "'" + value : String(value);
+    return /[",\r\n]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text;
+  }
+  function csv(targets) {
+    const lines = [COLUMNS, ...targets.map((result) => COLUMNS.map((name) => result[name]))].map((row) => row.map(cell).join(","));
+    return [lines.join("\r\n") + "\r\n", "CSV of " + plural(targets.length, "target")];
+  }
+
+  const copies = { command, ids, csv };
+  async function copy(button) {
+    const { code, status } = button.dataset;
+    const targets = code ? results.filter((result) => result.code === code && result.status === status) : shown;
+    const [text, said] = copies[button.dataset.copy](targets);
+    $("copied").textContent = (await put(text)) ? "Copied " + said + "." : "The browser refused to copy.";
+  }
+  async function put(text) {
+    try {
+      await navigator.clipboard.writeText(text); // absent on a page that came by http://
+      return true;
+    } catch {
+      const field = el("textarea", { class: "hidden", "aria-hidden": "true" });
+      field.value = text;
+      document.body.append(field);
+      field.select();
+      const done = document.execCommand("copy");
+      field.remove();
+      return done;
+    }
+  }
+
+  // ---- start -----------------------------------------------------------------------------------------------------
   SELECTS.forEach(fillSelect);
   recall();
   form.addEventListener("input", apply);
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(apply));
   addEventListener("hashchange", () => { if (location.hash.includes("=")) { form.reset(); recall(); apply(); } });
-  for (const button of document.querySelectorAll("button[data-status], button[data-proof], button[data-code]")) {
+  for (const button of document.querySelectorAll("button.copy")) button.addEventListener("click", () => copy(button));
+  for (const button of document.querySelectorAll("button.count, button.link[data-code]")) {
     button.addEventListener("click", () => {
-      const { status, proof, code } = button.dataset;
+      const { status, code } = button.dataset;
       const pressed = button.getAttribute("aria-pressed") === "true";
-      only(pressed ? {} : status ? { status } : proof ? { proof } : { code, status: "failed" });
+      only(pressed ? {} : code ? { code, status } : { status });
       if (pressed) button.focus();
     });
   }
