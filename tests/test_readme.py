@@ -17,7 +17,7 @@ from bulk_import.codes import CODES
 from bulk_import.errors import ExitCode
 from bulk_import.manifest.models import FIELDS_OF_DEFAULTS, FIELDS_OF_KEYS
 from bulk_import.material import wrapping
-from bulk_import.material.sources import SOURCES
+from bulk_import.material.sources import KINDS
 from bulk_import.model import KeySpec, WrappingAlgorithm, WrappingKeySpec
 from bulk_import.report.schema import report_schema
 from bulk_import.run import lifecycle
@@ -110,7 +110,7 @@ def test_every_sample_is_listed() -> None:
 
 def test_every_source_is_listed() -> None:
     listed = {name.partition(":")[0] for name in column(pages.MANIFEST.section("Material"), "source")}
-    assert not set(SOURCES) - listed, f"not documented: {sorted(set(SOURCES) - listed)}"
+    assert not set(KINDS) - listed, f"not documented: {sorted(set(KINDS) - listed)}"
 
 
 def test_the_wrapping_table_is_that_of_the_program() -> None:
