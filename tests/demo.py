@@ -34,8 +34,9 @@ def main() -> int:
     manifest = yaml.safe_load(MANIFEST.read_text())
     (FOLDER / "seed.yaml").write_text(yaml.safe_dump(seed(manifest)))
     sandbox = subprocess.Popen(
-        [sys.executable, "-m", "bulk_import", "sandbox", "--seed", "seed.yaml", "--enforce-quotas"],
-        cwd=FOLDER, stdout=subprocess.PIPE, env=environment(), text=True,
+        # With our end of its stdin, the sandbox ends, however this process ends.
+        [sys.executable, "-m", "bulk_import.sandbox", "--seed", "seed.yaml", "--enforce-quotas", "--stop-with-stdin"],
+        cwd=FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(), text=True,
     )  # fmt: skip
     try:
         url = sandbox.stdout.readline().strip() if sandbox.stdout else ""

@@ -22,13 +22,15 @@ class Sandbox:
 
     def __init__(self, *arguments: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "bulk_import.sandbox", *arguments], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "bulk_import.sandbox", "--stop-with-stdin", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().strip()
         if not self.url.startswith("http://127.0.0.1:"):
-            self.process.wait()
-            self.process.stdout.close()
+            self.stop()
             raise RuntimeError(f"the sandbox did not start (exit code {self.process.returncode})")
         self._sessions: dict[tuple[str, str, str | None], dict[str, str]] = {}
 
@@ -41,8 +43,9 @@ class Sandbox:
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait(timeout=10)
-        if self.process.stdout:
-            self.process.stdout.close()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe:
+                pipe.close()
 
     # --- control
     def get(self, name: str, **wanted: Any) -> Any:

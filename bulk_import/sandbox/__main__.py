@@ -25,6 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--lag", type=float, default=0.0, metavar="SECONDS", help="half of the reads are this stale")
     parser.add_argument("--strict-roles", action="store_true", help="only seeded roles can be assumed")
     parser.add_argument("--pool", type=Path, help="folder that keeps primes for wrapping keys between runs")
+    parser.add_argument("--stop-with-stdin", action="store_true", help="stop when standard input closes")
     given = parser.parse_args(argv)
     options = SandboxOptions(
         port=given.port,
@@ -34,6 +35,7 @@ def main(argv: list[str] | None = None) -> int:
         lag_seconds=given.lag,
         strict_roles=given.strict_roles,
         pool=given.pool,
+        stop_with_stdin=given.stop_with_stdin,
     )
     try:
         serve(options)

@@ -5,7 +5,8 @@ GET  calls?operation=…&after=N the log; any field of an entry filters
 GET  keys?account=…&region=…   keys with state, materials and the SHA-256 of each (never the bytes)
 GET  sessions, faults, quotas
 POST reset                     everything as at the start, without the seed
-POST seed                      a seed document as JSON; answers the keys made
+POST seed                      a seed document as JSON; answers the keys made. Material files: below the folder of the
+                               seed file that the sandbox was started with; without one, none
 POST faults                    a rule, or a list of rules (see faults.py)
 POST faults/clear
 POST quotas                    {enforce, rates: {quota: per second}, account?, region?}
@@ -22,6 +23,7 @@ import hashlib
 import json
 import os
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -44,6 +46,7 @@ class Control:
 
     def __init__(self, world: World) -> None:
         self.world = world
+        self.folder: Path | None = None  # of the seed file; None: there is none
 
     def answer(self, method: str, path: str, body: bytes) -> Answer:
         parts = urlsplit(path)
@@ -103,7 +106,7 @@ class Control:
         self.world.reset()
 
     def post_seed(self, given: Any) -> dict[str, Any]:
-        return {"keys": self.plant(parse_seed(given, "POST /_sandbox/seed", None))}
+        return {"keys": self.plant(parse_seed(given, "POST /_sandbox/seed", self.folder))}
 
     def post_faults(self, given: Any) -> dict[str, Any]:
         rules = given if isinstance(given, list) else [given]

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import parse_qsl
 
 from bulk_import.sandbox import service_quotas
@@ -25,6 +26,7 @@ from bulk_import.sandbox.kms.naming import resolve
 from bulk_import.sandbox.kms.quotas import quota_of
 from bulk_import.sandbox.kms.requests import Request
 from bulk_import.sandbox.kms.tags import get_resources
+from bulk_import.sandbox.other_services import check_account
 from bulk_import.sandbox.validation import check, operations
 from bulk_import.sandbox.world import World
 
@@ -92,12 +94,7 @@ class Front:
         target = call.headers.get("X-Amz-Target", "")
         if call.service in ("kms", "servicequotas", "tagging"):
             call.operation = target.rsplit(".", 1)[-1]
-            try:
-                call.params = json.loads(call.body or b"{}")
-                if not isinstance(call.params, dict):
-                    raise TypeError
-            except (ValueError, TypeError):
-                raise AwsError("SerializationException", "could not parse the request body") from None
+            call.params = _json(call.body)
             call.key = str(call.params.get("KeyId", ""))
         elif call.service == "sts":
             call.params = dict(parse_qsl(call.body.decode()))
@@ -105,6 +102,8 @@ class Front:
             call.key = call.params.get("RoleArn", "")
         else:
             call.operation = target.rsplit(".", 1)[-1] or call.method
+            if target:
+                call.params = _json(call.body)
 
     def _check_clock(self, call: Call) -> None:
         sent = call.headers.get("X-Amz-Date")
@@ -187,6 +186,7 @@ class Front:
             return self._kms(call, who)
         if call.service == "tagging":
             return self._tagging(call, who)
+        check_account(call, who)
         return self.moto(call, call.body, {"x-moto-account-id": who.account})
 
     def _sts(self, call: Call, who: Principal) -> Answer:
@@ -224,6 +224,16 @@ class Front:
             return self.moto(call, call.body, {"x-moto-account-id": who.account})
         keys = backend(who.account, call.region).live()
         return json_answer(get_resources(keys, call.params, self.world.lag.draw(self.world.clock.now())))
+
+
+def _json(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body or b"{}")
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise AwsError("SerializationException", "could not parse the request body")
+    return value
 
 
 def _kind(key: SandboxKey | None) -> str:

@@ -18,7 +18,7 @@ accounts:
             multi_region: false
             replicas: [eu-west-1]         # of a multi-Region key with material
             state: Disabled               # Enabled, Disabled, PendingDeletion; default: by its material
-            material: {hex: 00ff…}        # or {file: path beside the seed file}; material it already has
+            material: {hex: 00ff…}        # or {file: path}, below the seed file's folder: material it already has
             valid_to: 2027-06-30T00:00:00Z
             tags: {team: payments}
             description: text
@@ -36,6 +36,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bulk_import.errors import InputError, Problem
+from bulk_import.sandbox.answers import AwsError
 from bulk_import.sandbox.identity import Role
 from bulk_import.sandbox.kms.backend import backend, born
 from bulk_import.sandbox.kms.keys import CURRENT, EXPIRES, NEVER_EXPIRES, Material, SandboxKey, Snapshot
@@ -98,7 +99,7 @@ class CallerForm(Form):
 
 
 class Seed(Form):
-    """A seed file that was read and checked. `folder`: where its material files lie."""
+    """A seed file that was read and checked. `folder`: its material files lie below; None: it may name none."""
 
     caller: CallerForm | None = None
     strict_roles: bool = False
@@ -175,7 +176,11 @@ def plant(world: World, seed: Seed) -> list[dict[str, str]]:
             world.quotas.lane_rates |= {(account, region, quota): rate for quota, rate in lane.quotas.items()}
             forms = [*lane.keys, *(one for many in lane.generate for one in _each(many))]
             for key_form in forms:
-                made += _plant_key(world, account, region, key_form, seed.folder)
+                try:
+                    made += _plant_key(world, account, region, key_form, seed.folder)
+                except AwsError as error:
+                    field = f"accounts.{account}.regions.{region}"
+                    raise InputError([Problem("seed", 0, field, error.message, "")]) from None
     return made
 
 
@@ -229,6 +234,14 @@ def _material(form: MaterialForm, folder: Path | None) -> bytes:
         if form.hex is not None:
             return bytes.fromhex(form.hex)
         assert form.file is not None  # noqa: S101 - the form has one of the two
-        return (folder / form.file if folder else form.file).read_bytes()
+        if folder is None:
+            raise InputError(
+                [Problem("seed", 0, "material.file", "without a seed file, material is given as hex.", "")]
+            )
+        path = (folder / form.file).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            message = f"{form.file} is not below the seed file's folder."
+            raise InputError([Problem("seed", 0, "material.file", message, "Put it there.")])
+        return path.read_bytes()
     except (OSError, ValueError):
         raise InputError([Problem("seed", 0, "material", "cannot be read.", "Check hex or file.")]) from None

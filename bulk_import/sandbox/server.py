@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -23,6 +25,7 @@ from bulk_import.sandbox.answers import Answer, json_answer
 from bulk_import.sandbox.calls import Call
 from bulk_import.sandbox.control import Control
 from bulk_import.sandbox.front import Dropped, Front
+from bulk_import.sandbox.local_only import refusal
 from bulk_import.sandbox.seed import read_seed
 from bulk_import.sandbox.world import SandboxOptions, World
 
@@ -41,6 +44,10 @@ class Handler(MotoRequestHandler):
 
     def run_wsgi(self) -> None:
         """werkzeug calls this for every method."""
+        refused = refusal(self.headers)  # type: ignore[arg-type]  # an email message reads like a mapping
+        if refused is not None:
+            self._send(json_answer({"message": refused}, 403), "", close=True)
+            return
         body = self._body()
         if body is None:
             self._send(json_answer({"message": "bad Content-Length"}, 400), "", close=True)
@@ -134,6 +141,7 @@ class Server(ThreadedWSGIServer):
         self.cut: set[int] = set()
         super().__init__("127.0.0.1", options.port, self.moto, Handler)
         if options.seed:
+            self.control.folder = options.seed.parent
             self.control.plant(read_seed(options.seed))
 
     @property
@@ -193,7 +201,7 @@ def stop(server: Server) -> None:
 
 
 def serve(options: SandboxOptions) -> None:
-    """Runs a sandbox until SIGINT or SIGTERM. The first line on stdout is its endpoint URL.
+    """Runs a sandbox until SIGINT or SIGTERM, or as its options say. The first line on stdout is its endpoint URL.
 
     Raises InputError for a seed file that cannot be used, OSError where the port is taken.
     """
@@ -201,6 +209,15 @@ def serve(options: SandboxOptions) -> None:
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: done.set())
+    if options.stop_with_stdin:
+        threading.Thread(target=_wait_for_end_of_stdin, args=(done,), daemon=True).start()
     print(server.url, flush=True)  # noqa: T201 - the command's result
     done.wait()
     stop(server)
+
+
+def _wait_for_end_of_stdin(done: threading.Event) -> None:
+    """The process that started the sandbox holds the other end of stdin: however that one ends, so does this one."""
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    done.set()

@@ -25,6 +25,7 @@ class SandboxOptions:
     """How to start. `port` 0: any free one. `quotas`: requests per second by operation.
 
     `pool`: the folder that keeps primes for wrapping keys between runs; None: the user's cache folder.
+    `stop_with_stdin`: stdin is a pipe from the process that started the sandbox, which ends when the pipe closes.
     """
 
     port: int = 0
@@ -34,6 +35,7 @@ class SandboxOptions:
     lag_seconds: float = 0.0
     strict_roles: bool = False
     pool: Path | None = None
+    stop_with_stdin: bool = False
 
 
 class World:

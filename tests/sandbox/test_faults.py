@@ -66,7 +66,7 @@ def test_a_cut_is_a_reset(sandbox: Sandbox) -> None:
     sandbox.fault("drop")
     address = ("127.0.0.1", int(sandbox.url.rsplit(":", 1)[1]))
     credential = "AWS4-HMAC-SHA256 Credential=AKIA/20260101/us-east-1/kms/aws4_request"
-    head = f"POST / HTTP/1.1\r\nHost: h\r\nAuthorization: {credential}\r\nContent-Length: 2\r\n\r\n"
+    head = f"POST / HTTP/1.1\r\nHost: localhost\r\nAuthorization: {credential}\r\nContent-Length: 2\r\n\r\n"
     with socket.create_connection(address, timeout=10) as peer:
         peer.sendall(head.encode() + b"{}")
         with pytest.raises(ConnectionResetError):
