@@ -50,7 +50,7 @@ from bulk_import.journal import narrate
 from bulk_import.journal.begin import Begun, begin, journal_path, new_run_id
 from bulk_import.manifest.read import MAX_BYTES
 from bulk_import.material import Materials, sources
-from bulk_import.material.checks import manifest_checks
+from bulk_import.material.checks import conflicts, manifest_checks
 from bulk_import.material.sources.allowed import wrong
 from bulk_import.material.sources.base import Opening
 from bulk_import.model import Manifest, ObjectUri, Outcome, Target, in_s3
@@ -110,6 +110,12 @@ def load_manifest(uri: str, settings: Settings, *, stdin: BinaryIO | None = None
         check_dates=check_dates,
         now=datetime.now(UTC),
     )
+    found = [
+        Problem(loaded.uri, line, field, f"{message}.", advice)
+        for line, field, message, advice in conflicts(loaded.targets, settings)
+    ]
+    if found:
+        raise ManifestError(found)
     return _shard(loaded, settings.shard)
 
 

@@ -137,6 +137,11 @@ CODES: dict[str, Code] = {
     "MaterialOutsideRoot": Code("Material must lie inside the manifest's folder (or --material-root)."),
     "MaterialUnreadable": Code("Check the file's permissions and type."),
     "MaterialWrongLength": Code("Check `encoding`, and that the file belongs to this key."),
+    "SourceFailed": Code("Read the message of the source, and try the source by hand."),
+    "SourceUnavailable": Code(
+        "The source of the material cannot be reached or is overloaded. Check its address and state, then run again."
+    ),
+    "SourceDenied": Code("Grant the identity that this run uses at the source the right to read this material."),
     "InvalidWrappingKey": Code(
         "The endpoint returned another wrapping key than requested. Check the endpoint, then run again.",
     ),

@@ -185,6 +185,9 @@ class Settings(BaseSettings):
     # iam
     caller_arn: str | None = _option(None, "Role, user or account that assumes the importer roles.", "iam")
 
+    # the settings file alone: a command of an exec: source is never an option, a variable or the manifest's
+    exec: dict[str, dict[str, Any]] = _option({}, "Commands of exec: sources: [exec.NAME].", "file")
+
     # sandbox
     port: int = _option(0, "Port on 127.0.0.1; 0 takes a free one.", "sandbox", ge=0, le=65535)
     seed: str | None = _option(None, "YAML file of accounts, roles and keys to begin with.", "sandbox")
@@ -292,6 +295,8 @@ def load(flags: Mapping[str, Any] | None = None, config: str | None = None) -> S
         raise UsageError("\n".join(f"{flag}: is empty. Give a value, or leave it out." for flag in empty))
     config = config or os.environ.get(PREFIX + "CONFIG") or None
     problems = _unknown_variables()
+    if any(problem.field.removeprefix(PREFIX).lower() in fields("file") for problem in problems):
+        raise SettingsError(problems)  # pydantic-settings would read such a variable
     from_file = _read_config(config, problems) if config else {}
     variables = {name for name in Settings.model_fields if os.environ.get(PREFIX + name.upper())}
     merged = {name: value for name, value in from_file.items() if name not in variables} | flags
@@ -318,7 +323,7 @@ def load(flags: Mapping[str, Any] | None = None, config: str | None = None) -> S
 
 def _unknown_variables() -> list[Problem]:
     """Also those in small letters, which pydantic-settings would take and other systems would not."""
-    known = {name.upper() for name in Settings.model_fields} | {"CONFIG"}
+    known = {name.upper() for name in Settings.model_fields.keys() - fields("file").keys()} | {"CONFIG"}
     return [
         Problem("environment", 0, name, "is no setting.", _nearest(name[len(PREFIX) :].upper(), known, PREFIX))
         for name in sorted(os.environ)

@@ -38,6 +38,30 @@ def _material(target: Target, settings: Settings) -> Iterator[tuple[str, str, st
     yield from sources.kind_of(target.material).check(target, settings)
 
 
+def conflicts(targets: Iterable[Target], settings: Settings) -> Iterator[tuple[int, str, str, str]]:
+    """What is wrong between targets, each of which is right: yields (line, field, message, advice)."""
+    targets = tuple(targets)
+    variables = variables_of(targets)
+    said: set[str] = set()
+    for target in targets:
+        scheme, _, name = target.material.partition(":")
+        if scheme != "exec" or name in said:
+            continue
+        said.add(name)
+        for variable in sorted(variables.intersection(settings.exec[name].get("env", ()))):
+            yield (
+                target.line,
+                "material",
+                f"[exec.{name}] gives its command the variable {variable}, which is the material of another target",
+                "Take it out of `env` in the settings file: no child process gets key material.",
+            )
+
+
+def variables_of(targets: Iterable[Target]) -> frozenset[str]:
+    """The environment variables that `env:` sources name."""
+    return frozenset(target.material[4:] for target in targets if target.material.startswith("env:"))
+
+
 def _wrapping(target: Target) -> Iterator[tuple[str, str, str]]:
     if target.key_spec is None:
         return

@@ -52,7 +52,7 @@ class Materials:
     def __init__(self, opening: Opening) -> None:
         self._opening = opening
         self._at_work: dict[str, _AtWork] = {}
-        self._shares: dict[str, _Share] = {}
+        self._shares: dict[tuple[str, str], _Share] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -86,8 +86,7 @@ class Materials:
         """Reads the material without a key spec: only KMS could say what its shape must be. Raises MaterialError."""
         at_work = self._of(target)
         if at_work.opened.source is not None:
-            rest = target.material.partition(":")[2]
-            (await _load(at_work, at_work.opened.source, rest, target.encoding, None)).wipe()
+            (await _load(at_work, at_work.opened.source, target, None)).wipe()
 
     @asynccontextmanager
     async def hold(self, target: Target, key_spec: KeySpec) -> AsyncIterator[Held]:
@@ -101,24 +100,26 @@ class Materials:
         elif not at_work.kind.shared:
             yield await _Reread.of(at_work, source, target, key_spec)
         else:
-            async with self._borrowed(at_work, source, target.material) as content:
+            async with self._borrowed(at_work, source, target) as content:
                 with _decoded(content, target.encoding, key_spec, copy=True) as secret:
                     yield _Borrowed(secret, _checked(secret, target, key_spec), target)
 
     @asynccontextmanager
-    async def _borrowed(self, at_work: _AtWork, source: Source, uri: str) -> AsyncIterator[Content]:
-        share = self._shares.get(uri)
+    async def _borrowed(self, at_work: _AtWork, source: Source, target: Target) -> AsyncIterator[Content]:
+        rest = target.material.partition(":")[2]
+        identity = (at_work.kind.scheme, at_work.kind.identity(rest, target, self._opening.settings))
+        share = self._shares.get(identity)
         if share is None:
-            rest = uri.partition(":")[2]
-            share = self._shares[uri] = _Share(asyncio.create_task(at_work.patience(lambda: source.read(rest))))
+            reading = asyncio.create_task(at_work.patience(lambda: source.read(rest, target)))
+            share = self._shares[identity] = _Share(reading)
         share.users += 1
         try:
             yield await share.content()
         finally:
             share.users -= 1
             if not share.users:
-                if self._shares.get(uri) is share:
-                    del self._shares[uri]
+                if self._shares.get(identity) is share:
+                    del self._shares[identity]
                 share.end()
 
     def _of(self, target: Target) -> _AtWork:
@@ -209,9 +210,7 @@ class _Reread:
             )
 
     async def _load(self) -> Secret:
-        target = self._target
-        rest = target.material.partition(":")[2]
-        return await _load(self._at_work, self._source, rest, target.encoding, self._key_spec)
+        return await _load(self._at_work, self._source, self._target, self._key_spec)
 
 
 class _Borrowed:
@@ -263,11 +262,10 @@ class _Sealed:
         )
 
 
-async def _load(
-    at_work: _AtWork, source: Source, rest: str, encoding: Encoding | None, key_spec: KeySpec | None
-) -> Secret:
-    content = await at_work.patience(lambda: source.read(rest))
-    return _decoded(content, encoding, key_spec, copy=False)
+async def _load(at_work: _AtWork, source: Source, target: Target, key_spec: KeySpec | None) -> Secret:
+    rest = target.material.partition(":")[2]
+    content = await at_work.patience(lambda: source.read(rest, target))
+    return _decoded(content, target.encoding, key_spec, copy=False)
 
 
 def _decoded(content: Content, encoding: Encoding | None, key_spec: KeySpec | None, *, copy: bool) -> Secret:

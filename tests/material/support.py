@@ -8,8 +8,10 @@ from bulk_import.errors import MaterialError
 from bulk_import.material import Materials, sources
 from bulk_import.material.secret import Secret
 from bulk_import.material.sources.base import Opening
-from bulk_import.model import Encoding, KeySpec
+from bulk_import.model import Encoding, KeySpec, Lane, Target
 from bulk_import.settings import Settings
+
+TARGET = Target(0, "one", Lane("aws", "111122223333", "us-east-1"), "alias/one", "file:k")
 
 
 async def load(
@@ -20,7 +22,7 @@ async def load(
         raise MaterialError(reason, code="MaterialNotFound")
     opened = sources.kind_of(uri).open(Opening(settings=Settings(), root=root))
     assert opened.source is not None
-    return sources.decoded(await opened.source.read(uri.partition(":")[2]), encoding, key_spec)
+    return sources.decoded(await opened.source.read(uri.partition(":")[2], TARGET), encoding, key_spec)
 
 
 def materials(root: Path | None) -> Materials:

@@ -8,12 +8,12 @@ from bulk_import.errors import MaterialError
 from bulk_import.material import memory
 from bulk_import.material.encoding import check_unambiguous, decode
 from bulk_import.material.secret import Secret
-from bulk_import.material.sources import env, file
+from bulk_import.material.sources import env, exec, file  # noqa: A004 - named as its scheme
 from bulk_import.material.sources.base import Content, Kind
 from bulk_import.model import Encoding, KeySpec
 
 # The registry. A new source is a file beside these and a row here; help, schema and documentation follow.
-KINDS: Final[dict[str, Kind]] = {kind.scheme: kind for kind in (file.KIND, env.KIND)}
+KINDS: Final[dict[str, Kind]] = {kind.scheme: kind for kind in (file.KIND, env.KIND, exec.KIND)}
 
 
 def refusal(uri: str) -> str | None:

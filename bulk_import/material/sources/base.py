@@ -40,8 +40,10 @@ def text(data: bytearray) -> Content:
 class Source(Protocol):
     """Gives the material. Every method gets the URI without its scheme and colon, in a form that `parse` accepted."""
 
-    async def read(self, rest: str) -> Content:
-        """The source's bytes as they are. Raises MaterialError; `retryable` if a repeat can succeed."""
+    async def read(self, rest: str, target: Target) -> Content:
+        """The source's bytes as they are. `target`: for placeholders that are not in the URI. Raises MaterialError;
+        `retryable` if a repeat can succeed.
+        """
         ...
 
 
@@ -93,12 +95,17 @@ class Opened:
     close: Callable[[], Awaitable[None]] | None = None
 
 
-Manifest = Callable[[Target, Settings], Iterable[tuple[str, str, str]]]
+Check = Callable[[Target, Settings], Iterable[tuple[str, str, str]]]
 
 
 def nothing_more(_target: Target, _settings: Settings) -> Iterable[tuple[str, str, str]]:
     """For sources whose URI is all that can be checked before they are opened."""
     return ()
+
+
+def by_uri(rest: str, _target: Target, _settings: Settings) -> str:
+    """Targets with the same URI share one result."""
+    return rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +116,7 @@ class Kind:
     whether targets that overlap share one result, which is held until the last of them is sealed; a source that is not
     shared is read again for sealing instead, so that nothing is held while a lane waits. `at_once`: most operations on
     the source at the same time. `parse` raises ValueError with a message for people; `check` yields (field, message,
-    advice) for what else a manifest may not ask of the source.
+    advice) for what else a manifest may not ask of the source. `identity`: equal for targets that can share one result.
     """
 
     scheme: str
@@ -124,4 +131,5 @@ class Kind:
     extra: str | None = None
     settings: tuple[str, ...] = ()  # options and variables that it reads
     at_once: int = 8
-    check: Manifest = nothing_more
+    check: Check = nothing_more
+    identity: Callable[[str, Target, Settings], str] = by_uri

@@ -8,7 +8,7 @@ from typing import Final
 
 from bulk_import.errors import MaterialError
 from bulk_import.material.sources.base import Content, Kind, Opened
-from bulk_import.model import Encoding
+from bulk_import.model import Encoding, Target
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]+")  # shells know fewer names than Kubernetes can set
 
@@ -23,7 +23,7 @@ def parse(rest: str) -> str:
 class EnvSource:
     """Reads the variable's bytes as the system holds them, so that a value need not be UTF-8."""
 
-    async def read(self, rest: str) -> Content:
+    async def read(self, rest: str, target: Target) -> Content:  # noqa: ARG002 - the URI says everything
         value = os.environb.get(rest.encode("ascii"))
         if not value:
             state = "is not set" if value is None else "is set, but empty"

@@ -13,6 +13,7 @@ from typing import Final
 
 from bulk_import.errors import MaterialError
 from bulk_import.material.sources.base import MAX_BYTES, Content, Kind, Opened, binary
+from bulk_import.model import Target
 
 # O_PATH (Linux) opens a folder that may be entered but not listed.
 _FOLDER: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -40,7 +41,7 @@ class FileSource:
     def __init__(self, root: Path | None) -> None:
         self._root = root
 
-    async def read(self, rest: str) -> Content:
+    async def read(self, rest: str, target: Target) -> Content:  # noqa: ARG002 - the URI says everything
         root = self._root
         if rest.startswith("/"):
             raise MaterialError(f"{_shown(rest)} is an absolute path", code="MaterialOutsideRoot")

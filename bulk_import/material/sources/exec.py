@@ -1,0 +1,245 @@
+"""`exec:NAME`: the standard output of a command that the settings file defines, never the manifest.
+
+    [exec.hsm-export]
+    argv = ["/opt/hsm/export", "--label", "{id}-{region}"]
+    timeout = "20s"
+    encoding = "base64"
+    env = ["HSM_CONFIG"]
+
+The command runs without a shell, in a process group of its own, which is killed at its end, at its timeout and when
+the run stops. It gets PATH, HOME, LANG and the variables that `env` names, and no standard input.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bulk_import.errors import MaterialError
+from bulk_import.material import environment, memory
+from bulk_import.material.sources.base import MAX_BYTES, Content, Kind, Opened, Opening, binary
+from bulk_import.model import Encoding, Target
+from bulk_import.settings import Seconds, Settings
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_PLACEHOLDER: Final = re.compile(r"\{\{|\}\}|\{([a-z]*)\}|[{}]")
+_SHOWN: Final = 300  # characters of stderr in a message
+_LONG: Final = re.compile(r"[A-Za-z0-9+/=_-]{24,}")  # what could be a key in hex or base64
+
+
+class Command(BaseModel):
+    """One [exec.NAME] of the settings file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    argv: Annotated[tuple[str, ...], Field(min_length=1)]
+    timeout: Annotated[Seconds, Field(gt=0, le=3600)] = 30.0
+    encoding: Encoding | None = None
+    env: tuple[str, ...] | dict[str, str] = ()
+
+
+def parse(rest: str) -> str:
+    """The command's name. Raises ValueError."""
+    if not _NAME.fullmatch(rest):
+        raise ValueError("write the name of a command of the settings file, like exec:hsm-export")
+    return rest
+
+
+class ExecSource:
+    """Runs the command once per read."""
+
+    def __init__(self, opening: Opening) -> None:
+        self._commands = opening.settings.exec
+
+    async def read(self, rest: str, target: Target) -> Content:
+        command = Command.model_validate(self._commands[rest])
+        argv = filled(command.argv, target)
+        data = await _output(rest, argv, environment.of_command(command.env), command.timeout)
+        return Content(data, command.encoding) if command.encoding else binary(data)
+
+
+async def _output(name: str, argv: Sequence[str], env: Mapping[str, str], seconds: float) -> bytearray:
+    """Standard output. Raises MaterialError; whatever happens, the process group is gone afterwards."""
+    process = _start(name, argv, env)
+    buffer = bytearray(MAX_BYTES + 1)  # of the final size: a buffer that grows leaves copies behind
+    complaint = bytearray()
+    draining = asyncio.create_task(_drain(_fd(process.stderr), complaint))
+    try:
+        async with asyncio.timeout(seconds):
+            size = await _fill(_fd(process.stdout), buffer)
+            if size > MAX_BYTES:
+                raise _failed(name, f"printed more than {MAX_BYTES} bytes", "No key material is that long.")
+            code = await asyncio.to_thread(process.wait)
+        if code:
+            await asyncio.wait([draining], timeout=1)  # a child that is left behind may hold its stderr open
+            ended = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            said = _clean(bytes(complaint), bytes(buffer[:size]))
+            raise _failed(name, f"{ended}{f': {said}' if said else ''}", "Run the command by hand to see why.")
+        if not size:
+            raise MaterialError(f"the command {name} printed nothing", code="MaterialWrongLength")
+        return bytearray(memoryview(buffer)[:size])
+    except TimeoutError:
+        advice = "Find out what it waits for, or raise its timeout in the settings file."
+        raise _failed(name, f"did not end within {seconds:g} s", advice) from None
+    finally:
+        memory.wipe(buffer)
+        _kill(process.pid)
+        draining.cancel()
+        await asyncio.wait([draining])
+        with process:  # closes its pipes; it is dead, so this does not wait
+            process.wait()
+
+
+def _start(name: str, argv: Sequence[str], env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Not through the event loop, which would read the output into buffers of its own."""
+    try:
+        return subprocess.Popen(  # noqa: S603 - the command is the operator's, without a shell
+            argv, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            start_new_session=True, bufsize=0,
+        )  # fmt: skip
+    except (OSError, ValueError) as error:
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "its argv is not usable"
+        raise _failed(name, f"cannot be started: {reason}", "Check argv of the command in the settings file.") from None
+
+
+def _fd(stream: IO[bytes] | None) -> int:
+    if stream is None:
+        raise RuntimeError("a command without pipes")
+    os.set_blocking(stream.fileno(), False)
+    return stream.fileno()
+
+
+async def _fill(reading: int, buffer: bytearray) -> int:
+    """Reads to the end of the pipe, or of the buffer. Returns the number of bytes."""
+    at = 0
+    with memoryview(buffer) as view:
+        while at < len(buffer):
+            await _readable(reading)
+            try:
+                count = os.readv(reading, [view[at:]])
+            except BlockingIOError:
+                continue
+            if not count:
+                break
+            at += count
+    return at
+
+
+async def _drain(reading: int, tail: bytearray) -> None:
+    """Reads to the end of the pipe, so that the command never waits for it, and keeps the last bytes in `tail`."""
+    while True:
+        await _readable(reading)
+        try:
+            chunk = os.read(reading, 4096)
+        except BlockingIOError:
+            continue
+        if not chunk:
+            return
+        tail[:] = (tail + chunk)[-4096:]
+
+
+async def _readable(reading: int) -> None:
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_reader(reading, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(reading)
+
+
+def _clean(stderr: bytes, stdout: bytes) -> str:
+    """What a message may show of stderr: one short line, without anything that could be key material."""
+    text = stderr.decode("utf-8", "replace")
+    for secret in {stdout.strip(), *stdout.split()}:
+        if len(secret) >= 6:
+            text = text.replace(secret.decode("utf-8", "replace"), "(not shown)")
+    text = _LONG.sub("(not shown)", text)
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return text if len(text) <= _SHOWN else "…" + text[-_SHOWN:]
+
+
+def _kill(group: int) -> None:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        return  # nothing of it is left
+
+
+def filled(argv: Sequence[str], target: Target) -> list[str]:
+    """`argv` with its placeholders replaced. Raises ValueError for an unknown one."""
+    lane = target.lane
+    values = {"partition": lane.partition, "account": lane.account, "region": lane.region, "id": target.id}
+
+    def value(match: re.Match[str]) -> str:
+        if match[0] in ("{{", "}}"):
+            return match[0][0]
+        if match[1] not in values:
+            raise ValueError(f"{match[0]} is not a placeholder; known: " + " ".join(f"{{{name}}}" for name in values))
+        return values[match[1]]
+
+    return [_PLACEHOLDER.sub(value, argument) for argument in argv]
+
+
+def check(target: Target, settings: Settings) -> Iterator[tuple[str, str, str]]:
+    """Whether the settings file defines the command that the manifest names, and defines it correctly."""
+    name = target.material.partition(":")[2]
+    found = settings.exec.get(name)
+    if found is None:
+        known = ", ".join(sorted(settings.exec)) or "none"
+        yield "material", f"exec:{name} is not defined in the settings file; defined: {known}", _define(name)
+        return
+    for message in problems(found, target):
+        yield "material", f"[exec.{name}] of the settings file: {message}", "Correct the file that --config names."
+
+
+def problems(table: Any, target: Target) -> Iterator[str]:
+    """What is wrong with one [exec.NAME]. No value is quoted."""
+    try:
+        command = Command.model_validate(table)
+    except ValidationError as error:
+        for item in error.errors(include_url=False, include_input=False):
+            place = ".".join(str(part) for part in item["loc"][:2])
+            yield f"{place}: {item['msg'].removeprefix('Value error, ')}"
+        return
+    try:
+        filled(command.argv, target)
+    except ValueError as error:
+        yield f"argv: {error}"
+    for name in command.env:
+        if environment.is_aws_credential(name):
+            yield f"env: {name} holds AWS credentials, which no child process gets"
+
+
+def _define(name: str) -> str:
+    return f'Define it in the file that --config names: [exec.{name}] with argv = ["/path/to/command"].'
+
+
+def _failed(name: str, what: str, advice: str) -> MaterialError:
+    return MaterialError(f"the command {name} {what}", code="SourceFailed", advice=advice)
+
+
+def identity(rest: str, target: Target, settings: Settings) -> str:
+    """Targets share one result only if the command gets the same arguments for them."""
+    return "\0".join([rest, *filled(Command.model_validate(settings.exec[rest]).argv, target)])
+
+
+KIND = Kind(
+    scheme="exec",
+    form="exec:NAME",
+    summary="the standard output of a command that the settings file defines in [exec.NAME]",
+    parse=parse,
+    open=lambda opening: Opened(source=ExecSource(opening)),
+    checked_offline=True,
+    settings=("--config: [exec.NAME] with argv, timeout, encoding, env",),
+    at_once=4,
+    check=check,
+    identity=identity,
+)

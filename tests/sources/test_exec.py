@@ -1,0 +1,259 @@
+"""`exec:`: real commands, through the real command line."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import materials
+from tests.e2e.support import REGION, Workplace
+from tests.e2e.test_canary import forms, search
+from tests.sandbox_client import Sandbox
+from tests.sources.support import add
+
+ALLOW = ("--allow-source", "exec:", "--config", "settings.toml")
+
+
+def define(work: Workplace, name: str, argv: list[str], **fields: object) -> None:
+    """Adds [exec.name] to the settings file. A list of strings is JSON and TOML alike."""
+    lines = [f"[exec.{name}]", f"argv = {json.dumps(argv)}"]
+    lines += [f"{key} = {json.dumps(value)}" for key, value in fields.items()]
+    with (work.folder / "settings.toml").open("a") as file:
+        file.write("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize("spec", ["SYMMETRIC_DEFAULT", "HMAC_384", "ECC_NIST_P256", "RSA_2048"])
+def test_what_a_command_prints_is_imported(sandbox: Sandbox, work: Workplace, spec: str) -> None:
+    material = materials.make(spec)
+    (work.folder / "printed").write_bytes(material)
+    define(work, "hsm", ["/bin/cat", "printed"])
+    key = sandbox.key(key_spec=spec, key_usage=materials.usage(spec))
+    add(work, "exec:hsm", key["key_id"])
+    result = work.run(*ALLOW)
+    assert result.code == 0, result.stderr
+    assert result.entries["one"]["status"] == "imported"
+    assert materials.held_by(sandbox.client(), key["key_id"], spec, material)
+
+
+@pytest.mark.parametrize("where", ["settings", "manifest"])
+def test_the_encoding_of_the_settings_or_of_the_manifest(sandbox: Sandbox, work: Workplace, where: str) -> None:
+    material = materials.make("HMAC_256")
+    text = base64.b64encode(material).decode()
+    define(work, "hsm", ["/bin/echo", text], **({"encoding": "base64"} if where == "settings" else {"encoding": "hex"}))
+    key = sandbox.key(key_spec="HMAC_256")
+    add(work, "exec:hsm", key["key_id"], **({"encoding": "base64"} if where == "manifest" else {}))
+    result = work.run(*ALLOW)
+    assert result.code == 0, result.stderr
+    assert result.entries["one"]["verification"]["proof"] == "hmac"
+
+
+def test_text_without_an_encoding_is_refused(sandbox: Sandbox, work: Workplace) -> None:
+    define(work, "hsm", ["/bin/echo", materials.make("HMAC_256").hex()])
+    add(work, "exec:hsm", sandbox.key(key_spec="HMAC_256")["key_id"])
+    result = work.run(*ALLOW)
+    assert result.code == 5
+    assert result.entries["one"]["error"]["code"] == "AmbiguousEncoding"
+    assert sandbox.calls(operation="GetParametersForImport") == []
+
+
+def test_placeholders_are_replaced_inside_arguments_and_no_shell_sees_them(sandbox: Sandbox, work: Workplace) -> None:
+    for name in ("one", "two"):
+        (work.folder / f"{name} {REGION} 111122223333 aws ;$HOME.key").write_bytes(materials.make("SYMMETRIC_DEFAULT"))
+        add(work, "exec:hsm", sandbox.key()["key_id"], name=name)
+    define(work, "hsm", ["/bin/cat", "{id} {region} {account} {partition} ;$HOME.key"])
+    result = work.run(*ALLOW)
+    assert result.code == 0, result.stderr
+
+
+COUNT = 'echo run >> count; sleep 0.3; cat "$1"'
+
+
+def test_targets_that_overlap_share_one_run_of_the_command(sandbox: Sandbox, work: Workplace) -> None:
+    (work.folder / "printed").write_bytes(materials.make("SYMMETRIC_DEFAULT"))
+    define(work, "hsm", ["/bin/sh", "-c", COUNT, "sh", "printed"])
+    for index, region in enumerate(("us-east-1", "eu-west-1", "eu-west-2", "eu-west-3")):
+        add(work, "exec:hsm", sandbox.key(region=region)["key_id"], name=f"k{index}", region=region)
+    result = work.run(*ALLOW)
+    assert result.code == 0, result.stderr
+    assert (work.folder / "count").read_text().count("run") < 4
+    assert len(sandbox.calls(operation="ImportKeyMaterial")) == 4
+
+
+def test_one_target_runs_the_command_once_even_if_it_needs_a_second_token(sandbox: Sandbox, work: Workplace) -> None:
+    (work.folder / "printed").write_bytes(materials.make("HMAC_256"))
+    define(work, "hsm", ["/bin/sh", "-c", COUNT, "sh", "printed"])
+    key = sandbox.key(key_spec="HMAC_256")
+    sandbox.fault("error", operation="ImportKeyMaterial", code="InvalidImportTokenException", times=1)
+    add(work, "exec:hsm", key["key_id"])
+    result = work.run(*ALLOW)
+    assert result.code == 0, result.stderr
+    assert len(sandbox.calls(operation="GetParametersForImport")) == 2
+    assert (work.folder / "count").read_text() == "run\n"
+
+
+def test_the_environment_of_the_command(sandbox: Sandbox, work: Workplace) -> None:
+    define(work, "hsm", ["/bin/sh", "-c", "env > seen; cat printed"], env=["NEEDED"])
+    (work.folder / "printed").write_bytes(materials.make("SYMMETRIC_DEFAULT"))
+    add(work, "exec:hsm", sandbox.key()["key_id"])
+    result = work.run(*ALLOW, NEEDED="this", OTHER="not this", LANG="C.UTF-8", CANARY="secret")
+    assert result.code == 0, result.stderr
+    seen = {line.partition("=")[0] for line in (work.folder / "seen").read_text().splitlines()}
+    assert seen - {"PWD", "SHLVL", "_", "OLDPWD"} == {"PATH", "LANG", "NEEDED"} | ({"HOME"} & os.environ.keys())
+
+
+@pytest.mark.parametrize("variable", ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"])
+def test_no_command_gets_aws_credentials(work: Workplace, variable: str) -> None:
+    define(work, "hsm", ["/bin/true"], env=[variable])
+    add(work, "exec:hsm")
+    work.write()
+    result = work.call("validate", "manifest.json", *ALLOW)
+    assert result.code == 3
+    assert variable in result.stderr
+
+
+def test_no_command_gets_what_an_env_source_holds(work: Workplace) -> None:
+    define(work, "hsm", ["/bin/true"], env=["CANARY"])
+    add(work, "exec:hsm")
+    add(work, "env:CANARY", "alias/two", name="two")
+    work.write()
+    result = work.call("validate", "manifest.json", *ALLOW, "--allow-source", "env:")
+    assert result.code == 3
+    assert "CANARY" in result.stderr
+
+
+LEAK = 'printf %s "$0" >&2; printf "\\033[31m\\007 line\\n" >&2; printf %s "$0"; exit 3'
+FAILURES = {
+    "exit": (["/bin/sh", "-c", "echo token is locked >&2; exit 7"], {}, "SourceFailed", "exit code 7: token is locked"),
+    "signal": (["/bin/sh", "-c", "kill -SEGV $$"], {}, "SourceFailed", "signal 11"),
+    "missing": (["/no/such/command"], {}, "SourceFailed", "No such file"),
+    "folder": (["/usr"], {}, "SourceFailed", "Permission denied"),
+    "slow": (["/bin/sleep", "60"], {"timeout": "300ms"}, "SourceFailed", "within 0.3 s"),
+    "much": (["/usr/bin/head", "-c", "200000", "/dev/urandom"], {}, "SourceFailed", "more than 65536"),
+    "endless": (["/usr/bin/yes"], {}, "SourceFailed", "more than 65536"),
+    "empty": (["/bin/true"], {}, "MaterialWrongLength", "nothing"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FAILURES)
+def test_a_command_that_fails(sandbox: Sandbox, work: Workplace, case: str) -> None:
+    argv, fields, code, said = FAILURES[case]
+    define(work, "hsm", argv, **fields)
+    add(work, "exec:hsm", sandbox.key()["key_id"])
+    work.key(sandbox.key()["key_id"], materials.make("SYMMETRIC_DEFAULT"), name="good")
+    result = work.run(*ALLOW, "--allow-source", "file:")
+    assert result.code == 4, result.stderr
+    assert result.entries["good"]["status"] == "imported"
+    error = result.entries["one"]["error"]
+    assert error["code"] == code
+    assert said in error["message"]
+    assert error["advice"]
+
+
+@pytest.mark.parametrize("form", [lambda m: m.hex(), lambda m: base64.b64encode(m).decode()])
+def test_stderr_is_cleaned_of_what_could_be_the_key(sandbox: Sandbox, work: Workplace, form) -> None:
+    material = materials.make("HMAC_256")
+    define(work, "hsm", ["/bin/sh", "-c", LEAK, form(material)])
+    add(work, "exec:hsm", sandbox.key(key_spec="HMAC_256")["key_id"])
+    result = work.run(*ALLOW, "--log-level", "debug")
+    assert result.code == 5
+    message = result.entries["one"]["error"]["message"]
+    assert "exit code 3" in message
+    assert "line" in message
+    assert message.isprintable()
+    assert search(work.folder, result, forms(material), leave_out={"settings.toml"}) == []
+
+
+def test_the_process_group_is_killed_at_the_timeout_and_at_the_end(sandbox: Sandbox, work: Workplace) -> None:
+    """A command that leaves a child behind, which would hold its output open."""
+    script = 'sleep 50 & echo $! > "$1.pid"; [ "$1" = slow ] && wait; cat printed'
+    (work.folder / "printed").write_bytes(materials.make("SYMMETRIC_DEFAULT"))
+    define(work, "slow", ["/bin/sh", "-c", script, "sh", "slow"], timeout="1s")
+    define(work, "quick", ["/bin/sh", "-c", script.replace("&", ">/dev/null 2>&1 &", 1), "sh", "quick"])
+    add(work, "exec:slow", sandbox.key()["key_id"], name="slow")
+    add(work, "exec:quick", sandbox.key()["key_id"], name="quick")
+    result = work.run(*ALLOW)
+    statuses = {name: entry["status"] for name, entry in result.entries.items()}
+    assert statuses == {"slow": "failed", "quick": "imported"}, {n: e["error"] for n, e in result.entries.items()}
+    for name in ("slow", "quick"):
+        assert not running(int((work.folder / f"{name}.pid").read_text()))
+
+
+def running(pid: int) -> bool:
+    """A killed orphan stays a zombie until the container's init looks at it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_stop_kills_the_command(sandbox: Sandbox, work: Workplace) -> None:
+    import signal  # noqa: PLC0415 - only here
+
+    define(work, "hsm", ["/bin/sh", "-c", "echo $$ > pid; sleep 60"], timeout="60s")
+    add(work, "exec:hsm", sandbox.key()["key_id"])
+    process = work.start(*ALLOW)
+    while not (work.folder / "pid").exists() or not (work.folder / "pid").read_text():
+        time.sleep(0.02)
+    result = work.finish(process, signal.SIGTERM)
+    assert result.code == 143, result.stderr
+    assert not running(int((work.folder / "pid").read_text()))
+
+
+@pytest.mark.parametrize("command", ["validate", "plan", "run", "iam"])
+def test_a_command_that_is_not_defined_is_a_manifest_error(work: Workplace, command: str) -> None:
+    define(work, "other", ["/bin/true"])
+    add(work, "exec:hsm")
+    work.write()
+    result = work.call(command, "manifest.json", *ALLOW)
+    assert result.code == 3
+    assert "exec:hsm is not defined" in result.stderr
+    assert "other" in result.stderr
+
+
+WRONG = {
+    "no argv": ({"timeout": "3s"}, "argv"),
+    "empty argv": ({"argv": []}, "argv"),
+    "a shell line": ({"argv": "cat key"}, "argv"),
+    "an unknown field": ({"argv": ["/bin/true"], "shell": True}, "shell"),
+    "an unknown placeholder": ({"argv": ["/bin/echo", "{key}"]}, "{key}"),
+    "a time that is none": ({"argv": ["/bin/true"], "timeout": "soon"}, "timeout"),
+    "an encoding that is none": ({"argv": ["/bin/true"], "encoding": "rot13"}, "encoding"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_definition_that_is_wrong(work: Workplace, case: str) -> None:
+    fields, said = WRONG[case]
+    lines = ["[exec.hsm]", *(f"{name} = {json.dumps(value)}" for name, value in fields.items())]
+    (work.folder / "settings.toml").write_text("\n".join(lines))
+    add(work, "exec:hsm")
+    work.write()
+    result = work.call("validate", "manifest.json", *ALLOW)
+    assert result.code == 3, result.stderr
+    assert said in result.stderr
+
+
+def test_commands_come_from_the_file_alone(work: Workplace) -> None:
+    add(work, "exec:hsm")
+    work.write()
+    result = work.call(
+        "validate", "manifest.json", "--allow-source", "exec:", BULK_IMPORT_EXEC='{"hsm": {"argv": ["/bin/true"]}}'
+    )
+    assert result.code == 3
+    assert "BULK_IMPORT_EXEC" in result.stderr
+
+
+def test_validate_reads_it(work: Workplace) -> None:
+    (work.folder / "printed").write_bytes(b"\xff" * 31)
+    define(work, "hsm", ["/bin/cat", "printed"])
+    add(work, "exec:hsm", key_spec="SYMMETRIC_DEFAULT")
+    work.write()
+    assert work.call("validate", "manifest.json", *ALLOW).code == 0
+    result = work.call("validate", "manifest.json", "--material", *ALLOW)
+    assert result.code == 3
+    assert "this has 31" in result.stderr
