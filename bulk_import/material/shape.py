@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from bulk_import.errors import MaterialError
+from bulk_import.material import der, recipes
+from bulk_import.material.cause import Cause
 from bulk_import.material.secret import Secret
 from bulk_import.model import KeySpec
 
@@ -43,17 +45,25 @@ _ALGORITHMS: Final = {
 }
 _RSA_BITS: Final = {KeySpec.RSA_2048: 2048, KeySpec.RSA_3072: 3072, KeySpec.RSA_4096: 4096}
 
-_INTEGER, _BIT_STRING, _OCTET_STRING, _SEQUENCE = 0x02, 0x03, 0x04, 0x30
-# What else people hand in, by the first two values inside the outer SEQUENCE.
-_FORMS: Final[dict[tuple[int, ...], str]] = {
-    (_SEQUENCE, _OCTET_STRING): "an encrypted private key",
-    (_SEQUENCE, _BIT_STRING): "a public key",
-    (_SEQUENCE, _SEQUENCE): "a certificate",
-    (_INTEGER, _INTEGER): "an RSA key in its traditional form (PKCS#1)",
-    (_INTEGER, _OCTET_STRING): "an EC key in its traditional form (SEC 1)",
-    (_INTEGER, _SEQUENCE): "a PKCS#12 file",
+# What KMS cannot take, by the beginning of its AlgorithmIdentifier's content: name, and what to do.
+_EC: Final = bytes.fromhex("06072a8648ce3d0201")
+_RSA_OID: Final = bytes.fromhex("06092a864886f70d010101")
+_OTHERS: Final = {
+    bytes.fromhex("06092a864886f70d01010a"): Cause("an RSA-PSS key", recipes.RSA_PSS),
+    bytes.fromhex("06032b656e"): Cause("an X25519 key", "KMS imports no such key."),
+    bytes.fromhex("06032b656f"): Cause("an X448 key", "KMS imports no such key."),
+    bytes.fromhex("06032b6571"): Cause("an Ed448 key", "KMS imports no such key."),
+    bytes.fromhex("06072a8648ce380401"): Cause("a DSA key", "KMS imports no such key."),
+    bytes.fromhex("06092a864886f70d010301"): Cause("a Diffie-Hellman key", "KMS imports no such key."),
 }
-_REWRITE: Final = "Write it anew: openssl pkcs8 -topk8 -nocrypt -in KEY -outform DER -out KEY.der"
+_CURVES: Final = {
+    bytes.fromhex("06052b81040021"): "secp224r1",
+    bytes.fromhex("06082a8648ce3d030101"): "secp192r1",
+    bytes.fromhex("06092b2403030208010107"): "brainpoolP256r1",
+    bytes.fromhex("06092b240303020801010b"): "brainpoolP384r1",
+    bytes.fromhex("06092b240303020801010d"): "brainpoolP512r1",
+    bytes.fromhex("06082a811ccf5501822d"): "SM2",
+}
 
 
 def check(secret: Secret, key_spec: KeySpec) -> None:
@@ -78,9 +88,9 @@ def _check_bytes(view: memoryview, key_spec: KeySpec) -> None:
             code="MaterialWrongLength",
         )
     if view == bytes(view[:1]) * wanted:
-        _refuse("the material is one byte repeated: that is no key", advice="Give material from a random source.")
+        _refuse("the material is one byte repeated: that is not a key", advice="Give material from a random source.")
     # An Ed25519 key as PKCS#8 has 48 bytes like HMAC_384, which would take it, and keep it for ever.
-    if view[:5] == bytes([_SEQUENCE, wanted - 2, _INTEGER, 1, 0]):
+    if view[:5] == bytes([der.SEQUENCE, wanted - 2, der.INTEGER, 1, 0]):
         _refuse(f"the material is a private key in PKCS#8; {key_spec} takes plain bytes")
 
 
@@ -96,56 +106,46 @@ def _guess(length: int, wanted: int) -> str:
 
 
 def _check_private_key(view: memoryview, key_spec: KeySpec) -> None:
-    algorithm = _algorithm_of(view)
+    algorithm = der.algorithm_of(view, key_spec)
     wanted = _ALGORITHMS[key_spec]
     if algorithm != wanted:
         found = sorted({spec.value for spec, known in _ALGORITHMS.items() if known == algorithm})
-        what = " or ".join(found) if found else "another algorithm, or a curve that is not a named one of KMS"
-        _refuse(f"{key_spec} is wanted; this private key is {what}")
+        if found:
+            advice = "Correct key_spec, or give the file of this key."
+            _refuse(f"{key_spec} is needed; this private key is {' or '.join(found)}", advice=advice)
+        other = _other(algorithm)
+        _refuse(f"{key_spec} is needed; this private key is {other.what}", advice=other.advice)
     key = _quietly(
         lambda: serialization.load_der_private_key(view, None, unsafe_skip_rsa_key_validation=True),
     )
+    if key is None and algorithm == _RSA and der.multi_prime(view):
+        _refuse("this is a multi-prime RSA key; KMS takes keys of two primes only", advice=recipes.MULTI_PRIME)
     if key is None:
-        _refuse("this PKCS#8 private key cannot be read, or its parts do not belong together", advice=_REWRITE)
+        _refuse("this PKCS#8 private key cannot be read, or its parts do not belong together", advice=recipes.PKCS8)
     if isinstance(key, rsa.RSAPrivateKey):
         if key.key_size != _RSA_BITS[key_spec]:
-            _refuse(f"{key_spec} is wanted; this RSA key has {key.key_size} bits")
+            _refuse(
+                f"{key_spec} is needed; this RSA key has {key.key_size} bits",
+                advice="Correct key_spec, or give the file of this key.",
+            )
         if not _quietly(lambda: _rsa_holds_together(key)):
             _refuse("the numbers of this RSA key do not belong together: it is damaged")
 
 
-def _algorithm_of(view: memoryview) -> bytes:
-    """The AlgorithmIdentifier, after checking the outer form: PrivateKeyInfo (RFC 5208, 5), nothing around it."""
-    form = _elements(view)
-    if form is None or len(form) != 1 or form[0][0] != _SEQUENCE:
-        _refuse("this is not one DER value: it is damaged, cut, or has bytes after its end", advice=_REWRITE)
-    parts = _elements(form[0][1]) or []
-    kinds = tuple(tag for tag, _, _ in parts)
-    if kinds[:3] != (_INTEGER, _SEQUENCE, _OCTET_STRING):
-        _refuse(f"PKCS#8 is wanted; this is {_FORMS.get(kinds[:2], 'something else')}", advice=_REWRITE)
-    if len(parts) > 3 or bytes(parts[0][1]) != b"\0":
-        _refuse("this PKCS#8 holds more than the private key (attributes, or a public key beside it)", advice=_REWRITE)
-    return bytes(parts[1][2])
-
-
-def _elements(view: memoryview) -> list[tuple[int, memoryview, memoryview]] | None:
-    """The DER values in `view`, one after the other: (tag, content, the whole). None where they are not DER."""
-    found = []
-    while view:
-        if len(view) < 2:
-            return None
-        size, start = view[1], 2
-        if size & 0x80:
-            start += size & 0x7F
-            size = int.from_bytes(view[2:start], "big")
-            # DER (X.690, 10.1) allows the shortest form of a length only; 64 KiB is more than any source gives.
-            if not 3 <= start <= 5 or size < 0x80 or (start > 3 and view[2] == 0):
-                return None
-        if len(view) < start + size:
-            return None
-        found.append((view[0], view[start : start + size], view[: start + size]))
-        view = view[start + size :]
-    return found
+def _other(algorithm: bytes) -> Cause:
+    """A key whose AlgorithmIdentifier is none of KMS's."""
+    content = bytes((der.values(memoryview(algorithm)) or [])[0].content)
+    if known := next((cause for oid, cause in _OTHERS.items() if content.startswith(oid)), None):
+        return known
+    if content.startswith(_RSA_OID):
+        return Cause("an RSA key whose algorithm has no NULL parameter, or another one", recipes.PKCS8)
+    curve = content.removeprefix(_EC)
+    if curve != content and curve[:1] == bytes([der.SEQUENCE]):
+        return Cause("an EC key with explicit parameters; KMS takes named curves only", recipes.NAMED_CURVE)
+    if curve != content:
+        name = _CURVES.get(curve)
+        return Cause(f"on the curve {name}" if name else "on another curve", "KMS imports no key of this curve.")
+    return Cause("of another algorithm", "KMS imports RSA, NIST, secp256k1 and Ed25519 keys.")
 
 
 def _rsa_holds_together(key: rsa.RSAPrivateKey) -> bool:

@@ -19,7 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulk_import.errors import MaterialError
-from bulk_import.material.encoding import check_unambiguous, decode
+from bulk_import.material.ambiguity import check_source
+from bulk_import.material.encoding import decode
 from bulk_import.model import Encoding, KeySpec
 from tests.material.keys import assert_silent, pkcs8
 from tests.material.support import load
@@ -138,15 +139,27 @@ async def test_text_by_default_raw_is_ambiguous(text: bytes, tmp_path: Path) -> 
         assert bytes(secret.view()) == text
 
 
-@given(st.binary(min_size=1, max_size=70))
-def test_only_text_is_ambiguous(data: bytes) -> None:
-    text = set(data) <= set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=_- \t\r\n\v\f")
-    try:
-        check_unambiguous(bytearray(data))
-    except MaterialError as error:
-        assert text, error.code  # noqa: PT017 - both ends are right
-    else:
-        assert not text
+_PRINTABLE = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=4, max_size=70)
+
+
+@given(
+    _PRINTABLE, st.sampled_from(["ascii", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+)
+def test_every_text_is_ambiguous(text: str, code: str) -> None:
+    with pytest.raises(MaterialError) as caught:
+        check_source(bytearray(text.encode(code)), Encoding.RAW)
+    assert caught.value.code == "AmbiguousEncoding"
+    assert_silent(caught.value, text.encode())
+
+
+@given(st.binary(min_size=28, max_size=70), st.binary(min_size=8, max_size=8))
+def test_bytes_that_no_text_has_are_the_key_itself(data: bytes, noise: bytes) -> None:
+    """Every eighth byte is a control character or one that begins no UTF-8 sequence, as random material has them."""
+    controls = bytes([1, 2, 0x80, 0xFF, 0xC0, 0xFE, 0x1B, 0x7F])
+    mixed = b"".join(
+        bytes([controls[noise[i % 8] % 8]]) + data[i : i + 8].replace(b"\0", b"\1") for i in range(0, len(data), 8)
+    )
+    check_source(bytearray(mixed), Encoding.RAW)
 
 
 async def test_defaults_by_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +179,7 @@ async def test_defaults_by_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 async def test_a_trailing_newline_of_a_raw_file_stays(tmp_path: Path) -> None:
-    (tmp_path / "raw").write_bytes(b"\0" * 31 + b"\n\n")
+    (tmp_path / "raw").write_bytes(b"\1" * 31 + b"\n\n")
     with await load("file:raw", root=tmp_path, encoding=None, key_spec=None) as secret:
         assert len(secret) == 33
 
@@ -201,15 +214,15 @@ def test_pem_is_no_form_of_bytes(spec: KeySpec) -> None:
         (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "certificate"),
         (b"-----BEGIN DSA PRIVATE KEY-----\nAAAA\n-----END DSA PRIVATE KEY-----\n", "another kind"),
         (pem() + pem(), "2 PEM blocks"),
-        (b"-----BEGIN EC PARAMETERS-----\nBggq\n-----END EC PARAMETERS-----\n" + pem(), "2 PEM blocks"),
-        (b"Bag Attributes\n" + pem(), "nothing before"),
-        (pem() + b"more", "nothing before or after"),
-        (pem()[:-10], "not PEM"),
+        (b"-----BEGIN EC PARAMETERS-----\nBggq\n-----END EC PARAMETERS-----\n" + pem(), "explicit"),
+        (b"Bag Attributes\n" + pem(), "text before"),
+        (pem() + b"more", "text after"),
+        (pem()[:-10], "no END line"),
         (pem().replace(b"END PRIVATE", b"END EC PRIVATE"), "not PEM"),
         (b"nothing of the kind", "not PEM"),
         (b"-----BEGIN PRIVATE KEY-----\nA*A=\n-----END PRIVATE KEY-----\n", "not base64"),
         (b"-----BEGIN PRIVATE KEY-----\nAAA\n-----END PRIVATE KEY-----\n", "not base64"),
-        (b"-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n", "no key that can be read"),
+        (b"-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n", "not a key that can be read"),
     ],
 )  # fmt: skip
 def test_other_pem_is_refused(text: bytes, says: str) -> None:

@@ -71,7 +71,7 @@ def unwrapped(sealed: bytes, algorithm: WrappingAlgorithm) -> bytes:
     return aes_key_unwrap_with_padding(wrapping_key().decrypt(sealed[:512], oaep), sealed[512:])
 
 
-CANARY = bytes(range(90, 122))
+CANARY = bytes(range(190, 222))
 FAILURES = {
     "wrong length": (CANARY + b"\n", KeySpec.SYMMETRIC_DEFAULT, {}, "MaterialWrongLength"),
     "wrong spec": (CANARY, KeySpec.HMAC_512, {}, "MaterialWrongLength"),

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from bulk_import.errors import MaterialError
-from bulk_import.material import memory
-from bulk_import.material.encoding import check_unambiguous, decode
+from bulk_import.material import der, memory
+from bulk_import.material.ambiguity import check_material, check_source
+from bulk_import.material.cause import kind_of_text
+from bulk_import.material.encoding import decode
 from bulk_import.material.secret import Secret
 from bulk_import.material.sources import env, exec, file  # noqa: A004 - named as its scheme
 from bulk_import.material.sources.base import Content, Kind
@@ -45,20 +47,29 @@ def decoded(content: Content, encoding: Encoding | None, key_spec: KeySpec | Non
     """
     data = content.data
     material: bytearray | None = None
+    secret: Secret | None = None
     try:
         taken = encoding or content.encoding
         if taken is None:
             raise MaterialError(
-                "the source gives text, and no encoding is specified: it may be hex, base64 or the key itself",
+                f"no encoding is specified, and the source gives text{kind_of_text(data)}: it may be hex, base64 or "
+                "the key itself",
                 code="AmbiguousEncoding",
             )
-        if encoding is None and taken is Encoding.RAW:
-            check_unambiguous(data)
+        if encoding is None:
+            check_source(data, taken)
         material = decode(data, taken, key_spec)
-        return Secret(material)
+        if encoding is None:
+            check_material(material, taken, key_spec)
+        if key_spec is None or key_spec.asymmetric:
+            der.to_version_1(material)
+        secret = Secret(material)
+        return secret
     finally:
-        if material is not data:
+        if secret is None or material is not data:
             memory.wipe(data)
+        if secret is None and material is not None:
+            memory.wipe(material)
 
 
 def lines() -> list[str]:

@@ -11,7 +11,7 @@ from bulk_import.material.evidence import Evidence
 from bulk_import.model import Encoding, KeySpec, Target, WrappingAlgorithm, WrappingKeySpec
 from bulk_import.settings import Settings
 
-PEM = b"-----BEGIN"
+_PEM = (b"-----BEGIN ", "-----BEGIN ".encode("utf-16-le"))
 MAX_BYTES = 64 * 1024  # an RSA_4096 key as PEM has 3.3 KB: anything larger than this is not a key
 
 
@@ -28,13 +28,17 @@ class Content:
 
 
 def binary(data: bytearray) -> Content:
-    """Bytes of unknown meaning: raw, or PEM if they begin as PEM does."""
-    return Content(data, Encoding.PEM if data.startswith(PEM) else Encoding.RAW)
+    """Bytes of unknown meaning: raw, or PEM if they are PEM, however damaged: its decoder then names the damage."""
+    return Content(data, Encoding.PEM if _is_pem(data) else Encoding.RAW)
 
 
 def text(data: bytearray) -> Content:
-    """Characters: PEM if they begin as PEM does, otherwise the manifest must say what they are."""
-    return Content(data, Encoding.PEM if data.startswith(PEM) else None)
+    """Characters: PEM if they are PEM, otherwise the manifest must say what they are."""
+    return Content(data, Encoding.PEM if _is_pem(data) else None)
+
+
+def _is_pem(data: bytearray) -> bool:
+    return any(mark in data for mark in _PEM)
 
 
 class Source(Protocol):

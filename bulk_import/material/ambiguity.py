@@ -1,0 +1,57 @@
+"""Whether bytes may be text that represents other bytes, where the manifest specifies no encoding.
+
+An HMAC or asymmetric key can never get other material later, so text that was taken for the key itself, or decoded in
+the wrong way, is permanent. Random material has such a form with a probability below 1 in 100 million.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from bulk_import.errors import MaterialError
+from bulk_import.material.cause import kind_of_text
+from bulk_import.model import Encoding, KeySpec
+
+_PLAIN: Final = rb"[\t-\r\x20-\x7e]"
+_UTF8: Final = rb"(?:" + _PLAIN + rb"|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3})"
+_TEXT: Final = re.compile(rb"\x00*(?:\xef\xbb\xbf)?" + _UTF8 + rb"+\x00*")  # padded with zeros, too
+_WIDE: Final = re.compile(rb"(?:\xff\xfe|\xfe\xff)?\x00*(?:" + _PLAIN + rb"\x00{1,3})+" + _PLAIN + rb"?\x00*")
+_IS_PLAIN: Final = frozenset((*range(0x09, 0x0E), *range(0x20, 0x7F)))
+# Hex, base32, digits, words of one case: of base64's 64 characters, random material uses far more of them.
+_NARROW: Final = re.compile(rb"(?:[0-9A-Fa-f]+|[0-9a-z]+|[0-9A-Z]+)=*")
+
+
+def reads_as_text(data: bytearray | memoryview) -> bool:
+    """Whether `data` is text in UTF-8, UTF-16, UTF-32 or a code page, apart from a few bytes. Makes no copy of it."""
+    if _TEXT.fullmatch(data) or _WIDE.fullmatch(data):
+        return True
+    return sum(byte not in _IS_PLAIN for byte in data) * 16 <= len(data)
+
+
+def check_source(data: bytearray, taken: Encoding) -> None:
+    """`data`: what the source holds; `taken`: the source's default encoding.
+
+    Raises MaterialError (AmbiguousEncoding) where another encoding may be meant. PEM is never ambiguous.
+    """
+    if taken is Encoding.RAW and reads_as_text(data):
+        _refuse(f"the material is text{kind_of_text(data)}. It may represent the key, or be the key itself")
+    if taken is Encoding.BASE64 and _NARROW.fullmatch(data.strip()):
+        _refuse(f"the material can be read as base64, but also as other text{kind_of_text(data)}")
+
+
+def check_material(material: bytearray, taken: Encoding, key_spec: KeySpec | None) -> None:
+    """`material`: what the default encoding `taken` made of the source, for AES and HMAC keys (None: not known).
+
+    Raises MaterialError (AmbiguousEncoding) where it is text once more: base64 of hex, of base64, of a password.
+    """
+    if taken is Encoding.PEM or (key_spec is not None and key_spec.asymmetric):
+        return
+    if reads_as_text(material):
+        _refuse(
+            f"the material decodes to text{kind_of_text(material)}. That may represent the key, or be the key itself"
+        )
+
+
+def _refuse(message: str) -> None:
+    raise MaterialError(f"no encoding is specified, and {message}", code="AmbiguousEncoding")
