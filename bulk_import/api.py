@@ -54,12 +54,12 @@ from bulk_import.material.checks import conflicts, manifest_checks
 from bulk_import.material.sources.allowed import wrong
 from bulk_import.material.sources.base import Opening
 from bulk_import.model import Manifest, ObjectUri, Outcome, Target, in_s3
+from bulk_import.model.run import Summary
 from bulk_import.plan import Wanted
 from bulk_import.ports import ObjectStore
 from bulk_import.report import document
 from bulk_import.report.fold import fold
 from bulk_import.report.reread import Report
-from bulk_import.report.summary import Summary
 from bulk_import.run.planner import LanePlanner, Plan, summarise
 from bulk_import.run.runner import run_lanes
 from bulk_import.run.stop import Stop
@@ -348,10 +348,11 @@ def _shard(manifest: Manifest, shard: str | None) -> Manifest:
         raise ManifestError(
             [Problem(manifest.uri, 0, "--shard", f"{shard} holds no target.", "Use fewer shards than lanes.")]
         )
-    targets = tuple(replace(target, index=index) for index, target in enumerate(chosen))
+    targets = tuple(replace(target, index=index, position=target.index) for index, target in enumerate(chosen))
     accounts = {target.lane.account for target in targets}
     return replace(
         manifest,
         targets=targets,
+        before_sharding=len(manifest.targets),
         accounts={account: access for account, access in manifest.accounts.items() if account in accounts},
     )

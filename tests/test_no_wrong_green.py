@@ -15,8 +15,9 @@ import orjson
 import pytest
 
 from bulk_import.errors import ExitCode
+from bulk_import.model.run import Summary
 from bulk_import.report.fold import fold
-from bulk_import.report.summary import Ending, Summary, exit_code_of, outcome_of
+from bulk_import.report.summary import Ending, exit_code_of, outcome_of
 from tests.e2e import materials
 from tests.e2e.rewriter import Rewriter
 from tests.e2e.support import ACCOUNT, REGION, Result, Workplace, quick
@@ -80,7 +81,7 @@ DEFECTS = {
     "bulk_import.journal.narrate:end": "nothing",  # the journal's end is never written
     "bulk_import.journal.writer:Journal._to_kernel": "raises",
     "bulk_import.api:_report": "raises",
-    "bulk_import.report.document:chunks": "raises",
+    "bulk_import.delivery.local:chunks": "raises",
 }
 
 

@@ -6,14 +6,16 @@ from typing import Annotated, Any
 
 import orjson
 import typer
+from pydantic import TypeAdapter
 
 from bulk_import import __version__, api
 from bulk_import.commands import loop, output
 from bulk_import.errors import ExitCode
-from bulk_import.journal.entry import kms_instant
+from bulk_import.model.run import CallerFacts, ManifestFacts, Selected, Tool
 from bulk_import.plan import Action
 from bulk_import.report.formats.view import plural
-from bulk_import.run.planner import Plan, PlannedTarget
+from bulk_import.run.planned import PlanDocument, PlanSummary
+from bulk_import.run.planner import Plan
 from bulk_import.settings import Settings
 
 ARGUMENTS: dict[str, Any] = {
@@ -28,7 +30,9 @@ def execute(settings: Settings, manifest: str) -> ExitCode:
     loaded = api.load_manifest(manifest, settings)
     plan = loop.run(api.plan(loaded, settings))
     if settings.format == "json":
-        output.result(orjson.dumps(_document(plan), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        document = TypeAdapter(PlanDocument).dump_python(_document(plan), by_alias=True)
+        options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
+        output.result(orjson.dumps(document, option=options))
     else:
         output.result(_table(plan).encode())
     return _exit_code(plan, detailed=settings.detailed_exitcode)
@@ -44,55 +48,19 @@ def _exit_code(plan: Plan, *, detailed: bool) -> ExitCode:
     return ExitCode.CHANGES_PENDING if detailed and pending else ExitCode.OK
 
 
-def _document(plan: Plan) -> dict[str, Any]:
+def _document(plan: Plan) -> PlanDocument:
     counts = plan.counts()
-    return {
-        "schema_version": 1,
-        "tool": {"name": "bulk-import", "version": __version__},
-        "manifest": {"uri": plan.manifest.uri, "sha256": plan.manifest.sha256, "targets": plan.manifest.total},
-        "selection": plan.selection,
-        "caller": plan.caller,
-        "partition": plan.manifest.partition,
-        "summary": {"total": len(plan.targets), **{action.value: counts[action] for action in Action}},
-        "lanes": [
-            {
-                "account": lane.account,
-                "region": lane.region,
-                "targets": lane.targets,
-                "imports": lane.imports,
-                "floor_seconds": lane.floor_seconds,
-                "quota": lane.quota,
-            }
-            for lane in plan.lanes
-        ],
-        "targets": [_entry(target) for target in plan.targets],
-    }
-
-
-def _entry(target: PlannedTarget) -> dict[str, Any]:
-    error = target.error
-    return {
-        "id": target.id,
-        "account": target.account,
-        "region": target.region,
-        "key_id": target.key_id,
-        "key_arn": target.key_arn,
-        "action": target.action,
-        "key_state": target.key_state,
-        "key_spec": target.key_spec,
-        "expiration_model": target.expiration_model,
-        "valid_to": kms_instant(target.valid_to) if target.valid_to else None,
-        "wanted_valid_to": kms_instant(target.wanted_valid_to) if target.wanted_valid_to else None,
-        "detail": target.detail,
-        "error": error
-        and {
-            "code": error.code,
-            "operation": error.operation,
-            "message": error.message,
-            "retryable": error.retryable,
-            "advice": error.advice,
-        },
-    }
+    return PlanDocument(
+        schema_version=1,
+        tool=Tool("bulk-import", __version__),
+        manifest=ManifestFacts(plan.manifest.uri, plan.manifest.sha256, plan.manifest.total),
+        selection=Selected(**plan.selection),
+        caller=CallerFacts(**plan.caller),
+        partition=plan.manifest.partition,
+        summary=PlanSummary(len(plan.targets), *(counts[action] for action in Action)),
+        lanes=list(plan.lanes),
+        targets=list(plan.targets),
+    )
 
 
 def _table(plan: Plan) -> str:

@@ -9,9 +9,9 @@ event        written                                 fields (further ones are ke
 run_started  first of all                            run_id, started_at, tool {name, version}, manifest {uri, sha256,
                                                      targets}, selection {accounts, regions, ids}, partition, labels,
                                                      shard, settings (those that matter to a resume), report (asked
-                                                     path)
+                                                     path) [selected: targets before sharding]
 target       up front, each selected target in       index, id, account, region, key_id, valid_to (frozen; null:
-             order; sync before the first call       never)
+             order; sync before the first call       never) [position: in the report; absent: index]
 caller       after GetCallerIdentity                 caller {account, arn}, environment, endpoints {service: URL}
 lane         when a lane's quotas are known          account, region, quota {operation: per second}
 pinned       after a target's first DescribeKey      index, key_arn, key_state, key_spec [expiration_model, valid_to,

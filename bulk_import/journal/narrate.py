@@ -26,6 +26,7 @@ def begin(
         started_at=started,
         tool={"name": "bulk-import", "version": __version__},
         labels=dict(labels),
+        selected=manifest.selected,
         report=settings.report,
         **bound_to(manifest, settings),
     )
@@ -49,6 +50,7 @@ def name_targets(sink: Sink, manifest: Manifest, started: datetime, *, after: in
         sink.write(
             "target",
             index=target.index,
+            position=target.reported_index,
             id=target.id,
             account=target.lane.account,
             region=target.lane.region,

@@ -9,6 +9,7 @@ import os
 import zlib
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +20,7 @@ import orjson
 from bulk_import.errors import JournalError, Problem
 from bulk_import.files import fsync_directory, write_all
 from bulk_import.journal import events
-from bulk_import.journal.entry import instant, kms_instant, result_entry
+from bulk_import.journal.entry import instant, plain
 from bulk_import.journal.reader import JournalReader
 from bulk_import.model import Outcome
 from bulk_import.text import harmless_values
@@ -29,7 +30,7 @@ MENDED: Final = "Make room on its disk and its folder writable, then run again, 
 WRITE_OUT_AFTER: Final = 0.01
 FSYNC_AFTER: Final = 1.0
 
-_OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
+_OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATETIME
 
 
 class Journal:
@@ -249,19 +250,10 @@ def lock(path: Path, descriptor: int) -> None:
 def _encoded(line: dict[str, Any]) -> bytes:
     """`line` in JSON. Text that cannot be encoded (a name whose bytes are not UTF-8) is written with escapes."""
     try:
-        return orjson.dumps(line, _plain, _OPTIONS)
+        return orjson.dumps(line, plain, _OPTIONS)
     except TypeError:
-        plain = {name: _plain(value) if isinstance(value, Outcome) else value for name, value in line.items()}
-        return orjson.dumps(harmless_values(plain), _plain, _OPTIONS)
-
-
-def _plain(value: object) -> object:
-    """What orjson does not know by itself. Names no value in its error, only the type."""
-    if isinstance(value, Outcome):
-        return result_entry(value)
-    if isinstance(value, datetime):
-        return instant(value) if value.microsecond else kms_instant(value)
-    raise TypeError(f"the journal does not take {type(value).__name__}")
+        values = {name: asdict(value) if isinstance(value, Outcome) else value for name, value in line.items()}
+        return orjson.dumps(harmless_values(values), plain, _OPTIONS)
 
 
 def _in_use(path: Path) -> JournalError:

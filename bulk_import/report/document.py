@@ -1,15 +1,16 @@
-"""The report: what a journal says, in the form that people and pipelines rely on. schema.py describes every field."""
+"""The report: what a journal says, in the form that people and pipelines rely on. model/ defines every field."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from itertools import chain
 from typing import Any, Final
 
 import orjson
 
 from bulk_import.codes import advice_for
+from bulk_import.model.run import LaneEntry, Resume, Run, RunFailure
 from bulk_import.report.fold import Folded
 from bulk_import.report.reread import Lazily, Report
 from bulk_import.report.summary import outcome_of
@@ -44,13 +45,14 @@ def gathered_chunks(head: Mapping[str, Any], results: Iterable[bytes]) -> Iterat
 
 def head(folded: Folded, *, report_elsewhere: bool = False) -> dict[str, Any]:
     """Every member of the report but `results`."""
-    return {
+    members = {
         "schema_version": SCHEMA_VERSION,
         "tool": folded.started["tool"],
         "run": _run(folded, report_elsewhere=report_elsewhere),
-        "summary": asdict(folded.summary),
+        "summary": folded.summary,
         "lanes": list(_lanes(folded)),
     }
+    return dict(orjson.loads(orjson.dumps(members)))
 
 
 def _pieces(head: Mapping[str, Any], results: Iterable[bytes]) -> Iterator[bytes]:
@@ -71,44 +73,36 @@ def _lines(items: Iterable[bytes]) -> Iterator[bytes]:
         yield b"\n"
 
 
-def _run(folded: Folded, *, report_elsewhere: bool) -> dict[str, Any]:
-    started, caller, failure = folded.started, folded.caller, folded.failure
-    return {
-        "run_id": started["run_id"],
-        "started_at": started["started_at"],
-        "finished_at": folded.finished_at,
-        "duration_seconds": folded.duration_seconds,
-        "outcome": outcome_of(folded.summary, folded.ending),
-        "exit_code": folded.exit_code(report_elsewhere=report_elsewhere),
-        "manifest": started["manifest"],
-        "selection": started["selection"],
-        "caller": caller.get("caller"),
-        "partition": started["partition"],
-        "environment": caller.get("environment"),
-        "endpoints": caller.get("endpoints", {}),
-        "labels": started["labels"],
-        "journal_sha256": folded.sha256,
-        "shard": started["shard"],
-        "resumes": folded.resumes,
-        "stopped_by": list(folded.ending.stopped_by),
-        "error": failure
-        and {
-            "code": failure["code"],
-            "message": failure["message"],
-            "advice": advice_for(failure["code"]),
-        },
-    }
+def _run(folded: Folded, *, report_elsewhere: bool) -> Run:
+    started, caller = folded.started, folded.caller
+    return Run(
+        run_id=started["run_id"],
+        started_at=started["started_at"],
+        finished_at=folded.finished_at,
+        duration_seconds=folded.duration_seconds,
+        outcome=outcome_of(folded.summary, folded.ending),
+        exit_code=folded.exit_code(report_elsewhere=report_elsewhere),
+        manifest=started["manifest"],
+        selection=started["selection"],
+        selected=started.get("selected", None if started["shard"] else folded.summary.total),
+        caller=caller.get("caller"),
+        partition=started["partition"],
+        environment=caller.get("environment"),
+        endpoints=caller.get("endpoints", {}),
+        labels=started["labels"],
+        journal_sha256=folded.sha256,
+        shard=started["shard"],
+        resumes=[Resume(**resume) for resume in folded.resumes],
+        stopped_by=list(folded.ending.stopped_by),
+        error=_failure(folded.failure) if folded.failure else None,
+    )
 
 
-def _lanes(folded: Folded) -> Iterator[dict[str, Any]]:
+def _failure(failure: Mapping[str, Any]) -> RunFailure:
+    return RunFailure(failure["code"], failure["message"], advice_for(failure["code"]))
+
+
+def _lanes(folded: Folded) -> Iterator[LaneEntry]:
     for (account, region), lane in folded.lanes.items():
-        yield {
-            "account": account,
-            "region": region,
-            "targets": lane.targets,
-            "duration_seconds": lane.duration_seconds,
-            "calls": lane.calls,
-            "throttled": lane.throttled,
-            "quota": lane.quota,
-            "effective_rate": lane.effective_rate,
-        }
+        facts = {field.name: getattr(lane, field.name) for field in fields(lane)}
+        yield LaneEntry(account=account, region=region, **facts)

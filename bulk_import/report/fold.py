@@ -19,10 +19,12 @@ import orjson
 from bulk_import.codes import CUTS_SHORT
 from bulk_import.errors import ExitCode
 from bulk_import.journal import events
+from bulk_import.journal.entry import plain
 from bulk_import.journal.reader import NEWER, READABLE, JournalReader, parse
 from bulk_import.model import Proof, Status
-from bulk_import.report.summary import Ending, Summary, exit_code_of
-from bulk_import.report.unfinished import InFlight, unfinished_entry
+from bulk_import.model.run import StopReason, Summary
+from bulk_import.report.summary import Ending, exit_code_of
+from bulk_import.report.unfinished import InFlight, unfinished_outcome
 
 Event = dict[str, Any]
 
@@ -37,7 +39,7 @@ _NONE: Final = -1  # no `ended` line
 
 @dataclass(slots=True)
 class LaneFacts:
-    """A lane's entry in the report."""
+    """What adds up to a lane's entry in the report."""
 
     targets: int = 0
     duration_seconds: float | None = None  # None: the lane did not end
@@ -86,7 +88,8 @@ class Folded:
                         )
                     if ended == _NONE:
                         known = self._unfinished.get(index)
-                        yield orjson.dumps(unfinished_entry(event, known, stopped_code=stopped_code, why=why))
+                        outcome = unfinished_outcome(event, known, stopped_code=stopped_code, why=why)
+                        yield orjson.dumps(outcome, plain, orjson.OPT_PASSTHROUGH_DATETIME)
                     else:
                         yield orjson.dumps(event["result"])
         except OSError as error:
@@ -111,7 +114,7 @@ class _State:
         self._caller: Event = {}
         self._finished_at: str | None = None
         self._failure: dict[str, Any] | None = None
-        self._stopped_by: list[str] = []
+        self._stopped_by: list[StopReason] = []
         self._resumes: list[dict[str, Any]] = []
         self._lanes: dict[tuple[str, str], LaneFacts] = {}
         self._listed = array("q")  # offsets of `target` lines, by index

@@ -126,6 +126,7 @@ def _run(parts: Sequence[Part], summary: Values) -> Values:
         "exit_code": _exit_code(runs, summary, missing),
         "manifest": first["manifest"],
         "selection": _selection(runs),
+        "selected": first.get("selected"),
         "caller": _shared(run["caller"] for run in runs),
         "partition": first["partition"],
         "environment": _environment(runs),

@@ -1,37 +1,34 @@
-"""A report read back: its head at once, its results one after another."""
+"""A report read back: its head at once, its results one after another, each checked against the model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
+from pydantic import TypeAdapter, ValidationError
 
 from bulk_import.errors import InputError, Problem
+from bulk_import.journal.entry import plain
+from bulk_import.model import Outcome
+from bulk_import.model.result import FIELDS
+from bulk_import.model.run import ReportHead
 
 _ADVICE: Final = "Name a report or a journal as `run` wrote it, or make the report from its journal."
 _RESULTS: Final = b'"results":['
 _SCHEMA_VERSION: Final = 1
-# What every rendering rests on: where one of these is missing, the file is no report, whatever else it is.
-_HEAD: Final = {
-    "tool": frozenset(("name", "version")),
-    "run": frozenset(("run_id", "started_at", "finished_at", "duration_seconds", "outcome", "exit_code", "manifest",
-                      "environment", "endpoints", "labels")),
-    "summary": frozenset(("total", "imported", "reimported", "unchanged", "failed", "not_attempted", "unproved")),
-}  # fmt: skip
-_RESULT: Final = frozenset(
-    ("id", "account", "region", "key_id", "key_arn", "status", "changed", "key_spec", "key_state", "expiration_model",
-     "valid_to", "key_material_id", "wrapping_algorithm", "wrapping_key_spec", "verification", "attempts",
-     "request_ids", "started_at", "finished_at", "error")
-)  # fmt: skip
+_LONGEST_LINE: Final = 1 << 26  # bytes; a result has about 1,500, and 80 more for each read of a long verification
+_HEAD: Final = TypeAdapter(ReportHead)
+_RESULT: Final = TypeAdapter(Outcome)
+_FIELDS: Final = frozenset(FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
 class Lazily:
-    """An iterable that makes its items anew each time, so that 100,000 results need no memory."""
+    """An iterable that makes its items each time, so that 100,000 results need no memory."""
 
     make: Callable[[], Iterator[dict[str, Any]]]
 
@@ -52,7 +49,7 @@ class Report:
 
 
 def read_report(path: Path) -> Report:
-    """Reads a report. Memory stays flat for one as `run` wrote it; one that was re-indented is read whole.
+    """Reads a report. Memory stays flat for one as `run` wrote it; one that was re-indented is read completely.
 
     Raises InputError, naming file and line, where it cannot be read, is not JSON, or is not a report of this version;
     for a damaged result, when the iteration comes to it.
@@ -69,9 +66,8 @@ def read_report(path: Path) -> Report:
     results = whole.pop("results", None) if isinstance(whole, dict) else None
     if not isinstance(results, list):
         raise _error(path, 0, "this is not a report of bulk-import.")
-    for result in results:
-        _check_result(path, 0, result)
-    return Report(_checked(path, whole), results)
+    head = _checked(path, whole)
+    return Report(head, [_result(path, 0, orjson.dumps(result), at) for at, result in enumerate(results)])
 
 
 def _streamed_head(path: Path) -> dict[str, Any] | None:
@@ -81,7 +77,7 @@ def _streamed_head(path: Path) -> dict[str, Any] | None:
         if stream.readline(16) != b"{\n":
             return None
         stream.seek(0)
-        for line in stream:
+        for line in iter(partial(stream.readline, _LONGEST_LINE), b""):
             if line.startswith(_RESULTS):
                 lines.append(b'"results":null}')
                 break
@@ -94,9 +90,9 @@ def _streamed_head(path: Path) -> dict[str, Any] | None:
 
 
 def _streamed_results(path: Path) -> Iterator[dict[str, Any]]:
-    number, inside = 0, False
+    number, at, inside = 0, 0, False
     with path.open("rb") as stream:
-        for number, line in enumerate(stream, 1):
+        for number, line in enumerate(iter(partial(stream.readline, _LONGEST_LINE), b""), 1):
             if not inside:
                 inside = line.startswith(_RESULTS)
                 if line.rstrip().endswith(b"]"):
@@ -104,37 +100,54 @@ def _streamed_results(path: Path) -> Iterator[dict[str, Any]]:
             elif line.startswith(b"]"):
                 return
             else:
-                try:
-                    result = orjson.loads(line.rstrip(b",\n"))
-                except orjson.JSONDecodeError as error:
-                    raise _error(path, number, f"this result is not JSON: {error.msg}.") from None
-                yield _check_result(path, number, result)
+                yield _result(path, number, line.rstrip(b",\n"), at)
+                at += 1
     raise _error(path, number, "the report ends in the middle.")
 
 
 def _checked(path: Path, head: dict[str, Any]) -> dict[str, Any]:
     version = head.get("schema_version")
     if version != _SCHEMA_VERSION:
-        raise _error(path, 0, f"schema_version is {version!r}; this program reads version {_SCHEMA_VERSION}.")
-    missing = [name for name in ("tool", "run", "summary", "lanes") if name not in head]
+        shown = version if isinstance(version, int) else "not a number"
+        raise _error(path, 0, f"schema_version is {shown}; this program reads version {_SCHEMA_VERSION}.")
+    missing = [field.name for field in fields(ReportHead) if field.name not in head]
     if missing:
         raise _error(path, 0, f"this is not a report of bulk-import: {', '.join(missing)} is missing.")
-    for name, fields in _HEAD.items():
-        value = head[name]
-        lacking = fields - value.keys() if isinstance(value, dict) else fields
-        if lacking:
-            raise _error(path, 0, f"this is not a report of bulk-import: {name} lacks {', '.join(sorted(lacking))}.")
-    if not isinstance(head["lanes"], list):
-        raise _error(path, 0, "this is not a report of bulk-import: lanes is not a list.")
-    return head
+    try:
+        known = _plain(_HEAD.validate_json(orjson.dumps(head), strict=True))
+    except ValidationError as error:
+        raise _error(path, 0, f"this is not a report of bulk-import: {_first(error)}.") from None
+    run = known["run"] | head["run"]
+    if "runs" not in head["run"]:
+        del run["runs"]
+    lanes = [lane | given for lane, given in zip(known["lanes"], head["lanes"], strict=True)]
+    return head | {"run": run, "lanes": lanes}
 
 
-def _check_result(path: Path, line: int, result: Any) -> dict[str, Any]:
-    if not isinstance(result, dict):
-        raise _error(path, line, "this result is not an object.")
-    if not result.keys() >= _RESULT:
-        raise _error(path, line, f"this result lacks {', '.join(sorted(_RESULT - result.keys()))}.")
-    return result
+def _result(path: Path, line: int, data: bytes, at: int) -> dict[str, Any]:
+    """One result as values. A field that reports of earlier versions lack gets the model's default."""
+    try:
+        given = orjson.loads(data)
+        if isinstance(given, dict) and "index" not in given:
+            given = {"index": at, **given}
+            data = orjson.dumps(given)
+        known = _RESULT.validate_json(data, strict=True)
+    except orjson.JSONDecodeError as error:
+        raise _error(path, line, f"this result is not JSON: {error.msg}.") from None
+    except ValidationError as error:
+        raise _error(path, line, f"this is not a result: {_first(error)}.") from None
+    return dict(given) if given.keys() >= _FIELDS else _plain(known) | given
+
+
+def _plain(known: object) -> dict[str, Any]:
+    return dict(orjson.loads(orjson.dumps(known, plain, orjson.OPT_PASSTHROUGH_DATETIME)))
+
+
+def _first(error: ValidationError) -> str:
+    """The first mistake, without the value: it may be anything."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    where = ".".join(str(part) if str(part).isidentifier() or isinstance(part, int) else "…" for part in first["loc"])
+    return f"{where or 'it'}: {first['msg']}"
 
 
 def _error(path: Path, line: int, message: str) -> InputError:

@@ -6,30 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from bulk_import.errors import ExitCode
+from bulk_import.model.run import RunOutcome, StopReason, Summary
 
 _SIGNALS: Final = {name: ExitCode[name] for name in ("SIGINT", "SIGTERM", "SIGHUP")}
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """The report's `summary`. The five counts after `total` add up to it."""
-
-    total: int
-    imported: int
-    reimported: int
-    unchanged: int
-    failed: int
-    not_attempted: int
-    unproved: int  # of the well ones: those without a proof of which bytes KMS holds
-
-    @property
-    def well(self) -> int:
-        return self.imported + self.reimported + self.unchanged
-
-    @property
-    def all_well(self) -> bool:
-        """An empty run is not: it did nothing that anyone wanted."""
-        return self.well == self.total > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +16,7 @@ class Ending:
     """How a run came to its end, the targets' results apart."""
 
     finished: bool  # False: it was killed, or its journal failed; nobody wrote its end
-    stopped_by: tuple[str, ...] = ()  # of SIGINT, SIGTERM, SIGHUP, deadline, max_failures, checkpoint, in order of time
+    stopped_by: tuple[StopReason, ...] = ()  # in order of time
     work_left: bool = False  # targets were cut short
     internal_error: bool = False  # of the program itself, in one target or in all
     caller_error: bool = False  # the caller's credentials or clock do not work
@@ -47,8 +26,8 @@ class Ending:
         return next((reason for reason in self.stopped_by if reason in _SIGNALS), None)
 
 
-def outcome_of(summary: Summary, ending: Ending) -> str:
-    """succeeded | partial | failed | interrupted"""
+def outcome_of(summary: Summary, ending: Ending) -> RunOutcome:
+    """The run's outcome, in a word."""
     stopped = ending.signal or "deadline" in ending.stopped_by
     if not ending.finished or (stopped and ending.work_left):
         return "interrupted"

@@ -1,12 +1,14 @@
-"""The entry of a target that has no `ended` in the journal: what is known of it, and no more."""
+"""The result of a target that has no `ended` in the journal: what is known of it, and no more."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from bulk_import.codes import advice_for
-from bulk_import.model import Status
+from bulk_import.model import Failure, Outcome, Request, Status, WrappingAlgorithm, WrappingKeySpec
 
 IMPORT = "ImportKeyMaterial"
 
@@ -33,12 +35,12 @@ class Sent:
 class InFlight:
     """What the journal says of a target since its first read. One of them only for each target in flight."""
 
-    since: str
+    since: str | None  # None: it was not started
     pinned: dict[str, Any] = field(default_factory=dict)
     intent: dict[str, Any] = field(default_factory=dict)  # the last import's
     last: str | None = None  # operation of the last intent
     sent: dict[str, Sent] = field(default_factory=dict)  # by operation
-    requests: list[dict[str, str]] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
     key_material_id: str | None = None
 
     def on_intent(self, event: dict[str, Any]) -> None:
@@ -52,7 +54,7 @@ class InFlight:
 
     def on_answered(self, event: dict[str, Any]) -> None:
         if event["request_id"]:
-            self.requests.append({"operation": event["operation"], "request_id": event["request_id"]})
+            self.requests.append(Request(event["operation"], event["request_id"]))
         sent = self.sent.setdefault(event["operation"], Sent())
         sent.pending = False
         sent.accepted = sent.accepted or event["outcome"] == "ok"
@@ -73,41 +75,44 @@ class InFlight:
         return "Interrupted" if self.sent else "Stopped"
 
 
-def unfinished_entry(target: dict[str, Any], known: InFlight | None, *, stopped_code: str, why: str) -> dict[str, Any]:
-    """The entry in the report's order of fields. `stopped_code`: of a target for which no change was sent."""
-    code = known.code if known else "Stopped"
-    if code == "Stopped":
-        code = stopped_code
+def unfinished_outcome(target: Mapping[str, Any], known: InFlight | None, *, stopped_code: str, why: str) -> Outcome:
+    """`target`: the journal's event. `stopped_code`: of a target for which no change was sent."""
+    known = known or InFlight(since=None)
+    code = stopped_code if known.code == "Stopped" else known.code
     changed = {"NotVerified": True, "OutcomeUnknown": None}.get(code, False)
-    pinned = known.pinned if known else {}
     # What was found before a change says nothing of the key after it.
-    found = pinned if changed is False else {}
-    attempted = known is not None and known.last is not None
-    return {
-        "id": target["id"],
-        "account": target["account"],
-        "region": target["region"],
-        "key_id": target["key_id"],
-        "key_arn": pinned.get("key_arn"),
-        "status": (Status.FAILED if attempted else Status.NOT_ATTEMPTED).value,
-        "changed": changed,
-        "key_spec": pinned.get("key_spec"),
-        "key_state": found.get("key_state"),
-        "expiration_model": found.get("expiration_model"),
-        "valid_to": found.get("valid_to"),
-        "key_material_id": (known.key_material_id if known else None) or found.get("key_material_id"),
-        "wrapping_algorithm": known.intent.get("wrapping_algorithm") if known else None,
-        "wrapping_key_spec": known.intent.get("wrapping_key_spec") if known else None,
-        "verification": None,
-        "attempts": known.attempts if known else 0,
-        "request_ids": known.requests if known else [],
-        "started_at": known.since if known else None,
-        "finished_at": None,
-        "error": {
-            "code": code,
-            "operation": known.last if known else None,
-            "message": _MESSAGES[code].format(why=why),
-            "retryable": True,
-            "advice": advice_for(code),
-        },
-    }
+    found = known.pinned if changed is False else {}
+    algorithm, size = known.intent.get("wrapping_algorithm"), known.intent.get("wrapping_key_spec")
+    return Outcome(
+        index=target.get("position", target["index"]),
+        id=target["id"],
+        account=target["account"],
+        region=target["region"],
+        key_id=target["key_id"],
+        key_arn=known.pinned.get("key_arn"),
+        status=Status.FAILED if known.last else Status.NOT_ATTEMPTED,
+        changed=changed,
+        key_spec=known.pinned.get("key_spec"),
+        key_state=found.get("key_state"),
+        expiration_model=found.get("expiration_model"),
+        valid_to=_moment(found.get("valid_to")),
+        key_material_id=known.key_material_id or found.get("key_material_id"),
+        wrapping_algorithm=WrappingAlgorithm(algorithm) if algorithm else None,
+        wrapping_key_spec=WrappingKeySpec(size) if size else None,
+        verification=None,
+        attempts=known.attempts,
+        request_ids=tuple(known.requests),
+        started_at=_moment(known.since),
+        finished_at=None,
+        error=Failure(
+            code=code,
+            operation=known.last,
+            message=_MESSAGES[code].format(why=why),
+            retryable=True,
+            advice=advice_for(code),
+        ),
+    )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

@@ -134,7 +134,7 @@ async def _send(kind: Kind) -> None:
         _note_answer(run, operation, "unknown" if operation in run.doubts else "refused", "", {})
         raise
     run.took_effect(operation)
-    _note_answer(run, operation, "ok", run.requests[-1][1] if run.requests else "", kept)
+    _note_answer(run, operation, "ok", run.requests[-1].request_id if run.requests else "", kept)
     run.life.advance(Event.ACCEPTED)
     await run.sink.sync()
 

@@ -240,8 +240,8 @@ class LaneRunner:
             result = await prove(run, self._kms, evidence, view)
         used, remark = await round_trip(run, self._kms, view) if self._policy.prove_use else (None, "")
         run.verification = Verification(
-            verified=True, reads=1, consecutive=1, duration_seconds=time.monotonic() - started, proof=result.proof,
-            round_trip=used, detail="; ".join(filter(None, (result.detail, remark))),
+            verified=True, reads=1, consecutive=1, duration_seconds=round(time.monotonic() - started, 3),
+            proof=result.proof, round_trip=used, detail="; ".join(filter(None, (result.detail, remark))),
         )  # fmt: skip
         if self._policy.require_proof and result.proof is Proof.NONE:
             raise TargetError(f"No proof was possible: {result.detail}.", code="ProofMissing")

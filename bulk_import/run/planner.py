@@ -5,47 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
-from bulk_import.model import Failure, Lane, Manifest, Outcome, Target
+from bulk_import.model import Lane, Manifest, Outcome, Target
 from bulk_import.plan import Action, Wanted, floor_seconds
 from bulk_import.ports import KeyService
 from bulk_import.run.lane import LaneRunner
+from bulk_import.run.planned import PlannedLane, PlannedTarget
 from bulk_import.run.stop import Stop
 from bulk_import.run.target_run import Policy, TargetRun
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedTarget:
-    """What a run would do with one target, and what it found. `error`: why it is blocked."""
-
-    index: int
-    id: str
-    account: str
-    region: str
-    key_id: str
-    key_arn: str | None
-    action: Action
-    key_state: str | None
-    key_spec: str | None
-    expiration_model: str | None
-    valid_to: datetime | None
-    wanted_valid_to: datetime | None
-    detail: str
-    error: Failure | None
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedLane:
-    """`floor_seconds`: the least time that the quota of GetParametersForImport and the verification allow."""
-
-    account: str
-    region: str
-    targets: int
-    imports: int
-    floor_seconds: float
-    quota: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +79,7 @@ class LanePlanner(LaneRunner):
             detail = f"{detail}; {outcome.verification.detail}"
         self.planned.append(
             PlannedTarget(
-                index=target.index,
+                index=target.reported_index,
                 id=target.id,
                 account=target.lane.account,
                 region=target.lane.region,

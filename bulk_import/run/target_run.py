@@ -16,7 +16,7 @@ import structlog
 from bulk_import.codes import advice_for
 from bulk_import.errors import JournalError, TargetError
 from bulk_import.material import Held, Materials
-from bulk_import.model import Failure, KeyState, KeyView, Outcome, Past, Status, Target, Verification
+from bulk_import.model import Failure, KeyState, KeyView, Outcome, Past, Request, Status, Target, Verification
 from bulk_import.plan import Action, Decision, Wanted
 from bulk_import.ports import Retrier, Sink
 from bulk_import.run.lifecycle import Event, Life, State
@@ -61,7 +61,7 @@ class TargetRun:
         self.verification: Verification | None = None
         self.past = past  # of a resumed target
         self.material_id = past.key_material_id if past else None  # that ImportKeyMaterial answered
-        self.requests: list[tuple[str, str]] = []
+        self.requests: list[Request] = []
         sent = past.sent if past else {}
         # Requests that were sent, by operation; those of changes before a resume included.
         self.sent_calls = Counter({operation: before.attempts for operation, before in sent.items()})
@@ -126,7 +126,7 @@ class TargetRun:
         return self.sent_calls[IMPORT]
 
     def note(self, operation: str, request_id: str) -> None:
-        self.requests.append((operation, request_id))
+        self.requests.append(Request(operation, request_id))
 
     def start(self) -> None:
         self.started_at = datetime.now(UTC)
@@ -202,6 +202,7 @@ class TargetRun:
         seen = view if self.read_since or changed is False else None  # a read from before the import says nothing now
         importing = decision is not None and decision.action in (Action.IMPORT, Action.REIMPORT)
         outcome = Outcome(
+            index=target.reported_index,
             id=target.id,
             account=target.lane.account,
             region=target.lane.region,

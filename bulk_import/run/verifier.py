@@ -192,7 +192,7 @@ class LaneVerifier:
             verified=reads.consecutive >= reads.needed,
             reads=reads.total,
             consecutive=reads.consecutive,
-            duration_seconds=self._clock() - reads.started,
+            duration_seconds=round(self._clock() - reads.started, 3),
             proof=result.proof,
             round_trip=result.round_trip,
             detail=result.detail,

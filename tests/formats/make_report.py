@@ -74,6 +74,7 @@ def make_report(
             "exit_code": code,
             "manifest": {"uri": "manifests/payments.yaml", "sha256": _hex(rng, 64), "targets": n},
             "selection": {"accounts": [], "regions": [], "ids": []},
+            "selected": n,
             "caller": {"account": "111122223333", "arn": "arn:aws:sts::111122223333:assumed-role/pipeline/byok-42"},
             "partition": "aws",
             "environment": environment,
@@ -153,6 +154,7 @@ def _result(
         operations.append("GetParametersForImport")
     known = attempted and not (error and error["code"] == "NotFoundException")
     return {
+        "index": i,
         "id": id_,
         "account": account,
         "region": region,

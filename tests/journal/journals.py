@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bulk_import.journal.writer import Journal
-from bulk_import.model import Failure, Outcome, Proof, Status, Verification
+from bulk_import.model import Failure, Outcome, Proof, Request, Status, Verification
 
 START = datetime(2026, 3, 2, 4, 30, tzinfo=UTC)
 ACCOUNTS = ("111122223333", "444455556666")
@@ -116,6 +116,7 @@ def resumed(from_seq: int = 1) -> Event:
 def outcome(index: int, status: Status, code: str = "AccessDeniedException", **changes: Any) -> Outcome:
     """A plausible one; an unwell one has the error `code`."""
     fields: dict[str, Any] = {
+        "index": index,
         "id": f"key-{index}",
         "account": ACCOUNTS[index % 2],
         "region": "us-east-1",
@@ -131,10 +132,10 @@ def outcome(index: int, status: Status, code: str = "AccessDeniedException", **c
         "wrapping_algorithm": "RSAES_OAEP_SHA_256",
         "wrapping_key_spec": "RSA_4096",
         "verification": Verification(
-            verified=True, reads=4, consecutive=3, duration_seconds=4.01239, proof=Proof.MATERIAL_ID, round_trip=None
+            verified=True, reads=4, consecutive=3, duration_seconds=4.012, proof=Proof.MATERIAL_ID, round_trip=None
         ),
         "attempts": 1,
-        "request_ids": (("DescribeKey", "request-d"), ("ImportKeyMaterial", "request-i")),
+        "request_ids": (Request("DescribeKey", "request-d"), Request("ImportKeyMaterial", "request-i")),
         "started_at": START.replace(microsecond=123456),
         "finished_at": START.replace(second=9),
         "error": None,

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from bulk_import.errors import JournalError
 from bulk_import.journal.writer import Journal
-from bulk_import.model import Proof, Status, Verification
+from bulk_import.model import Proof, Request, Status, Verification
 from bulk_import.report.fold import Folded, fold
 from tests.journal import journals
 from tests.journal.journals import answered, ended, intent, lane_ended, pinned, resumed, run_ended, stopping
@@ -98,7 +98,7 @@ def test_the_last_end_of_a_target_counts(path: Path) -> None:
 
 def test_the_entry_of_a_very_long_verification_does_not_make_the_journal_unreadable(path: Path) -> None:
     """--verify-timeout and --read-interval allow for so many reads, and each has its request ID in the entry."""
-    requests = tuple(("DescribeKey", f"{number:036d}") for number in range(50_000))
+    requests = tuple(Request("DescribeKey", f"{number:036d}") for number in range(50_000))
     entry = only_entry(path, ended(0, request_ids=requests), run_ended())
     assert len(entry["request_ids"]) == 50_000
 

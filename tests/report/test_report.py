@@ -147,7 +147,7 @@ def test_the_schema_refuses_what_is_no_report(journal: Path, report_path: Path) 
 def test_one_result_stands_on_one_line(journal: Path, report_path: Path) -> None:
     build(journal, str(report_path))
     lines = report_path.read_text().splitlines()
-    assert [json.loads(line.rstrip(","))["id"] for line in lines if line.startswith('{"id":')] == [
+    assert [json.loads(line.rstrip(","))["id"] for line in lines if line.startswith('{"index":')] == [
         f"key-{index}" for index in range(7)
     ]
 
@@ -323,7 +323,7 @@ def test_a_report_without_targets_is_read_back(tmp_path: Path, report_path: Path
     ("damage", "message"),
     [
         (lambda text: text[: text.index(b'"results"') + 2000], r":13: this result is not JSON"),
-        (lambda text: text[: text.index(b',\n{"id":"key-2"')], ":12: the report ends in the middle"),
+        (lambda text: text[: text.index(b',\n{"index":2,"id":"key-2"')], ":12: the report ends in the middle"),
         (lambda text: text.replace(b'"status":"failed"', b'"status":failed', 1), r":\d+: this result is not JSON"),
         (
             lambda text: text.replace(b'"schema_version":1', b'"schema_version":7'),

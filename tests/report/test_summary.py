@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from bulk_import.errors import ExitCode
-from bulk_import.report.summary import Ending, Summary, exit_code_of, outcome_of
+from bulk_import.model.run import Summary
+from bulk_import.report.summary import Ending, exit_code_of, outcome_of
 
 ALL = Summary(total=3, imported=1, reimported=1, unchanged=1, failed=0, not_attempted=0, unproved=0)
 SOME = Summary(total=3, imported=1, reimported=0, unchanged=0, failed=1, not_attempted=1, unproved=0)

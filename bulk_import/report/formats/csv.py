@@ -7,22 +7,40 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping
-from typing import Any, TextIO
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, TextIO
 
+from bulk_import.model.result import FIELDS, PARTS
 from bulk_import.report.formats import view
 
-COLUMNS = (
-    "run_id", "environment", "id", "account", "region", "status", "changed", "key_id", "key_arn", "key_spec",
-    "key_state", "expiration_model", "valid_to", "key_material_id", "wrapping_algorithm", "wrapping_key_spec",
-    "verified", "reads", "consecutive", "proof", "round_trip", "verification_detail", "attempts", "started_at",
-    "finished_at", "duration_seconds", "error_code", "error_operation", "error_message", "retryable", "advice",
-    "request_ids",
-)  # fmt: skip
-_VERIFICATION = {"verified": "verified", "reads": "reads", "consecutive": "consecutive", "proof": "proof",
-                 "round_trip": "round_trip", "verification_detail": "detail"}  # fmt: skip
-_ERROR = {"error_code": "code", "error_operation": "operation", "error_message": "message",
-          "retryable": "retryable", "advice": "advice"}  # fmt: skip
+# Where a field of an object in the result has another name as a column. None: no column.
+_NAMES: Final[dict[tuple[str, str], str | None]] = {
+    ("verification", "duration_seconds"): None,  # the target's stands for it
+    ("verification", "detail"): "verification_detail",
+    ("error", "code"): "error_code",
+    ("error", "operation"): "error_operation",
+    ("error", "message"): "error_message",
+}
+_FIRST: Final = ("index", "id", "account", "region", "status", "changed")
+_LAST: Final = ("request_ids",)
+
+
+def _columns() -> Iterator[tuple[str, str | None, str]]:
+    """Every field of the model: its column, the object that it stands in (None: the result itself), its name there."""
+    for name in (*_FIRST, *(field for field in FIELDS if field not in (*_FIRST, *_LAST))):
+        for field in PARTS.get(name, ()):
+            column = _NAMES.get((name, field), field)
+            if column is not None:
+                yield column, name, field
+        if name not in PARTS:
+            yield name, None, name
+        if name == "finished_at":
+            yield "duration_seconds", None, "duration_seconds"
+    yield from ((name, None, name) for name in _LAST)
+
+
+_FIELDS: Final = tuple(_columns())
+COLUMNS: Final = ("run_id", "environment", *(column for column, _, _ in _FIELDS))
 
 # A cell that begins so is a formula to a spreadsheet, the full-width forms too in some locales; the apostrophe makes
 # it text. https://owasp.org/www-community/attacks/CSV_Injection
@@ -31,15 +49,14 @@ _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 
 def write(report: Mapping[str, Any], out: TextIO) -> None:
     """Empty: null. A cell never holds a line end, so that a row is a line."""
-    run = {"run_id": report["run"]["run_id"], "environment": report["run"]["environment"]}
+    run = (report["run"]["run_id"], report["run"]["environment"])
     out.write("\N{BYTE ORDER MARK}")
     rows = csv.writer(out, lineterminator="\r\n")
     rows.writerow(COLUMNS)
     for result in report["results"]:
-        values = {**result, **run, "duration_seconds": view.seconds(result), "request_ids": view.request_ids(result)}
-        for columns, part in ((_VERIFICATION, result["verification"]), (_ERROR, result["error"])):
-            values |= {column: (part or {}).get(name) for column, name in columns.items()}
-        rows.writerow([_cell(values[column]) for column in COLUMNS])
+        own = {**result, "duration_seconds": view.seconds(result), "request_ids": view.request_ids(result)}
+        values = ((own if part is None else own[part] or {}).get(name) for _, part, name in _FIELDS)
+        rows.writerow([_cell(value) for value in (*run, *values)])
 
 
 def _cell(value: object) -> str | int | float:

@@ -13,25 +13,27 @@ from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 from markupsafe import Markup
 
 from bulk_import.codes import GRAVE
+from bulk_import.model.result import FIELDS, PARTS
 from bulk_import.report.formats import view
 
 EXAMPLES = 10  # targets of a cause that the page names itself
 
-# Fields of a result that often repeat: each becomes an index into a table of its values, which halves the page.
-_REPEATED = (
+# Fields whose values repeat a lot: each becomes an index into a table of its values, which halves the page.
+_REPETITIVE: Final = frozenset({
     "account", "region", "status", "key_spec", "key_state", "expiration_model", "valid_to",
     "wrapping_algorithm", "wrapping_key_spec", "verified", "proof", "detail",
     "code", "operation", "message", "advice",
-)  # fmt: skip
-_PLAIN = (
-    "id", "key_id", "key_arn", "changed", "key_material_id", "attempts", "started_at", "finished_at",
-    "reads", "consecutive", "round_trip", "verification_seconds", "retryable", "request_ids",
-)  # fmt: skip
+})  # fmt: skip
+# Every field of the model, the fields of its objects among them; one name stands for one field.
+_RENAMED: Final = {"duration_seconds": "verification_seconds"}
+_FLAT: Final = tuple(_RENAMED.get(field, field) for name in FIELDS for field in PARTS.get(name, (name,)))
+_REPEATED: Final = tuple(name for name in _FLAT if name in _REPETITIVE)
+_PLAIN: Final = (*(name for name in _FLAT if name not in _REPETITIVE and name != "request_ids"), "request_ids")
 
 
 def write(report: Mapping[str, Any], out: TextIO) -> None:

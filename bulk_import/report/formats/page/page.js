@@ -11,8 +11,8 @@
   // ---- reading the data ------------------------------------------------------------------------------------------
   const data = JSON.parse($("report").textContent);
   const { fields, tables } = data.results;
-  const results = data.results.rows.map((row, index) => {
-    const result = { index };
+  const results = data.results.rows.map((row) => {
+    const result = {};
     fields.forEach((name, i) => { result[name] = name in tables ? tables[name][row[i]] : row[i]; });
     result.start = Date.parse(result.started_at); // NaN if there is none
     result.end = Date.parse(result.finished_at);

@@ -1,4 +1,4 @@
-"""The nouns that every stage shares. Frozen and slotted: a stage reads them, and makes new ones."""
+"""The data types that all stages share. Frozen and slotted: a stage reads them and creates new ones."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ NEVER = Expiry()
 class Target:
     """One KMS key that shall hold one key material. Holds a reference to the material, never its bytes."""
 
-    index: int  # position among the selected targets, in manifest order
+    index: int  # position among the targets of this run, in manifest order
     id: str
     lane: Lane
     key_id: str
@@ -192,9 +192,15 @@ class Target:
     wrapping_key_spec: WrappingKeySpec = WrappingKeySpec.RSA_4096
     expiry: Expiry = NEVER
     line: int = 0  # of the manifest
+    position: int | None = None  # of a shard's target: among the targets selected before sharding
 
     def __str__(self) -> str:
         return f"{self.id} in {self.lane}"
+
+    @property
+    def reported_index(self) -> int:
+        """The report's `index`: it is the same in every shard and in an unsharded run."""
+        return self.index if self.position is None else self.position
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +214,12 @@ class Manifest:
     total: int  # targets of the whole manifest
     partition: str
     folder: str | None  # that relative material paths start from; None: stdin or S3 without --material-root
+    before_sharding: int | None = None  # targets selected before --shard took its part; None: no shard
+
+    @property
+    def selected(self) -> int:
+        """Targets selected before sharding: what the reports of all shards must add up to."""
+        return len(self.targets) if self.before_sharding is None else self.before_sharding
 
 
 class KeyState(StrEnum):
@@ -279,76 +291,3 @@ class Past:
 
     def of(self, operation: str) -> Sent:
         return self.sent.get(operation, Sent())
-
-
-class Status(StrEnum):
-    """The final word on a target."""
-
-    IMPORTED = "imported"  # was PendingImport
-    REIMPORTED = "reimported"  # was in any other state
-    UNCHANGED = "unchanged"  # as wanted; no import call was made
-    FAILED = "failed"
-    NOT_ATTEMPTED = "not_attempted"
-
-    @property
-    def well(self) -> bool:
-        return self in (Status.IMPORTED, Status.REIMPORTED, Status.UNCHANGED)
-
-
-class Proof(StrEnum):
-    """How it was shown that KMS holds the very bytes of the source."""
-
-    HMAC = "hmac"
-    PUBLIC_KEY = "public_key"
-    MATERIAL_ID = "material_id"
-    NONE = "none"
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """What was seen after an import, or of a key found as wanted."""
-
-    verified: bool
-    reads: int
-    consecutive: int
-    duration_seconds: float
-    proof: Proof
-    round_trip: bool | None  # None: not asked for
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A TargetError as the report shows it."""
-
-    code: str
-    operation: str | None
-    message: str
-    retryable: bool
-    advice: str
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """One target's entry in the report; field names are the report's."""
-
-    id: str
-    account: str
-    region: str
-    key_id: str
-    key_arn: str | None
-    status: Status
-    changed: bool | None  # None: could not be found out
-    key_spec: str | None
-    key_state: str | None
-    expiration_model: str | None
-    valid_to: datetime | None
-    key_material_id: str | None
-    wrapping_algorithm: str | None
-    wrapping_key_spec: str | None
-    verification: Verification | None
-    attempts: int  # ImportKeyMaterial requests sent
-    request_ids: tuple[tuple[str, str], ...]  # (operation, request ID)
-    started_at: datetime | None
-    finished_at: datetime | None
-    error: Failure | None
