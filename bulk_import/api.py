@@ -187,6 +187,8 @@ async def plan(manifest: Manifest, settings: Settings) -> Plan:
             planners,
             manifest,
             caller={"account": session.caller.account, "arn": session.caller.arn},
+            environment=session.environment,
+            endpoints=session.endpoints,
             selection=narrate.selection(settings),
             import_rate=session.import_rate,
             reads=settings.reads,

@@ -16,6 +16,7 @@ from bulk_import.aws.sts import Caller, Sts
 from bulk_import.aws.wire.clients import Clients, is_aws
 from bulk_import.errors import CallerError
 from bulk_import.model import AccountAccess, Lane
+from bulk_import.model.run import Environment
 from bulk_import.settings import Settings
 
 SANDBOX_SERVER = "bulk-import-sandbox"  # the Server header of the local AWS
@@ -107,7 +108,7 @@ class AwsSession:
         return dict(self._clients.endpoints)
 
     @property
-    def environment(self) -> str:
+    def environment(self) -> Environment:
         """aws, custom or sandbox: a run that did not talk to AWS must say so."""
         if self.caller.server.startswith(SANDBOX_SERVER):
             return "sandbox"

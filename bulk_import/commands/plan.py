@@ -13,7 +13,7 @@ from bulk_import.commands import loop, output
 from bulk_import.errors import ExitCode
 from bulk_import.model.run import CallerFacts, ManifestFacts, Selected, Tool
 from bulk_import.plan import Action
-from bulk_import.report.formats.view import plural
+from bulk_import.report.formats.view import not_aws, plural
 from bulk_import.run.planned import PlanDocument, PlanSummary
 from bulk_import.run.planner import Plan
 from bulk_import.settings import Settings
@@ -29,6 +29,8 @@ def execute(settings: Settings, manifest: str) -> ExitCode:
     output.configure(settings)
     loaded = api.load_manifest(manifest, settings)
     plan = loop.run(api.plan(loaded, settings))
+    if warning := not_aws("plan", plan.environment, plan.endpoints):
+        output.say(warning)
     if settings.format == "json":
         document = TypeAdapter(PlanDocument).dump_python(_document(plan), by_alias=True)
         options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
@@ -57,6 +59,8 @@ def _document(plan: Plan) -> PlanDocument:
         selection=Selected(**plan.selection),
         caller=CallerFacts(**plan.caller),
         partition=plan.manifest.partition,
+        environment=plan.environment,
+        endpoints=dict(plan.endpoints),
         summary=PlanSummary(len(plan.targets), *(counts[action] for action in Action)),
         lanes=list(plan.lanes),
         targets=list(plan.targets),

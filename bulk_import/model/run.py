@@ -25,7 +25,11 @@ from bulk_import.model.result import Outcome, Status
 RunOutcome = Literal["succeeded", "partial", "failed", "interrupted"]
 StopReason = Literal["SIGINT", "SIGTERM", "SIGHUP", "deadline", "max_failures", "checkpoint"]
 
+Environment = Literal["aws", "custom", "sandbox"]
+
 PARTITION = about("AWS partition of all targets: aws, aws-cn, aws-us-gov, …")
+ENVIRONMENT = about("aws: AWS's own endpoints. Any other shows nothing about keys in AWS. null: no call was made.")
+ENDPOINTS = about("Endpoint URLs in use, by service.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +106,8 @@ class Run:
     ] = None
     caller: Annotated[CallerFacts | None, about("Whose credentials assumed the roles. null: no call was made.")]
     partition: Annotated[str, PARTITION]
-    environment: Annotated[
-        Literal["aws", "custom", "sandbox"] | None,
-        about("aws: AWS's own endpoints. Any other shows nothing about keys in AWS. null: no call was made."),
-    ]
-    endpoints: Annotated[dict[str, str], about("Endpoint URLs in use, by service.")]
+    environment: Annotated[Environment | None, ENVIRONMENT]
+    endpoints: Annotated[dict[str, str], ENDPOINTS]
     labels: Annotated[dict[str, str], about("--label, and what the pipeline says of itself.")]
     journal_sha256: Annotated[Sha256, about("SHA-256 of the journal's file that this report was made from.")]
     shard: Annotated[ShardText | None, about("I/N, as --shard was given.")]

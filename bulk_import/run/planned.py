@@ -7,7 +7,16 @@ from typing import Annotated, Final, Literal
 
 from bulk_import.model.fields import ACCOUNT, REGION, AccountId, Count, Moment, Rate, Seconds, TargetId, about
 from bulk_import.model.result import Failure
-from bulk_import.model.run import PARTITION, CallerFacts, ManifestFacts, Selected, Tool
+from bulk_import.model.run import (
+    ENDPOINTS,
+    ENVIRONMENT,
+    PARTITION,
+    CallerFacts,
+    Environment,
+    ManifestFacts,
+    Selected,
+    Tool,
+)
 from bulk_import.model.vocabulary import KeySpec, KeyState
 from bulk_import.plan import Action
 
@@ -77,6 +86,8 @@ class PlanDocument:
     selection: Annotated[Selected, about("What --only-… chose. Empty: all.")]
     caller: Annotated[CallerFacts, about("Whose credentials assumed the roles.")]
     partition: Annotated[str, PARTITION]
+    environment: Annotated[Environment | None, ENVIRONMENT]
+    endpoints: Annotated[dict[str, str], ENDPOINTS]
     summary: Annotated[PlanSummary, about("The counts after total add up to it.")]
     lanes: Annotated[list[PlannedLane], about("One entry per account and Region, in order of first appearance.")]
     targets: Annotated[list[PlannedTarget], about("One entry per selected target, in manifest order.")]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bulk_import.model import Lane, Manifest, Outcome, Target
+from bulk_import.model.run import Environment
 from bulk_import.plan import Action, Wanted, floor_seconds
 from bulk_import.ports import KeyService
 from bulk_import.run.lane import LaneRunner
@@ -22,6 +23,8 @@ class Plan:
 
     manifest: Manifest
     caller: Mapping[str, str]
+    environment: Environment
+    endpoints: Mapping[str, str]  # service → URL
     selection: Mapping[str, list[str]]
     lanes: tuple[PlannedLane, ...]
     targets: tuple[PlannedTarget, ...]
@@ -106,6 +109,8 @@ def summarise(
     manifest: Manifest,
     *,
     caller: Mapping[str, str],
+    environment: Environment,
+    endpoints: Mapping[str, str],
     selection: Mapping[str, list[str]],
     import_rate: Callable[[Lane], float],
     reads: int,
@@ -128,4 +133,4 @@ def summarise(
             )
         )
     targets = sorted((target for planner in planners for target in planner.planned), key=lambda target: target.index)
-    return Plan(manifest, caller, selection, tuple(lanes), tuple(targets))
+    return Plan(manifest, caller, environment, endpoints, selection, tuple(lanes), tuple(targets))

@@ -33,11 +33,16 @@ def plural(count: int, noun: str) -> str:
 def environment_warning(report: Mapping[str, Any]) -> str | None:
     """What a run whose endpoint is not AWS's must say in its first and last line, else None."""
     run = report["run"]
-    if run["environment"] in ("aws", None):  # None: no caller was ever known, so nothing was talked about
+    return not_aws("run", run["environment"], run.get("endpoints") or {})
+
+
+def not_aws(what: str, environment: str | None, endpoints: Mapping[str, str]) -> str | None:
+    """A warning if `what` (run, plan) talked to anything but AWS. `environment` None: it made no call."""
+    if environment in ("aws", None):
         return None
-    where = ", ".join(f"{service} {url}" for service, url in (run.get("endpoints") or {}).items())
-    kind = "the sandbox" if run["environment"] == "sandbox" else "a custom endpoint"
-    return f"Not AWS: this run talked to {kind}{f' ({where})' if where else ''}. It shows nothing about keys in AWS."
+    where = ", ".join(f"{service} {url}" for service, url in endpoints.items())
+    kind = "the sandbox" if environment == "sandbox" else "a custom endpoint"
+    return f"Not AWS: this {what} talked to {kind}{f' ({where})' if where else ''}. It shows nothing about keys in AWS."
 
 
 def warnings(report: Mapping[str, Any]) -> list[str]:
