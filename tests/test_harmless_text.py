@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -16,6 +17,7 @@ from bulk_import.text import harmless, harmless_lines, harmless_values
 from tests.e2e import materials
 from tests.e2e.rewriter import Rewriter
 from tests.e2e.support import Workplace
+from tests.formats.make_report import make_report
 from tests.sandbox_client import Sandbox
 
 HOSTILE = {
@@ -169,3 +171,22 @@ def test_no_command_of_a_ci_runner_is_left(text: str) -> None:
 def test_ordinary_text_stays_as_it_is(text: str) -> None:
     assert harmless(text) == text
     assert harmless_values({text: [text, 1, None, {"a": text}]}) == {text: [text, 1, None, {"a": text}]}
+
+
+@pytest.mark.parametrize("text", [text for name, text in HOSTILE.items() if name != "surrogate"])
+@pytest.mark.parametrize("form", ["table", "json", "html", "junit", "markdown", "github", "csv"])
+def test_a_hostile_report_acts_on_nobody_who_shows_it(form: str, text: str, work: Workplace) -> None:
+    report = make_report(5)
+    for result in report["results"]:
+        result["key_id"] = result["key_state"] = text
+        if result["error"]:
+            result["error"] |= {"message": text, "advice": text, "code": text}
+    report["run"] |= {"labels": {text: text}, "error": {"code": "X", "message": text, "advice": text}}
+    report["run"]["manifest"]["uri"] = text
+    (work.folder / "hostile.json").write_text(json.dumps({**report, "results": list(report["results"])}))
+    result = work.call("report", "hostile.json", "--format", form)
+    output = result.stdout.decode().replace("\r\n", "\n") + result.stderr
+    assert not CONTROL.search(output)
+    if form != "github":  # whose commands are wanted there; what stands in them is escaped
+        assert not COMMAND.search(output)
+    assert "hostile" not in result.stderr, result.stderr

@@ -14,6 +14,7 @@ from bulk_import.model.run import LaneEntry, Resume, Run, RunFailure
 from bulk_import.report.fold import Folded
 from bulk_import.report.reread import Lazily, Report
 from bulk_import.report.summary import outcome_of
+from bulk_import.text import harmless_values
 
 SCHEMA_VERSION: Final = 1
 
@@ -27,7 +28,7 @@ def chunks(folded: Folded, *, report_elsewhere: bool = False) -> Iterator[bytes]
 
 def as_report(folded: Folded, *, report_elsewhere: bool = False) -> Report:
     """The same as values, for renderings."""
-    entries = Lazily(lambda: map(orjson.loads, folded.entries()))
+    entries = Lazily(lambda: (harmless_values(orjson.loads(entry)) for entry in folded.entries()))
     return Report(head(folded, report_elsewhere=report_elsewhere), entries)
 
 
@@ -52,7 +53,7 @@ def head(folded: Folded, *, report_elsewhere: bool = False) -> dict[str, Any]:
         "summary": folded.summary,
         "lanes": list(_lanes(folded)),
     }
-    return dict(orjson.loads(orjson.dumps(members)))
+    return dict(harmless_values(orjson.loads(orjson.dumps(members))))
 
 
 def _pieces(head: Mapping[str, Any], results: Iterable[bytes]) -> Iterator[bytes]:

@@ -16,6 +16,7 @@ from bulk_import.journal.entry import plain
 from bulk_import.model import Outcome
 from bulk_import.model.result import FIELDS
 from bulk_import.model.run import ReportHead
+from bulk_import.text import harmless_values
 
 _ADVICE: Final = "Name a report or a journal as `run` wrote it, or make the report from its journal."
 _RESULTS: Final = b'"results":['
@@ -106,6 +107,7 @@ def _streamed_results(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _checked(path: Path, head: dict[str, Any]) -> dict[str, Any]:
+    head = harmless_values(head)
     version = head.get("schema_version")
     if version != _SCHEMA_VERSION:
         shown = version if isinstance(version, int) else "not a number"
@@ -127,7 +129,7 @@ def _checked(path: Path, head: dict[str, Any]) -> dict[str, Any]:
 def _result(path: Path, line: int, data: bytes, at: int) -> dict[str, Any]:
     """One result as values. A field that reports of earlier versions lack gets the model's default."""
     try:
-        given = orjson.loads(data)
+        given = harmless_values(orjson.loads(data))
         if isinstance(given, dict) and "index" not in given:
             given = {"index": at, **given}
             data = orjson.dumps(given)
