@@ -12,75 +12,43 @@ Every function raises the exceptions of bulk_import.errors, and no others on pur
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from collections.abc import Callable
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-import structlog
-
+from bulk_import import job
 from bulk_import import manifest as manifest_room
-from bulk_import import pipeline
 from bulk_import.aws import objects
 from bulk_import.aws.session import AwsSession
-from bulk_import.delivery import destinations
-from bulk_import.delivery.checkpoint import Checkpoint
-from bulk_import.delivery.deliver import Delivery
 from bulk_import.errors import (
-    BulkImportError,
-    ExitCode,
     InputError,
-    Interrupted,
-    JournalError,
     ManifestError,
     MaterialError,
     ObjectError,
     Problem,
-    ReportNotWritten,
     SettingsError,
 )
-from bulk_import.job import Job, Started, by_lane, policy_of, started
+from bulk_import.job import RunResult, Started
 from bulk_import.journal import narrate
-from bulk_import.journal.begin import Begun, begin, journal_path, new_run_id
+from bulk_import.journal.begin import new_run_id
 from bulk_import.manifest.read import MAX_BYTES
 from bulk_import.material import Materials, sources
 from bulk_import.material.checks import conflicts, manifest_checks
 from bulk_import.material.sources.allowed import wrong
 from bulk_import.material.sources.base import Opening
-from bulk_import.model import Manifest, ObjectUri, Outcome, Target, in_s3
-from bulk_import.model.run import Summary
+from bulk_import.model import Manifest, Outcome, Target, in_s3
 from bulk_import.plan import Wanted
-from bulk_import.ports import ObjectStore
-from bulk_import.report import document
-from bulk_import.report.fold import fold
-from bulk_import.report.reread import Report
 from bulk_import.run.planner import LanePlanner, Plan, summarise
 from bulk_import.run.runner import run_lanes
 from bulk_import.run.stop import Stop
 from bulk_import.settings import Settings
 from bulk_import.settings import load as load_settings
+from bulk_import.work import by_lane, policy_of
 
 __all__ = ["RunResult", "Started", "check_material", "fetch", "load_manifest", "load_settings", "plan", "run"]
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """How a run ended. `error`: what ended the whole run, if anything did."""
-
-    run_id: str
-    exit_code: ExitCode
-    summary: Summary
-    report: Path | ObjectUri | None  # where it is; None: it went to stdout, or `error` says where
-    journal: Path
-    environment: str | None  # aws | custom | sandbox; None: no caller was ever known
-    document: Report  # the report itself, read from the journal
-    error: BulkImportError | None = None
 
 
 def load_manifest(uri: str, settings: Settings, *, stdin: BinaryIO | None = None, check_dates: bool = True) -> Manifest:
@@ -210,102 +178,8 @@ async def run(
     each target's end. A target's failure is in the report and the exit code, not an exception. Raises SettingsError
     before any call, and JournalError where the journal cannot be begun.
     """
-    stop = stop or Stop()
-    destinations.check(settings, journal_path(settings), manifest.uri)
-    materials = _materials(manifest, settings)
-    given_up = partial(stop.over, settings.grace)
-    async with AsyncExitStack() as stack:
-        store: ObjectStore | None = None
-        checkpoint: Checkpoint | None = None
-        if settings.uploads:
-            store = await stack.enter_async_context(objects.open_objects(settings, partition=manifest.partition))
-        if store is not None and settings.checkpoint:
-            checkpoint = Checkpoint(store, settings, journal_path(settings))
-            if not await stop.unless_requested(checkpoint.begin(resume=settings.resume)):
-                raise Interrupted(_signal(stop), f"Stopped by {stop.reason} before anything was changed.")
-        begun = begin(manifest, settings, labels=pipeline.labels(os.environ) | settings.label)
-        stack.enter_context(structlog.contextvars.bound_contextvars(run=begun.run_id))
-        failure = await _work(
-            manifest, settings, begun, materials, stack,
-            stop=stop, on_start=on_start, on_end=on_end, checkpoint=checkpoint,
-        )  # fmt: skip
-        stop.done = True
-        if checkpoint is not None:
-            await checkpoint.last(given_up)
-        delivery = Delivery(settings, store, given_up, checkpoint)
-        return await _report(begun, delivery, failure)
-
-
-async def _work(
-    manifest: Manifest,
-    settings: Settings,
-    begun: Begun,
-    materials: Materials,
-    whole: AsyncExitStack,
-    *,
-    stop: Stop,
-    on_start: Callable[[Started], None],
-    on_end: Callable[[Outcome], None],
-    checkpoint: Checkpoint | None,
-) -> BulkImportError | None:
-    """From the journal's first line to its last. Returns what ended the whole run before its time, if anything did.
-
-    The journal stays this run's as long as `whole` lasts: its report is read from it.
-    """
-    lanes = by_lane(manifest, begun.finished)
-    async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(AwsSession(settings, begun.run_id, manifest.partition, lanes))
-        journal = whole.enter_context(begun.open())
-        stack.callback(journal.finish)
-        begun.write(journal)
-        if checkpoint is not None:
-            await stop.unless_requested(checkpoint.first(journal))  # a stop is heeded below, before any call
-            await stack.enter_async_context(checkpoint.kept(journal, lambda: stop.request("checkpoint")))
-        on_start(started(begun, lanes, session))
-        await stack.enter_async_context(materials)
-        failure = await Job(manifest, settings, session, journal, begun, materials, stop, on_end).work(lanes)
-        try:
-            await narrate.end(journal, stopped=stop.stopped_by, failure=failure)
-        except JournalError as error:
-            failure = failure or error  # the report then says by itself that the run has no end
-        return failure
-
-
-def _signal(stop: Stop) -> int:
-    return int(getattr(signal, stop.reason, signal.SIGTERM))
-
-
-async def _report(begun: Begun, delivery: Delivery, failure: BulkImportError | None) -> RunResult:
-    folded = fold(begun.path)
-    place: Path | ObjectUri | None = None
-    missing: list[ReportNotWritten] = []
-    try:
-        place = await delivery.report(folded)
-    except ReportNotWritten as error:
-        missing.append(error)
-    try:
-        await delivery.renderings(document.as_report(folded, report_elsewhere=bool(missing)), begun.path.parent)
-    except ReportNotWritten as error:
-        missing.append(error)
-        if not (place is None or (isinstance(place, Path) and not place.is_file())):  # it shall say exit code 6 too
-            place = await delivery.report(folded, report_elsewhere=True)
-    if missing:
-        # They say where the report is, so they are told in any case; what ended the run is told with them.
-        before = [f"{failure.code}: {failure.message}"] if failure else []
-        failure = ReportNotWritten(
-            "\n".join([*before, *(error.message for error in missing)]),
-            advice=" ".join(dict.fromkeys(error.advice for error in missing)),
-        )
-    code = folded.exit_code(report_elsewhere=bool(missing))
-    return RunResult(
-        run_id=begun.run_id,
-        exit_code=ExitCode.INTERNAL if code is None else code,
-        summary=folded.summary,
-        report=place,
-        journal=begun.path,
-        environment=folded.caller.get("environment"),
-        document=document.as_report(folded, report_elsewhere=bool(missing)),
-        error=failure,
+    return await job.run(
+        manifest, settings, _materials(manifest, settings), stop=stop or Stop(), on_start=on_start, on_end=on_end
     )
 
 

@@ -1,31 +1,38 @@
-"""One run at work: its lanes made, run to their end, and noted in the journal."""
+"""One run on one page: begin → connect → lanes → end → deliver."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import os
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
+from pathlib import Path
 
 import structlog
 
-from bulk_import.aws.pace.limiter import LaneLimiter
+from bulk_import import pipeline
+from bulk_import.aws import objects
 from bulk_import.aws.session import AwsSession
 from bulk_import.aws.wire.clients import is_aws
-from bulk_import.errors import BulkImportError, CallerError
+from bulk_import.delivery import destinations
+from bulk_import.delivery.checkpoint import Checkpoint
+from bulk_import.delivery.deliver import Delivery
+from bulk_import.errors import BulkImportError, ExitCode, Interrupted, JournalError, ReportNotWritten
 from bulk_import.journal import narrate
-from bulk_import.journal.begin import Begun
+from bulk_import.journal.begin import Begun, begin, journal_path
 from bulk_import.journal.writer import Journal
 from bulk_import.material import Materials
-from bulk_import.model import Lane, Manifest, Outcome, Status, Target
-from bulk_import.run.lane import LaneRunner
-from bulk_import.run.runner import run_lanes
+from bulk_import.model import Lane, Manifest, ObjectUri, Outcome
+from bulk_import.model.run import Summary
+from bulk_import.ports import ObjectStore
+from bulk_import.report import document
+from bulk_import.report.fold import fold
+from bulk_import.report.reread import Report
 from bulk_import.run.stop import Stop
-from bulk_import.run.target_run import Policy, place_of
 from bulk_import.settings import Settings
-
-log = structlog.get_logger()
+from bulk_import.work import Work, by_lane
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,144 +47,132 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """One run at work: between the journal's first lines and its last."""
+class RunResult:
+    """How a run ended. `error`: what ended the whole run, if anything did."""
 
-    manifest: Manifest
-    settings: Settings
-    session: AwsSession
-    journal: Journal
-    begun: Begun
-    materials: Materials
-    stop: Stop
-    on_end: Callable[[Outcome], None]
+    run_id: str
+    exit_code: ExitCode
+    summary: Summary
+    report: Path | ObjectUri | None  # where it is; None: it went to stdout, or `error` says where
+    journal: Path
+    environment: str | None  # aws | custom | sandbox; None: no caller was ever known
+    document: Report  # the report itself, read from the journal
+    error: BulkImportError | None = None
 
-    async def work(self, lanes: Mapping[Lane, Sequence[Target]]) -> BulkImportError | None:
-        """Returns what ended the whole run before its time, if anything did."""
-        if self.settings.deadline is not None:
-            asyncio.get_running_loop().call_later(self.settings.deadline, self.stop.request, "deadline")
-        try:
-            await self.journal.sync()
-            if not await self.stop.unless_requested(self._connect()):
-                return None
-            targets = (target for those in lanes.values() for target in those)
-            if not await self.stop.unless_requested(self.materials.begin(targets)):
-                return None
-            ports = [await self.session.lane(lane, self.manifest.accounts[lane.account]) for lane in lanes]
-            on_end = self._counting()
-            policy = policy_of(self.settings, self.session, self.begun.started, self.materials)
-            runners = [
-                LaneRunner(
-                    kms.lane,
-                    lanes[kms.lane],
-                    kms,
-                    policy,
-                    sink=self.journal,
-                    stop=self.stop,
-                    import_rate=partial(self.session.import_rate, kms.lane),
-                    on_end=on_end,
-                    wanted=self.begun.wanted,
-                    pasts=self.begun.past.pasts if self.begun.past else None,
-                    claimed=self.begun.past.claimed if self.begun.past else None,
-                )
-                for kms in ports
-            ]
-            await run_lanes(runners, self.stop, grace=self.settings.grace)
-            for runner, kms in zip(runners, ports, strict=True):
-                self._note_lane(runner, kms.limiter)
-        except BulkImportError as error:
-            return error
-        except Exception as error:  # noqa: BLE001 - a defect ends the run, and the report still says how far it came
-            where = place_of(error)
-            log.error("internal error", at=where, exception=type(error).__name__)  # noqa: TRY400 - a traceback's text could quote a secret
-            return BulkImportError(f"{type(error).__name__} at {where}.", code="InternalError")
-        return self.stop.fatal
 
-    async def _connect(self) -> None:
-        """Raises CallerError, also where a resume talks to another AWS than the run that it goes on with."""
-        await self.session.connect()
-        caller = self.session.caller
-        before = self.begun.past.caller if self.begun.past else {}
-        now = {
-            "account": caller.account,
-            "environment": self.session.environment,
-            # Only those of both: --quotas service-quotas asks a service more, and decides nothing.
-            "endpoints": {
-                name: url for name, url in self.session.endpoints.items() if name in before.get("endpoints", {})
-            },
-        }
-        if before:
-            known = self.session.endpoints
-            before = before | {"endpoints": {name: url for name, url in before["endpoints"].items() if name in known}}
-        differing = [name for name in before if before[name] != now[name]]
-        if differing:
-            name = differing[0]
-            raise CallerError(
-                f"The run that is resumed had another {name} ({before[name]}) than this one ({now[name]}).",
-                code="ResumedElsewhere",
-                advice="Resume with the credentials and endpoints that it began with, or run without --resume.",
-            )
-        self.journal.write(
-            "caller",
-            caller={"account": caller.account, "arn": caller.arn},
-            environment=self.session.environment,
-            endpoints=self.session.endpoints,
+async def run(
+    manifest: Manifest,
+    settings: Settings,
+    materials: Materials,
+    *,
+    stop: Stop,
+    on_start: Callable[[Started], None],
+    on_end: Callable[[Outcome], None],
+) -> RunResult:
+    """One run. See api.run for what goes in and out, and for what is raised."""
+    destinations.check(settings, journal_path(settings), manifest.uri)
+    async with AsyncExitStack() as whole:
+        # begin: S3 if it is used, then the journal, which stays this run's until the report is made from it
+        store, checkpoint = await _storage(manifest, settings, stop, whole)
+        begun = begin(manifest, settings, labels=pipeline.labels(os.environ) | settings.label)
+        whole.enter_context(structlog.contextvars.bound_contextvars(run=begun.run_id))
+        async with AsyncExitStack() as stack:
+            session = AwsSession(settings, begun.run_id, manifest.partition, _lanes(manifest, begun))
+            await stack.enter_async_context(session)
+            journal = whole.enter_context(begun.open())
+            stack.callback(journal.finish)
+            begun.write(journal)
+            await _keep_checkpoints(checkpoint, journal, stop, stack)
+            on_start(_started(manifest, begun, session))
+            await stack.enter_async_context(materials)
+            # connect, lanes
+            work = Work(manifest, settings, session, journal, begun, materials, stop, on_end)
+            failure = await work.done_by(work.connect, work.run_lanes)
+            # end
+            failure = await _end(journal, stop, failure)
+        stop.done = True
+        # deliver
+        given_up = partial(stop.over, settings.grace)
+        if checkpoint is not None:
+            await checkpoint.last(given_up)
+        return await _deliver(begun, Delivery(settings, store, given_up, checkpoint), failure)
+
+
+async def _storage(
+    manifest: Manifest, settings: Settings, stop: Stop, whole: AsyncExitStack
+) -> tuple[ObjectStore | None, Checkpoint | None]:
+    """What the run writes to in S3. Raises Interrupted, JournalError, CallerError."""
+    if not settings.uploads:
+        return None, None
+    store = await whole.enter_async_context(objects.open_objects(settings, partition=manifest.partition))
+    if not settings.checkpoint:
+        return store, None
+    checkpoint = Checkpoint(store, settings, journal_path(settings))
+    if not await stop.unless_requested(checkpoint.begin(resume=settings.resume)):
+        number = int(getattr(signal, stop.reason, signal.SIGTERM))
+        raise Interrupted(number, f"Stopped by {stop.reason} before anything was changed.")
+    return store, checkpoint
+
+
+async def _keep_checkpoints(checkpoint: Checkpoint | None, journal: Journal, stop: Stop, stack: AsyncExitStack) -> None:
+    if checkpoint is not None:
+        await stop.unless_requested(checkpoint.first(journal))  # a stop is obeyed later, before any call
+        await stack.enter_async_context(checkpoint.kept(journal, lambda: stop.request("checkpoint")))
+
+
+async def _end(journal: Journal, stop: Stop, failure: BulkImportError | None) -> BulkImportError | None:
+    """The journal's last lines. `failure`: what ended the run early. Returns it, or the journal's own failure."""
+    try:
+        await narrate.end(journal, stopped=stop.stopped_by, failure=failure)
+    except JournalError as error:
+        return failure or error  # the report then says by itself that the run has no end
+    return failure
+
+
+async def _deliver(begun: Begun, delivery: Delivery, failure: BulkImportError | None) -> RunResult:
+    folded = fold(begun.path)
+    place: Path | ObjectUri | None = None
+    missing: list[ReportNotWritten] = []
+    try:
+        place = await delivery.report(folded)
+    except ReportNotWritten as error:
+        missing.append(error)
+    try:
+        await delivery.renderings(document.as_report(folded, report_elsewhere=bool(missing)), begun.path.parent)
+    except ReportNotWritten as error:
+        missing.append(error)
+        if not (place is None or (isinstance(place, Path) and not place.is_file())):  # it shall say exit code 6 too
+            place = await delivery.report(folded, report_elsewhere=True)
+    if missing:
+        # They say where the report is, so they are told in any case; what ended the run is told with them.
+        before = [f"{failure.code}: {failure.message}"] if failure else []
+        failure = ReportNotWritten(
+            "\n".join([*before, *(error.message for error in missing)]),
+            advice=" ".join(dict.fromkeys(error.advice for error in missing)),
         )
-
-    def _counting(self) -> Callable[[Outcome], None]:
-        """Passes each end on, and stops the run at --max-failures."""
-        failures = 0
-
-        def on_end(outcome: Outcome) -> None:
-            nonlocal failures
-            failures += outcome.status is Status.FAILED
-            if self.settings.max_failures is not None and failures >= self.settings.max_failures:
-                self.stop.request("max_failures")
-            self.on_end(outcome)
-
-        return on_end
-
-    def _note_lane(self, runner: LaneRunner, limiter: LaneLimiter) -> None:
-        narrate.lane_ended(
-            self.journal,
-            runner.lane,
-            duration=runner.duration,
-            calls=limiter.calls,
-            throttled=limiter.throttles,
-            quota=limiter.quotas_used(),
-            effective_rate=limiter.effective_rates(),
-        )
+    code = folded.exit_code(report_elsewhere=bool(missing))
+    return RunResult(
+        run_id=begun.run_id,
+        exit_code=ExitCode.INTERNAL if code is None else code,
+        summary=folded.summary,
+        report=place,
+        journal=begun.path,
+        environment=folded.caller.get("environment"),
+        document=document.as_report(folded, report_elsewhere=bool(missing)),
+        error=failure,
+    )
 
 
-def started(begun: Begun, lanes: Mapping[Lane, Sequence[Target]], session: AwsSession) -> Started:
+def _lanes(manifest: Manifest, begun: Begun) -> Mapping[Lane, int]:
+    """Targets to work on, by lane."""
+    return {lane: len(targets) for lane, targets in by_lane(manifest, begun.finished).items()}
+
+
+def _started(manifest: Manifest, begun: Begun, session: AwsSession) -> Started:
     return Started(
         run_id=begun.run_id,
-        lanes={lane: len(targets) for lane, targets in lanes.items()},
+        lanes=_lanes(manifest, begun),
         finished=sum(begun.finished),
         import_rate=session.import_rate,
         endpoints={service: url for service, url in session.endpoints.items() if not is_aws(url)},
     )
-
-
-def policy_of(settings: Settings, session: AwsSession, started: datetime, materials: Materials) -> Policy:
-    return Policy(
-        started_at=started,
-        materials=materials,
-        reads=settings.reads,
-        read_interval=settings.read_interval,
-        verify_timeout=settings.verify_timeout,
-        retry=session.retry,
-        prove=settings.prove,
-        require_proof=settings.require_proof,
-        prove_use=settings.prove_use,
-    )
-
-
-def by_lane(manifest: Manifest, finished: Sequence[int] = ()) -> dict[Lane, list[Target]]:
-    """The targets to work on. `finished`: by index, whether an earlier part of the run is done with it."""
-    lanes: dict[Lane, list[Target]] = {}
-    for target in manifest.targets:
-        if target.index < len(finished) and finished[target.index]:
-            continue
-        lanes.setdefault(target.lane, []).append(target)
-    return lanes

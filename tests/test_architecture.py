@@ -32,6 +32,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("delivery",),
     ("iam", "templates"),
     ("pipeline",),
+    ("work",),
     ("job",),
     ("api",),
     ("commands",),

@@ -59,11 +59,12 @@ def held(sandbox: Sandbox, work: Workplace, spec: str, *, same: bool = True, **f
 # --- defects of the program itself
 DEFECTS = {
     # where → how: what the defect would otherwise hide
-    "bulk_import.run.importer:Importer.__call__": "raises",  # an uncaught exception of a target's task
+    "bulk_import.run.steps:make#": "raises",  # an uncaught exception of a target's task
+    "bulk_import.run.steps:make": "nothing",  # a change that was never made
     "bulk_import.run.lane:LaneRunner._inspect": "raises",
     "bulk_import.run.lane:LaneRunner._pull": "raises",  # of the task that starts the others
     "bulk_import.run.lane:LaneRunner.run": "nothing",  # a lane that never started
-    "bulk_import.run.lane:LaneRunner._import": "nothing",  # a target lost between two stages
+    "bulk_import.run.lane:LaneRunner._change": "nothing",  # a target lost between two stages
     "bulk_import.run.lane:LaneRunner._start_in": "nothing",
     "bulk_import.run.verifier:LaneVerifier.run": "raises",
     "bulk_import.run.verifier:LaneVerifier.add": "nothing",
@@ -72,15 +73,15 @@ DEFECTS = {
     "bulk_import.run.verifier:Reads.observe": "raises",
     "bulk_import.run.target_run:TargetRun._end": "raises",  # inside the boundary that makes failures values
     "bulk_import.run.target_run:TargetRun._end#": "nothing",
-    "bulk_import.job:run_lanes": "nothing",
-    "bulk_import.job:run_lanes#": "raises",
+    "bulk_import.work:run_lanes": "nothing",
+    "bulk_import.work:run_lanes#": "raises",
     "bulk_import.aws.session:AwsSession.connect": "raises",
     "bulk_import.aws.kms:LaneKms.import_key_material": "nothing",  # nothing was ever sent
     "bulk_import.commands.terminal.progress:Progress.ended": "raises",  # a callback
     "bulk_import.commands.terminal.ending:tell": "raises",
     "bulk_import.journal.narrate:end": "nothing",  # the journal's end is never written
     "bulk_import.journal.writer:Journal._to_kernel": "raises",
-    "bulk_import.api:_report": "raises",
+    "bulk_import.job:_deliver": "raises",
     "bulk_import.delivery.local:chunks": "raises",
 }
 

@@ -1,7 +1,7 @@
 """The model check: a run's every step, each way it can go, a kill and a stale read among them; explored whole.
 
-What runs is the program's own code, from the first line of the journal to the report and through every resume: Job,
-lanes, importer, verifier, journal, fold, past. What is modelled is the world around it (model_kms.py). Every way in
+What runs is the program's own code, from the first line of the journal to the report and through every resume: Work,
+lanes, change, verifier, journal, fold, past. What is modelled is the world around it (model_kms.py). Every way in
 which at most two steps go wrong is tried, and for each the run is resumed until all is well.
 
 What holds on every way, after every part of the run:
@@ -28,7 +28,6 @@ from typing import Any
 import orjson
 import pytest
 
-from bulk_import.job import Job, by_lane
 from bulk_import.journal import narrate
 from bulk_import.journal.begin import begin
 from bulk_import.journal.events import FIELDS
@@ -38,6 +37,7 @@ from bulk_import.material.sources.base import Opening
 from bulk_import.model import AccountAccess, Manifest, Target, WrappingKeySpec
 from bulk_import.report.fold import fold
 from bulk_import.settings import Settings
+from bulk_import.work import Work
 from tests.run.invented import ORDERS, plan_paint
 from tests.run.model_kms import (
     ANSWERS,
@@ -87,13 +87,13 @@ def settings_in(folder: Path) -> Settings:
 
 
 async def one_part(world: World, manifest: Manifest, settings: Settings) -> None:
-    """What api.run does between the settings and the report."""
+    """What job.run does between the settings and the report."""
     begun = begin(manifest, settings, labels={})
     with begun.open() as journal:
         begun.write(journal)
         materials = Materials(Opening(settings, None))
-        job = Job(manifest, settings, ModelSession(world), journal, begun, materials, world.stop, lambda _: None)
-        failure = await job.work(by_lane(manifest, begun.finished))
+        work = Work(manifest, settings, ModelSession(world), journal, begun, materials, world.stop, lambda _: None)
+        failure = await work.done_by(work.connect, work.run_lanes)
         if world.left is None:
             await narrate.end(journal, stopped=world.stop.stopped_by, failure=failure)
 

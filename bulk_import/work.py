@@ -1,0 +1,173 @@
+"""A run at work: it connects, makes its lanes, runs them, and notes them in the journal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+import structlog
+
+from bulk_import.aws.pace.limiter import LaneLimiter
+from bulk_import.aws.session import AwsSession
+from bulk_import.errors import BulkImportError, CallerError
+from bulk_import.journal import narrate
+from bulk_import.journal.begin import Begun
+from bulk_import.journal.writer import Journal
+from bulk_import.material import Materials
+from bulk_import.model import Lane, Manifest, Outcome, Status, Target
+from bulk_import.run.lane import LaneRunner
+from bulk_import.run.runner import run_lanes
+from bulk_import.run.stop import Stop
+from bulk_import.run.target_run import Policy, place_of
+from bulk_import.settings import Settings
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One run between the journal's first lines and its last."""
+
+    manifest: Manifest
+    settings: Settings
+    session: AwsSession
+    journal: Journal
+    begun: Begun
+    materials: Materials
+    stop: Stop
+    on_end: Callable[[Outcome], None]
+
+    async def done_by(self, *stages: Callable[[], Coroutine[None, None, None]]) -> BulkImportError | None:
+        """The stages one after another, until one ends the run early. Returns what ended it, if anything did."""
+        if self.settings.deadline is not None:
+            asyncio.get_running_loop().call_later(self.settings.deadline, self.stop.request, "deadline")
+        try:
+            await self.journal.sync()
+            for stage in stages:
+                if self.stop.requested.is_set():
+                    break
+                await stage()
+        except BulkImportError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - a defect ends the run, and the report still says how far it came
+            where = place_of(error)
+            log.error("internal error", at=where, exception=type(error).__name__)  # noqa: TRY400 - a traceback's text could quote a secret
+            return BulkImportError(f"{type(error).__name__} at {where}.", code="InternalError")
+        return self.stop.fatal
+
+    async def connect(self) -> None:
+        """To STS, and to the sources of material. Raises CallerError, MissingExtra, SettingsError."""
+        if await self.stop.unless_requested(self._connect()):
+            targets = (target for those in self.lanes.values() for target in those)
+            await self.stop.unless_requested(self.materials.begin(targets))
+
+    async def run_lanes(self) -> None:
+        """Takes every target to its end. Raises JournalError where the journal failed."""
+        ports = [await self.session.lane(lane, self.manifest.accounts[lane.account]) for lane in self.lanes]
+        on_end = self._counting()
+        policy = policy_of(self.settings, self.session, self.begun.started, self.materials)
+        runners = [
+            LaneRunner(
+                kms.lane,
+                self.lanes[kms.lane],
+                kms,
+                policy,
+                sink=self.journal,
+                stop=self.stop,
+                import_rate=partial(self.session.import_rate, kms.lane),
+                on_end=on_end,
+                wanted=self.begun.wanted,
+                pasts=self.begun.past.pasts if self.begun.past else None,
+                claimed=self.begun.past.claimed if self.begun.past else None,
+            )
+            for kms in ports
+        ]
+        await run_lanes(runners, self.stop, grace=self.settings.grace)
+        for runner, kms in zip(runners, ports, strict=True):
+            self._note_lane(runner, kms.limiter)
+
+    @property
+    def lanes(self) -> dict[Lane, list[Target]]:
+        return by_lane(self.manifest, self.begun.finished)
+
+    async def _connect(self) -> None:
+        """Raises CallerError, also where a resume talks to another AWS than the run that it goes on with."""
+        await self.session.connect()
+        caller = self.session.caller
+        before = self.begun.past.caller if self.begun.past else {}
+        now = {
+            "account": caller.account,
+            "environment": self.session.environment,
+            # Only those of both: --quotas service-quotas asks a service more, and decides nothing.
+            "endpoints": {
+                name: url for name, url in self.session.endpoints.items() if name in before.get("endpoints", {})
+            },
+        }
+        if before:
+            known = self.session.endpoints
+            before = before | {"endpoints": {name: url for name, url in before["endpoints"].items() if name in known}}
+        differing = [name for name in before if before[name] != now[name]]
+        if differing:
+            name = differing[0]
+            raise CallerError(
+                f"The run that is resumed had another {name} ({before[name]}) than this one ({now[name]}).",
+                code="ResumedElsewhere",
+                advice="Resume with the credentials and endpoints that it began with, or run without --resume.",
+            )
+        self.journal.write(
+            "caller",
+            caller={"account": caller.account, "arn": caller.arn},
+            environment=self.session.environment,
+            endpoints=self.session.endpoints,
+        )
+
+    def _counting(self) -> Callable[[Outcome], None]:
+        """Passes each end on, and stops the run at --max-failures."""
+        failures = 0
+
+        def on_end(outcome: Outcome) -> None:
+            nonlocal failures
+            failures += outcome.status is Status.FAILED
+            if self.settings.max_failures is not None and failures >= self.settings.max_failures:
+                self.stop.request("max_failures")
+            self.on_end(outcome)
+
+        return on_end
+
+    def _note_lane(self, runner: LaneRunner, limiter: LaneLimiter) -> None:
+        narrate.lane_ended(
+            self.journal,
+            runner.lane,
+            duration=runner.duration,
+            calls=limiter.calls,
+            throttled=limiter.throttles,
+            quota=limiter.quotas_used(),
+            effective_rate=limiter.effective_rates(),
+        )
+
+
+def policy_of(settings: Settings, session: AwsSession, started: datetime, materials: Materials) -> Policy:
+    return Policy(
+        started_at=started,
+        materials=materials,
+        reads=settings.reads,
+        read_interval=settings.read_interval,
+        verify_timeout=settings.verify_timeout,
+        retry=session.retry,
+        prove=settings.prove,
+        require_proof=settings.require_proof,
+        prove_use=settings.prove_use,
+    )
+
+
+def by_lane(manifest: Manifest, finished: Sequence[int] = ()) -> dict[Lane, list[Target]]:
+    """The targets to work on. `finished`: by index, whether an earlier part of the run is done with it."""
+    lanes: dict[Lane, list[Target]] = {}
+    for target in manifest.targets:
+        if target.index < len(finished) and finished[target.index]:
+            continue
+        lanes.setdefault(target.lane, []).append(target)
+    return lanes
