@@ -28,7 +28,6 @@ COMMANDS: dict[str, str] = {
     "schema": "JSON Schema of the manifest, the report or the plan.",
     "sandbox": "A local AWS on 127.0.0.1 until stopped. Needs the extra `sandbox`.",
 }
-NOT_YET = ("status", "delete", "prepare", "seal", "submit")
 _METAVARS = {
     "quota": "OPERATION=RATE",
     "label": "KEY=VALUE",
@@ -95,8 +94,6 @@ def _say(text: str) -> None:
 
 
 def _refuse(argv: Sequence[str]) -> None:
-    if argv and argv[0] in NOT_YET:
-        raise UsageError(f"`{argv[0]}` is not in this version.")
     if argv and argv[0] not in COMMANDS and not argv[0].startswith("-"):
         near = difflib.get_close_matches(argv[0], COMMANDS, n=1, cutoff=0.5)
         meant = f"Did you mean `{near[0]}`? " if near else ""

@@ -16,7 +16,7 @@ from bulk_import.files import NewFile, fsync_directory, keeps_its_place
 from bulk_import.journal.older import HEAD, changed_at, named_after, run_id_in
 from bulk_import.model import STDOUT
 from bulk_import.report.document import chunks
-from bulk_import.report.fold import Folded, fold
+from bulk_import.report.fold import Folded
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +25,6 @@ class Written:
 
     path: Path | None
     sha256: str | None
-
-
-def build(journal: Path, destination: str) -> tuple[Folded, Written]:
-    """Folds the journal and writes the report. Raises JournalError, ReportNotWritten."""
-    folded = fold(journal)
-    return folded, write_report(folded, destination)
 
 
 def write_report(folded: Folded, destination: str, *, report_elsewhere: bool = False) -> Written:

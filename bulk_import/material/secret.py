@@ -39,10 +39,6 @@ class Secret:
         self._check()
         return memoryview(self._data).toreadonly()
 
-    def same_as(self, other: Secret) -> bool:
-        """Whether both hold the same bytes, in constant time for equal lengths. Raises ValueError after `wipe()`."""
-        return hmac.compare_digest(self.view(), other.view())
-
     def wipe(self) -> None:
         """Overwrites the material in place, also under views handed out before. May be called again."""
         memory.wipe(self._data)

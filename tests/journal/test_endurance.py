@@ -12,7 +12,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from bulk_import.delivery.local import build
+from bulk_import.delivery.local import write_report
 from bulk_import.journal.writer import Journal
 from bulk_import.report.fold import fold
 from tests.journal import journals
@@ -94,8 +94,9 @@ def _peak(journal: Path, report: Path) -> int:
     code = """
 import resource, sys
 from pathlib import Path
-from bulk_import.delivery.local import build
-build(Path(sys.argv[1]), sys.argv[2])
+from bulk_import.delivery.local import write_report
+from bulk_import.report.fold import fold
+write_report(fold(Path(sys.argv[1])), sys.argv[2])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
 """
     done = subprocess.run([sys.executable, "-c", code, journal, report], capture_output=True, check=True)
@@ -106,5 +107,6 @@ def test_the_report_of_a_killed_run_can_be_made_while_the_journal_is_open(tmp_pa
     with Journal.create(tmp_path / "journal.jsonl") as journal:
         for event, fields in [journals.started(), journals.target(0), journals.pinned(0), journals.intent(0)]:
             journal.write(event, **fields)
-        folded, _ = build(journal.path, str(tmp_path / "report.json"))
+        folded = fold(journal.path)
+        write_report(folded, str(tmp_path / "report.json"))
     assert folded.summary.failed == 1

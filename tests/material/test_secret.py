@@ -31,9 +31,6 @@ def test_has_no_dictionary_and_no_equality_by_content() -> None:
     assert not hasattr(one, "__dict__")
     assert one != other
     assert len({one, other}) == 2
-    assert one.same_as(other)
-    assert not one.same_as(Secret(CANARY[:-1] + b"5"))
-    assert not one.same_as(Secret(CANARY[:-1]))
 
 
 def test_wipes_the_very_buffer_it_was_given() -> None:
@@ -45,9 +42,7 @@ def test_wipes_the_very_buffer_it_was_given() -> None:
     assert view == bytes(len(CANARY))
 
 
-@pytest.mark.parametrize(
-    "use", [Secret.view, len, Secret.__enter__, lambda s: s.same_as(Secret(b"x")), lambda s: Secret(b"x").same_as(s)]
-)
+@pytest.mark.parametrize("use", [Secret.view, len, Secret.__enter__])
 def test_cannot_be_used_once_wiped(use) -> None:
     secret = Secret(CANARY)
     secret.wipe()
