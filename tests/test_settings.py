@@ -111,6 +111,8 @@ WAYS: dict[str, Way] = {
     "seed": text("a", "b", "c"),
     "enforce_quotas": SWITCH,
     "lag": number(1, 2, 3),
+    "authorization_lag": number(1, 2, 3),
+    "enforce_policies": SWITCH,
 }
 
 
@@ -417,6 +419,7 @@ WRONG: dict[str, list[str]] = {
     "format": ["yaml"],
     "port": ["-1", "65536"],
     "lag": ["-1"],
+    "authorization_lag": ["-1"],
 }
 WRONG_VALUES = [(name, value) for name, values in WRONG.items() for value in values]
 

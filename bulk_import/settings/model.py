@@ -160,6 +160,14 @@ class Settings(BaseSettings):
     seed: str | None = _option(None, "YAML file of accounts, roles and keys to begin with.", "sandbox")
     enforce_quotas: bool = _option(False, "Throttle as KMS does.", "sandbox")  # noqa: FBT003 - a default
     lag: Seconds = _option(0.0, "Reads may show a state this old.", "sandbox", ge=0)
+    authorization_lag: Seconds = _option(
+        0.0, "New aliases, tags, key policies and grants count for permissions after this time.", "sandbox", ge=0
+    )
+    enforce_policies: bool = _option(
+        False,  # noqa: FBT003 - a default
+        "Check signatures, and evaluate trust, identity, session and key policies.",
+        "sandbox",
+    )
 
     @field_validator("quota")
     @classmethod
