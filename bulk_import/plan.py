@@ -7,7 +7,7 @@ https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -62,6 +62,7 @@ class Decision:
     detail: str = ""
     error: TargetError | None = None
     steps: tuple[Step, ...] = ()
+    keeps_expiry: bool = False  # the import is sent with the ValidTo that KMS has: it proves, and renews nothing
 
 
 def must_wait(view: KeyView) -> bool:
@@ -80,6 +81,7 @@ def decide(
     wanted: Wanted, view: KeyView, rotations: Sequence[KeyRotation], *, now: datetime, import_again: bool = False
 ) -> Decision:
     """The action for one target. `import_again`: --prove all, for symmetric material that is as wanted."""
+    keeps_expiry = False
     try:
         spec = _importable(wanted.target, view)
         algorithm = _algorithm(wanted.target, spec)
@@ -88,7 +90,8 @@ def decide(
         if expiry_as_wanted(wanted, view, now) and view.state in (KeyState.ENABLED, KeyState.DISABLED):
             if not (import_again and spec.symmetric):
                 return Decision(Action.UNCHANGED, spec, algorithm, view.state, "as wanted")
-            detail = "as wanted; imported again as a proof"
+            detail, keeps_expiry = "as wanted; imported again as a proof", True
+            wanted = replace(wanted, valid_to=view.valid_to)
         elif view.state == KeyState.PENDING_IMPORT:
             detail = "the key waits for its material"
         else:
@@ -98,7 +101,7 @@ def decide(
         return Decision(Action.BLOCKED, detail=error.message, error=error)
     action = Action.IMPORT if view.state == KeyState.PENDING_IMPORT else Action.REIMPORT
     steps = (Step(StepKind.IMPORT_MATERIAL, detail),)
-    return Decision(action, spec, algorithm, final_state(view), detail, steps=steps)
+    return Decision(action, spec, algorithm, final_state(view), detail, steps=steps, keeps_expiry=keeps_expiry)
 
 
 def recovered(wanted: Wanted, before: KeyView) -> Decision:

@@ -27,14 +27,18 @@ class Trace(Protocol):
 class KeyService(Protocol):
     """KMS as one lane sees it. Every call takes its permit first; reads are retried inside, imports are not.
 
-    Every method raises ServiceError, or LaneError where an answer carries another account's or Region's ARN.
+    Every method raises ServiceError; LaneError where an answer carries another account's or Region's
+    ARN, and ServiceError (WrongKey) where it is about another key than requested.
     API: https://docs.aws.amazon.com/kms/latest/APIReference/
     """
 
     lane: Lane
 
-    async def describe_key(self, key_id: str, trace: Trace) -> KeyView:
-        """`key_id` may be an alias. Never over a connection that carried an import."""
+    async def describe_key(self, key_id: str, trace: Trace, *, at_once: bool = False) -> KeyView:
+        """`key_id` may be an alias. Never over a connection that carried an import.
+
+        `at_once`: a key that is not found is not waited for.
+        """
         ...
 
     async def list_key_rotations(self, key_id: str, trace: Trace) -> list[KeyRotation]: ...

@@ -160,6 +160,7 @@ def policy_of(settings: Settings, session: AwsSession, started: datetime, materi
         prove=settings.prove,
         require_proof=settings.require_proof,
         prove_use=settings.prove_use,
+        consistency_timeout=settings.consistency_timeout,
     )
 
 

@@ -25,7 +25,6 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("manifest",),
     ("material",),
     ("aws",),
-    ("load",),
     ("plan",),
     ("run",),
     ("journal",),

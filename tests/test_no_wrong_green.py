@@ -66,10 +66,11 @@ DEFECTS = {
     "bulk_import.run.lane:LaneRunner.run": "nothing",  # a lane that never started
     "bulk_import.run.lane:LaneRunner._change": "nothing",  # a target lost between two stages
     "bulk_import.run.lane:LaneRunner._start_in": "nothing",
-    "bulk_import.run.verifier:LaneVerifier.run": "raises",
-    "bulk_import.run.verifier:LaneVerifier.add": "nothing",
-    "bulk_import.run.verifier:LaneVerifier._conclude": "raises",
-    "bulk_import.run.verifier:LaneVerifier._conclude#": "nothing",
+    "bulk_import.run.watch:LaneWatch.run": "raises",
+    "bulk_import.run.watch:LaneWatch.add": "nothing",
+    "bulk_import.run.watch:LaneWatch._look": "raises",
+    "bulk_import.run.verifier:Verifying._conclude": "raises",
+    "bulk_import.run.verifier:Verifying._conclude#": "nothing",
     "bulk_import.run.verifier:Reads.observe": "raises",
     "bulk_import.run.target_run:TargetRun._end": "raises",  # inside the boundary that makes failures values
     "bulk_import.run.target_run:TargetRun._end#": "nothing",

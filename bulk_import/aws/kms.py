@@ -6,6 +6,7 @@ API: https://docs.aws.amazon.com/kms/latest/APIReference/Welcome.html
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -55,12 +56,14 @@ class LaneKms:
         self._credentials = credentials  # AccountCredentials or OwnCredentials
         self._gate = gate
         self._retry = retry
+        self._at_once = replace(retry, consistency_timeout=0.0)
         self._applied = applied  # None: the limiter has the rates already
         self._same_key = SameKey(lane)
         self._ended: LaneError | None = None  # set once, by an answer from elsewhere
 
-    async def describe_key(self, key_id: str, trace: Trace) -> KeyView:
-        answer = await self._read("DescribeKey", trace, {"KeyId": key_id}, "KeyMetadata")
+    async def describe_key(self, key_id: str, trace: Trace, *, at_once: bool = False) -> KeyView:
+        retry = self._at_once if at_once else self._retry
+        answer = await self._read("DescribeKey", trace, {"KeyId": key_id}, "KeyMetadata", retry=retry)
         found = answer["KeyMetadata"]
         arn = found.get("Arn")
         if not arn:  # without it nothing tells whose key this is
@@ -147,13 +150,15 @@ class LaneKms:
         answer = await self._read("Decrypt", trace, request, "KeyId", "Plaintext")
         return bytes(answer["Plaintext"])
 
-    async def _read(self, operation: str, trace: Trace, request: Mapping[str, Any], *needed: str) -> dict[str, Any]:
+    async def _read(
+        self, operation: str, trace: Trace, request: Mapping[str, Any], *needed: str, retry: Retry | None = None
+    ) -> dict[str, Any]:
         """A call that may be repeated without harm. An answer without the `needed` members is a lost one."""
 
         async def attempt() -> dict[str, Any]:
             return _whole(operation, await self._call(operation, trace, request), *needed)
 
-        return await self._retry(attempt)
+        return await (retry or self._retry)(attempt)
 
     async def _call(self, operation: str, trace: Trace, request: Mapping[str, Any]) -> dict[str, Any]:
         """One attempt; a second one at once where only the session's credentials were stale.

@@ -17,7 +17,8 @@ lane         when a lane's quotas are known          account, region, quota {ope
 pinned       after a target's first DescribeKey      index, key_arn, key_state, key_spec [expiration_model, valid_to,
                                                      key_material_id]
 intent       before a call that changes a key;       index, operation, attempt (of that operation, from 1,
-             sync before the call                    resumes included) [wrapping_algorithm, wrapping_key_spec]
+             sync before the call                    resumes included) [wrapping_algorithm, wrapping_key_spec,
+                                                     valid_to]
 answered     after that call                         index, operation, outcome (ok | refused | unknown), request_id
                                                      (empty: no answer) [key_material_id]
 ended        at a target's end                       index, result (an Outcome: the target's entry of the report)

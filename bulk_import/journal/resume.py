@@ -139,6 +139,9 @@ class _Reading:
         index, operation = event["index"], event["operation"]
         before = self.pasts[index].of(operation)
         self._note(index, operation, replace(before, attempts=before.attempts + 1, in_doubt=True))
+        if event.get("valid_to"):
+            asked = datetime.fromisoformat(event["valid_to"])
+            self.pasts[index] = replace(self.pasts[index], asked_valid_to=asked)
         self.finished[index] = 0
         if before.in_doubt:
             self._pending.add((index, operation))  # an earlier one stays in doubt, whatever this one is answered

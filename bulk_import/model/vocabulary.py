@@ -288,6 +288,7 @@ class Past:
     sent: Mapping[str, Sent] = field(default_factory=dict)  # by operation, in order of the first intent
     key_material_id: str | None = None  # that KMS answered
     key_spec: str | None = None  # as found; it never changes
+    asked_valid_to: datetime | None = None  # of the last import: not always the one that the run fixed at its start
 
     def of(self, operation: str) -> Sent:
         return self.sent.get(operation, Sent())

@@ -1,11 +1,14 @@
 """One lane: an account in a Region, whose keys share KMS's quotas.
 
     inspect ──▶ (in manifest order) ──▶ import ──▶ verify     at most a few at once, pulled as places come free
-       │  as wanted ──▶ compare                               never delays the next import
+     ▲   │  as wanted ──▶ read again ──▶ compare              never delays the next import
+     │   │                    │ a read differs
+     └───┴── not settled ◀────┘
 
 Work is pulled: a target becomes a task only when a place is free, so that the number of live tasks depends on the
 lanes and their quotas, never on the number of targets. Reads run a little ahead of the imports; they run further
-ahead only where they find keys that are as wanted already, which need no scarce permit.
+ahead only where they find keys that need no scarce permit. Whatever waits for another read waits in the lane's watch
+(run/watch.py) and delays nobody; it comes back where a decision is needed.
 """
 
 from __future__ import annotations
@@ -19,16 +22,18 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 
+from bulk_import.codes import NOT_YET_CONSISTENT
 from bulk_import.errors import ServiceError, TargetError
-from bulk_import.model import KeyRotation, KeyView, Lane, Outcome, Past, Proof, Target, Verification
+from bulk_import.model import KeyRotation, KeyView, Lane, Outcome, Past, Target
 from bulk_import.plan import Action, Decision, Wanted, decide, must_wait, needs_rotations, recovered
 from bulk_import.ports import KeyService, Sink
+from bulk_import.run.found import Found, Settling, check_same_key
 from bulk_import.run.lifecycle import UNCHANGING, Event, State
-from bulk_import.run.prover import ProofResult, check_shown_id, prove, round_trip
 from bulk_import.run.steps import carry_out, not_yet_made, recover
 from bulk_import.run.stop import Stop
 from bulk_import.run.target_run import IMPORT, Policy, TargetRun
-from bulk_import.run.verifier import LaneVerifier
+from bulk_import.run.verifier import Verifying
+from bulk_import.run.watch import LaneWatch, Look
 
 LOOK_AHEAD = 2  # targets inspected before their turn; one, until the lane has taken its first permit
 READS_AT_ONCE = 32  # the most, in a lane whose keys are as wanted
@@ -64,31 +69,35 @@ class LaneRunner:
         self._on_end = on_end
         self._wanted = wanted
         self._pasts = pasts or {}  # of resumed targets, by index
-        self._verifier = LaneVerifier(kms, policy, stop)
+        self._watch = LaneWatch(stop)
         self._import_rate = import_rate
-        self._comparing = asyncio.Semaphore(READS_AT_ONCE)
         self._claimed = {} if claimed is None else claimed  # ARN → id of the target that has it
         self._active: dict[asyncio.Task[None], TargetRun] = {}
+        self._away = 0  # targets in the watch that may come back for a decision
+        self._back: deque[tuple[TargetRun, KeyView, bool]] = deque()  # those that came back; whether they are settled
+        self._news = asyncio.Event()  # one came back, or will not
+        self._differed: set[int] = set()  # indexes of targets whose decision was restarted
 
     async def run(self) -> None:
         """Returns when every target that was started has ended. Raises JournalError only (in a group)."""
         started = time.monotonic()
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._verifier.run())
+                group.create_task(self._watch.run())
                 group.create_task(self._feed())
         finally:
             self.duration = time.monotonic() - started
 
     def drain(self) -> None:
         """A stop was asked for: what has sent no import ends now, the rest goes on."""
+        self._watch.drain()
         for task, run in self._active.items():
             if run.life.state in UNCHANGING:
                 task.cancel()
 
     def abandon(self) -> None:
         """The grace period is over."""
-        self._verifier.abandon()
+        self._watch.abandon()
         for task in self._active:
             task.cancel()
 
@@ -97,7 +106,7 @@ class LaneRunner:
             async with asyncio.TaskGroup() as group:
                 await self._pull(group)
         finally:
-            self._verifier.close()
+            self._watch.close()
 
     async def _pull(self, group: asyncio.TaskGroup) -> None:
         window: deque[tuple[TargetRun, asyncio.Task[None]]] = deque()
@@ -106,24 +115,31 @@ class LaneRunner:
         claimed_before = asyncio.Event()
         claimed_before.set()
         while True:
-            while len(window) < width and not self._stop.requested.is_set():
-                target = next(waiting, None)
+            while len(window) < width:
+                if self._back:
+                    run, view, settled = self._back.popleft()
+                    window.append((run, self._start(group, run, partial(self._judge, run, view, settled=settled))))
+                    continue
+                target = None if self._stop.requested.is_set() else next(waiting, None)
                 if target is None:
                     break
                 run = self._new_run(target)
                 claimed = asyncio.Event()
                 window.append((run, self._start(group, run, partial(self._inspect, run, claimed_before, claimed))))
                 claimed_before = claimed
-            if not window:
+            if window:
+                run, inspected = window.popleft()
+                await inspected
+                if run.life.state in (State.PREPARING, State.APPLIED):
+                    width = max(width, LOOK_AHEAD)
+                    await self._start_in(self._importing, group, run, self._change)
+                else:
+                    width = min(width * 2, READS_AT_ONCE)
+            elif self._away:
+                self._news.clear()
+                await self._news.wait()
+            else:
                 return
-            run, inspected = window.popleft()
-            await inspected
-            if run.life.state is State.COMPARING:
-                width = min(width * 2, READS_AT_ONCE)
-                await self._start_in(self._comparing, group, run, self._compare)
-            elif run.life.state in (State.PREPARING, State.APPLIED):
-                width = max(width, LOOK_AHEAD)
-                await self._start_in(self._importing, group, run, self._change)
 
     def _new_run(self, target: Target) -> TargetRun:
         return TargetRun(self._wanted(target), self._sink, self._on_end, self._pasts.get(target.index))
@@ -164,28 +180,86 @@ class LaneRunner:
             del self._active[task]
 
     async def _inspect(self, run: TargetRun, claimed_before: asyncio.Event, claimed: asyncio.Event) -> None:
-        """Finds the key and decides. Keys are claimed in manifest order, however the answers come."""
+        """Finds the key and decides. Keys are claimed in manifest order, however the answers come.
+
+        A key that is not found, or not settled, waits in the watch: nobody waits behind it.
+        """
         try:
             run.start()
             try:
-                view = await self._settled_view(run)
+                view = await self._kms.describe_key(run.arn, run, at_once=True)
+            except ServiceError as error:
+                if error.code not in NOT_YET_CONSISTENT or not self._policy.consistency_timeout:
+                    raise
+                self._settle(run)
+                return
             finally:
                 await claimed_before.wait()  # also where nothing was found: who comes next waits for all before
-            owner = self._claimed.setdefault(view.arn, run.target.id)
+            self._claimed.setdefault(view.arn, run.target.id)
         finally:
             claimed.set()
+        await self._judge(run, view)
+
+    async def _judge(self, run: TargetRun, view: KeyView, *, settled: bool = False) -> None:
+        """Decides by what was found. `settled`: the key is no longer waited for, whatever its state."""
+        owner = self._claimed.setdefault(view.arn, run.target.id)
+        if must_wait(view) and not settled and owner == run.target.id:
+            run.view = view
+            self._settle(run)
+            return
         run.pin(view)
         if owner != run.target.id:
             raise TargetError(f"{view.arn} is the key of target {owner!r} already.", code="DuplicateKey")
         if run.past is not None:
-            _check_same_key(run, run.past, view)
+            check_same_key(run, run.past, view)
             if await recover(run, self._kms, self._policy, view):
                 await self._continue(run, view)
                 return
         decision = run.decision = await self._decide(run, view)
         if decision.error is not None:
             raise decision.error
-        run.life.advance(Event.AS_WANTED if decision.action is Action.UNCHANGED else Event.CHANGE_NEEDED)
+        if decision.keeps_expiry:
+            run.wanted = replace(run.wanted, valid_to=view.valid_to)
+        if decision.action is not Action.UNCHANGED:
+            run.life.advance(Event.CHANGE_NEEDED)
+            return
+        run.life.advance(Event.AS_WANTED)
+        found = Found(run, self._kms, self._policy, partial(self._on_differing, run))
+        self._send_away(run, found, found.delay)
+
+    def _settle(self, run: TargetRun) -> None:
+        settling = Settling(run, self._kms, self._policy, partial(self._on_back, run, settled=True))
+        self._send_away(run, settling, settling.interval)
+
+    def _send_away(self, run: TargetRun, look: Look, delay: float) -> None:
+        self._away += 1
+        self._watch.add(run, look, delay, left=self._on_left)
+
+    def _on_left(self) -> None:
+        self._away -= 1
+        self._news.set()
+
+    def _on_back(self, run: TargetRun, view: KeyView, *, settled: bool = False) -> None:
+        self._back.append((run, view, settled))
+        self._news.set()
+
+    def _on_differing(self, run: TargetRun, view: KeyView) -> None:
+        """A read after the one that found the target as wanted shows something else: the decision starts again, once.
+
+        Raises TargetError the second time.
+        """
+        if run.target.index in self._differed:
+            found = run.view
+            before = f"{found.state}, {found.expiration_model}, {found.valid_to}" if found else "nothing"
+            raise TargetError(
+                f"Reads of {view.arn} contradict each other: {before}, then {view.state}, {view.expiration_model}, "
+                f"{view.valid_to}.",
+                code="KeyStateChanged",
+                operation="DescribeKey",
+            )
+        self._differed.add(run.target.index)
+        run.life.advance(Event.DIFFERS)
+        self._on_back(run, view)
 
     async def _decide(self, run: TargetRun, view: KeyView) -> Decision:
         decision = decide(run.wanted, view, [], now=datetime.now(UTC))
@@ -209,15 +283,6 @@ class LaneRunner:
         if not run.decision.steps:
             await self._change(run)
 
-    async def _settled_view(self, run: TargetRun) -> KeyView:
-        """The key, once it is neither Creating nor Updating."""
-        deadline = time.monotonic() + self._policy.verify_timeout
-        while True:
-            view = await self._kms.describe_key(run.arn, run)
-            if not must_wait(view) or time.monotonic() >= deadline:
-                return view
-            await asyncio.sleep(self._policy.read_interval)
-
     async def _rotations(self, run: TargetRun, view: KeyView) -> list[KeyRotation]:
         try:
             return await self._kms.list_key_rotations(view.arn, run)
@@ -226,40 +291,7 @@ class LaneRunner:
                 return []  # a KMS without on-demand rotation has no rotated keys
             raise
 
-    async def _compare(self, run: TargetRun) -> None:
-        """A key found as wanted: whether it holds the source's material, as far as --prove asks."""
-        view, decision = run.view, run.decision
-        if view is None or decision is None or decision.key_spec is None:
-            raise RuntimeError("a target is compared only after a decision")
-        started = time.monotonic()
-        await check_shown_id(run, self._kms, view)
-        if self._policy.prove not in ("auto", "all"):
-            result = ProofResult(Proof.NONE, "material_not_compared")
-        else:
-            evidence = await self._policy.materials.evidence(run.target, decision.key_spec)
-            result = await prove(run, self._kms, evidence, view)
-        used, remark = await round_trip(run, self._kms, view) if self._policy.prove_use else (None, "")
-        run.verification = Verification(
-            verified=True, reads=1, consecutive=1, duration_seconds=round(time.monotonic() - started, 3),
-            proof=result.proof, round_trip=used, detail="; ".join(filter(None, (result.detail, remark))),
-        )  # fmt: skip
-        if self._policy.require_proof and result.proof is Proof.NONE:
-            raise TargetError(f"No proof was possible: {result.detail}.", code="ProofMissing")
-        run.succeed(run.verification)
-
     async def _change(self, run: TargetRun) -> None:
         evidence = await carry_out(run, self._kms, self._policy)
         run.life.advance(Event.ALL_APPLIED)
-        self._verifier.add(run, evidence)
-
-
-def _check_same_key(run: TargetRun, past: Past, view: KeyView) -> None:
-    """Raises TargetError where a resume finds another key than the run before it."""
-    if past.key_arn != view.arn:
-        raise TargetError(f"{run.target.key_id} was {past.key_arn} and is now {view.arn}.", code="AliasMoved")
-    if past.key_spec not in (None, view.key_spec):
-        raise TargetError(
-            f"DescribeKey describes {view.arn} as {view.key_spec}; before the resume it was {past.key_spec}.",
-            code="WrongKey",
-            operation="DescribeKey",
-        )
+        self._watch.add(run, Verifying(run, self._kms, self._policy, evidence))

@@ -41,6 +41,7 @@ class Event(Enum):
 
     STARTED = auto()
     AS_WANTED = auto()
+    DIFFERS = auto()  # a later read shows something else: the decision starts again
     CHANGE_NEEDED = auto()
     PREPARED = auto()
     READY = auto()  # the next request has all that it needs
@@ -70,7 +71,7 @@ TABLE: dict[State, dict[Event, State]] = {
         Event.EFFECT_SEEN: State.APPLIED,
         **_BEFORE_ANY_CHANGE,
     },
-    State.COMPARING: {Event.PROVED: State.UNCHANGED_WELL, **_BEFORE_ANY_CHANGE},
+    State.COMPARING: {Event.PROVED: State.UNCHANGED_WELL, Event.DIFFERS: State.READING, **_BEFORE_ANY_CHANGE},
     State.PREPARING: {Event.PREPARED: State.ASKING, **_BEFORE_ANY_CHANGE},
     State.ASKING: {Event.READY: State.SENDING, **_BEFORE_ANY_CHANGE},
     State.SENDING: {

@@ -56,6 +56,7 @@ class LanePlanner(LaneRunner):
         stop: Stop,
         wanted: Callable[[Target], Wanted],
     ) -> None:
+        policy = replace(policy, reads=1)  # a plan changes nothing, so a stale read harms nobody
         super().__init__(
             lane, targets, kms, policy, sink=NoSink(), stop=stop, import_rate=lambda: 1.0, on_end=_ignore, wanted=wanted
         )
@@ -78,6 +79,8 @@ class LanePlanner(LaneRunner):
         error = outcome.error if outcome else None
         decision, view, target = run.decision, run.view, run.target
         detail = decision.detail if decision else ""
+        if decision and decision.action is Action.UNCHANGED:
+            detail = f"{detail}, by one read"
         if outcome and outcome.verification and outcome.verification.detail:
             detail = f"{detail}; {outcome.verification.detail}"
         self.planned.append(

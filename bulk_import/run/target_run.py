@@ -39,6 +39,7 @@ class Policy:
     prove: str  # auto | changed | all | none
     require_proof: bool
     prove_use: bool
+    consistency_timeout: float = 0.0  # how long a key that is not found is waited for
 
 
 class TargetRun:
@@ -50,7 +51,8 @@ class TargetRun:
     )  # fmt: skip
 
     def __init__(self, wanted: Wanted, sink: Sink, on_end: Callable[[Outcome], None], past: Past | None = None) -> None:
-        self.wanted = wanted
+        asked = past.asked_valid_to if past and wanted.target.expiry.valid_for else None
+        self.wanted = replace(wanted, valid_to=asked) if asked else wanted
         self.sink = sink
         self.on_end = on_end
         self.life = Life()

@@ -212,7 +212,7 @@ class ModelKms:
         trace.sent(operation)
         return self._world.keys[arn]
 
-    async def describe_key(self, key_id: str, trace: Trace) -> KeyView:
+    async def describe_key(self, key_id: str, trace: Trace, *, at_once: bool = False) -> KeyView:
         world = self._world
         arn = key_id.replace("alias/", "arn:aws:kms:us-east-1:111122223333:key/")
         key = self._begin("DescribeKey", trace, arn)

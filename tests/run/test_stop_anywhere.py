@@ -57,7 +57,7 @@ class Kms:
         await asyncio.sleep(0.05 if operation == "ImportKeyMaterial" else 0.01)
         trace.note(operation, "request")
 
-    async def describe_key(self, key_id: str, trace: Trace) -> KeyView:
+    async def describe_key(self, key_id: str, trace: Trace, *, at_once: bool = False) -> KeyView:
         if key_id.startswith("alias/"):
             self.looked_at.add(key_id)
         await self._wire(trace, "DescribeKey")

@@ -1,0 +1,152 @@
+"""Targets that are read again before anything is decided about them: each is a Look of the lane's watch.
+
+KMS is eventually consistent, and one read shows one host's view:
+https://docs.aws.amazon.com/kms/latest/developerguide/accessing-kms.html#programming-eventual-consistency
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from bulk_import.codes import NOT_YET_CONSISTENT
+from bulk_import.errors import ServiceError, TargetError
+from bulk_import.model import KeyView, Past, Proof, Verification
+from bulk_import.plan import must_wait
+from bulk_import.ports import KeyService
+from bulk_import.run.prover import ProofResult, check_shown_id, prove, round_trip
+from bulk_import.run.target_run import Policy, TargetRun
+
+SHORTEST_WAIT = 0.05  # seconds between two reads of a key that settles
+
+Back = Callable[[KeyView], None]  # the target goes back to its lane, which decides by this view
+
+
+class Settling:
+    """A key that is not found, or is Creating or Updating: read until it is settled, or for long enough."""
+
+    def __init__(self, run: TargetRun, kms: KeyService, policy: Policy, back: Back) -> None:
+        self._run = run
+        self._kms = kms
+        self._policy = policy
+        self._back = back
+        self._clock = asyncio.get_running_loop().time
+        self._began = self._clock()
+        self.interval = max(policy.read_interval, SHORTEST_WAIT)
+
+    async def __call__(self) -> float | None:
+        """Raises ServiceError (NotFoundException) where the key is not found for --consistency-timeout."""
+        passed = self._clock() - self._began
+        try:
+            view = await self._kms.describe_key(self._run.arn, self._run, at_once=True)
+        except ServiceError as error:
+            if error.code not in NOT_YET_CONSISTENT or passed + self.interval > self._policy.consistency_timeout:
+                raise
+            return self.interval
+        if must_wait(view) and passed < self._policy.verify_timeout:
+            return self.interval
+        self._back(view)
+        return None
+
+
+class Steady:
+    """A target that ended well before a resume: N consecutive reads must agree, whatever they show."""
+
+    def __init__(self, run: TargetRun, kms: KeyService, policy: Policy, back: Back) -> None:
+        self._run = run
+        self._kms = kms
+        self._policy = policy
+        self._back = back
+        self._clock = asyncio.get_running_loop().time
+        self._deadline = self._clock() + policy.verify_timeout
+        self._last = run.view
+        self._consecutive = 1
+
+    async def __call__(self) -> float | None:
+        run = self._run
+        if self._consecutive < self._policy.reads:
+            view = await self._kms.describe_key(run.arn, run)
+            self._consecutive = self._consecutive + 1 if view == self._last else 1
+            self._last = view
+        if self._consecutive < self._policy.reads:
+            if self._clock() < self._deadline:
+                return self._policy.read_interval
+            raise TargetError(
+                f"{run.arn} did not show the same state in {self._policy.reads} consecutive reads within "
+                f"{self._policy.verify_timeout:g} s.",
+                code="KeyStateChanged",
+                operation="DescribeKey",
+            )
+        if self._last is None:
+            raise RuntimeError("a target is compared only after its first read")
+        self._back(self._last)
+        return None
+
+
+class Found:
+    """A target found as wanted: N consecutive equal reads, the first of which found it; then the proof.
+
+    `differs` is called with the first read that differs; the target then waits here no longer.
+    """
+
+    def __init__(self, run: TargetRun, kms: KeyService, policy: Policy, differs: Back) -> None:
+        if run.view is None:
+            raise RuntimeError("a target is compared only after its first read")
+        self._run = run
+        self._view = run.view
+        self._kms = kms
+        self._policy = policy
+        self._differs = differs
+        self._clock = asyncio.get_running_loop().time
+        self._began = self._clock()
+        self._reads = 1
+
+    @property
+    def delay(self) -> float:
+        """Seconds until the first look."""
+        return self._policy.read_interval if self._policy.reads > 1 else 0.0
+
+    async def __call__(self) -> float | None:
+        if self._reads < self._policy.reads:
+            view = await self._kms.describe_key(self._view.arn, self._run)
+            if view != self._view:
+                self._differs(view)
+                return None
+            self._reads += 1
+            if self._reads < self._policy.reads:
+                return self._policy.read_interval
+        await self._conclude()
+        return None
+
+    async def _conclude(self) -> None:
+        """Whether the key holds the source's material, as far as --prove asks. Raises TargetError."""
+        run, view, policy = self._run, self._view, self._policy
+        if run.decision is None or run.decision.key_spec is None:
+            raise RuntimeError("a target is compared only after a decision")
+        await check_shown_id(run, self._kms, view)
+        if policy.prove not in ("auto", "all"):
+            result = ProofResult(Proof.NONE, "material_not_compared")
+        else:
+            evidence = await policy.materials.evidence(run.target, run.decision.key_spec)
+            result = await prove(run, self._kms, evidence, view)
+        used, remark = await round_trip(run, self._kms, view) if policy.prove_use else (None, "")
+        run.verification = Verification(
+            verified=True, reads=self._reads, consecutive=self._reads,
+            duration_seconds=round(self._clock() - self._began, 3), proof=result.proof,
+            round_trip=used, detail="; ".join(filter(None, (result.detail, remark))),
+        )  # fmt: skip
+        if policy.require_proof and result.proof is Proof.NONE:
+            raise TargetError(f"No proof was possible: {result.detail}.", code="ProofMissing")
+        run.succeed(run.verification)
+
+
+def check_same_key(run: TargetRun, past: Past, view: KeyView) -> None:
+    """Raises TargetError where a resume finds another key than the run before it."""
+    if past.key_arn != view.arn:
+        raise TargetError(f"{run.target.key_id} was {past.key_arn} and is now {view.arn}.", code="AliasMoved")
+    if past.key_spec not in (None, view.key_spec):
+        raise TargetError(
+            f"DescribeKey describes {view.arn} as {view.key_spec}; before the resume it was {past.key_spec}.",
+            code="WrongKey",
+            operation="DescribeKey",
+        )
