@@ -12,15 +12,12 @@ Every function raises the exceptions of bulk_import.errors, and no others on pur
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import BinaryIO
 
-from bulk_import import job
-from bulk_import import manifest as manifest_room
+from bulk_import import job, load
 from bulk_import.aws import objects
 from bulk_import.aws.session import AwsSession
 from bulk_import.errors import (
@@ -29,16 +26,12 @@ from bulk_import.errors import (
     MaterialError,
     ObjectError,
     Problem,
-    SettingsError,
 )
 from bulk_import.job import RunResult, Started
 from bulk_import.journal import narrate
 from bulk_import.journal.begin import new_run_id
 from bulk_import.manifest.read import MAX_BYTES
 from bulk_import.material import Materials, sources
-from bulk_import.material.checks import conflicts, manifest_checks
-from bulk_import.material.sources.allowed import wrong
-from bulk_import.material.sources.base import Opening
 from bulk_import.model import Manifest, Outcome, Target, in_s3
 from bulk_import.plan import Wanted
 from bulk_import.run.planner import LanePlanner, Plan, summarise
@@ -57,33 +50,8 @@ def load_manifest(uri: str, settings: Settings, *, stdin: BinaryIO | None = None
     `uri`: a path, s3://bucket/key, or `-` for `stdin` (the process's own by default). Raises ManifestError with every
     problem found, and CallerError where the credentials that S3 is asked with do not work.
     """
-    misfits = [reason for prefix in settings.allow_source if (reason := wrong(prefix))]
-    if misfits:
-        raise SettingsError([Problem("settings", 0, "--allow-source", reason, "") for reason in misfits])
-    loaded = manifest_room.load(
-        uri,
-        manifest_format=settings.manifest_format,
-        material_root=settings.material_root,
-        stdin=stdin or sys.stdin.buffer,
-        data=_manifest_in_s3(uri, settings) if in_s3(uri) else None,
-        role=settings.role,
-        external_id=settings.external_id,
-        only_accounts=settings.only_account,
-        only_regions=settings.only_region,
-        only_ids=settings.only_id,
-        allow_accounts=settings.allow_account,
-        max_targets=settings.max_targets,
-        checks=manifest_checks(settings),
-        schemes=frozenset(sources.KINDS),
-        check_dates=check_dates,
-        now=datetime.now(UTC),
-    )
-    found = [
-        Problem(loaded.uri, line, field, f"{message}.", advice)
-        for line, field, message, advice in conflicts(loaded.targets, settings)
-    ]
-    if found:
-        raise ManifestError(found)
+    data = _manifest_in_s3(uri, settings) if in_s3(uri) else None
+    loaded = load.manifest(uri, settings, data=data, stdin=stdin, check_dates=check_dates)
     return _shard(loaded, settings.shard)
 
 
@@ -112,7 +80,7 @@ async def check_material(manifest: Manifest, settings: Settings) -> None:
     """
     problems = []
     readable = [target for target in manifest.targets if sources.kind_of(target.material).checked_offline]
-    async with _materials(manifest, settings) as materials:
+    async with load.materials(manifest, settings) as materials:
         await materials.begin(readable)
         for target in readable:
             try:
@@ -131,7 +99,7 @@ async def plan(manifest: Manifest, settings: Settings) -> Plan:
     stop = Stop()
     lanes = by_lane(manifest)
     async with (
-        _materials(manifest, settings) as materials,
+        load.materials(manifest, settings) as materials,
         AwsSession(settings, run_id, manifest.partition, lanes) as session,
     ):
         await session.connect()
@@ -179,30 +147,8 @@ async def run(
     before any call, and JournalError where the journal cannot be begun.
     """
     return await job.run(
-        manifest, settings, _materials(manifest, settings), stop=stop or Stop(), on_start=on_start, on_end=on_end
+        manifest, settings, load.materials(manifest, settings), stop=stop or Stop(), on_start=on_start, on_end=on_end
     )
-
-
-def _materials(manifest: Manifest, settings: Settings) -> Materials:
-    """The sources of a manifest, not opened yet. Raises ManifestError where file: paths have no folder."""
-    return Materials(Opening(settings=settings, root=_root(manifest)))
-
-
-def _root(manifest: Manifest) -> Path | None:
-    """The folder that `file:` paths start from. Raises ManifestError where there is none and one is needed."""
-    if manifest.folder is not None:
-        return Path(manifest.folder)
-    first = next((target for target in manifest.targets if target.material.startswith("file:")), None)
-    if first is not None:
-        problem = Problem(
-            manifest.uri,
-            first.line,
-            f"material of {first.id}",
-            "a file: path starts from the manifest's folder, and a manifest from here has none.",
-            "Give --material-root.",
-        )
-        raise ManifestError([problem])
-    return None
 
 
 async def _check_one(target: Target, materials: Materials) -> None:

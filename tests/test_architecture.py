@@ -25,6 +25,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("manifest",),
     ("material",),
     ("aws",),
+    ("load",),
     ("plan",),
     ("run",),
     ("journal",),

@@ -163,3 +163,67 @@ def test_random_material_is_never_ambiguous(sandbox: Sandbox, work: Workplace, s
     assert result.code == 0, result.stderr
     kms = sandbox.client("kms")
     assert all(materials.held_by(kms, key["key_id"], spec, material) for key in work.keys)
+
+
+# --- guards that would fail open --------------------------------------------------------------------------------------
+
+OTHER = "999988887777"
+
+
+def _two_accounts(sandbox: Sandbox, work: Workplace) -> None:
+    """A manifest that names an account which the guard is meant to keep out."""
+    material = materials.make("SYMMETRIC_DEFAULT")
+    for account in ("111122223333", OTHER):
+        key = sandbox.key(account=account)
+        work.key(key["key_id"], material, name=f"in-{account}", account=account)
+    work.write()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ALLOW_ACCOUNT", ","),
+        ("ALLOW_ACCOUNT", ""),
+        ("ALLOW_ACCOUNT", "  "),
+        ("ALLOW_ACCOUNT", "\n"),
+        ("ALLOW_ACCOUNT", "111122223333 999988887777"),
+        ("ALLOW_SOURCE", ""),
+        ("ALLOW_SOURCE", ", ,"),
+        ("MAX_TARGETS", ""),
+        ("MAX_TARGETS", " "),
+        ("ONLY_ACCOUNT", ","),
+        ("ONLY_REGION", " "),
+        ("ONLY_ID", ",,"),
+        ("DRY_RUN", "true"),
+        ("DRY_RUN", "0"),
+    ],
+)
+def test_a_guard_without_a_value_stops_the_run(sandbox: Sandbox, work: Workplace, name: str, value: str) -> None:
+    _two_accounts(sandbox, work)
+    result = work.run(**{f"BULK_IMPORT_{name}": value})
+    assert result.code == 3
+    assert f"BULK_IMPORT_{name}" in result.stderr
+    assert sandbox.calls() == []
+
+
+@pytest.mark.parametrize(
+    "line", ["allow_account = []", 'allow_account = ""', 'allow_account = [""]', "only_id = []", 'only-region = ","',
+             "dry_run = true", "dry-run = false", "allow_source = []", 'max_targets = ""']
+)  # fmt: skip
+def test_a_guard_without_a_value_in_the_file_stops_the_run(sandbox: Sandbox, work: Workplace, line: str) -> None:
+    _two_accounts(sandbox, work)
+    (work.folder / "settings.toml").write_text(f"# settings of the pipeline\n{line}\n")
+    result = work.run("--config", "settings.toml")
+    assert result.code == 3
+    assert "settings.toml:2" in result.stderr
+    assert sandbox.calls() == []
+
+
+@pytest.mark.parametrize("option", ["--allow-account", "--only-id", "--allow-source", "--max-targets", "--label"])
+@pytest.mark.parametrize("value", ["", ",", " "])
+def test_an_option_without_a_value_is_wrong_usage(sandbox: Sandbox, work: Workplace, option: str, value: str) -> None:
+    _two_accounts(sandbox, work)
+    result = work.run(option, value)
+    assert result.code == 2
+    assert option in result.stderr
+    assert sandbox.calls() == []

@@ -29,6 +29,8 @@ def execute(settings: Settings) -> ExitCode:
             seed=Path(settings.seed) if settings.seed else None,
             enforce_quotas=settings.enforce_quotas,
             lag_seconds=settings.lag,
+            authorization_lag_seconds=settings.authorization_lag,
+            enforce_policies=settings.enforce_policies,
         )
     )
     return ExitCode.OK

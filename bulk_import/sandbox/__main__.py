@@ -23,6 +23,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--enforce-quotas", action="store_true", help="throttle as KMS does")
     parser.add_argument("--quota", type=_rate, action="append", default=[], metavar="OPERATION=RATE")
     parser.add_argument("--lag", type=float, default=0.0, metavar="SECONDS", help="half of the reads are this stale")
+    parser.add_argument("--authorization-lag", type=float, default=0.0, metavar="SECONDS", help="of aliases and tags")
+    parser.add_argument("--enforce-policies", action="store_true", help="judge policies and signatures")
     parser.add_argument("--strict-roles", action="store_true", help="only seeded roles can be assumed")
     parser.add_argument("--pool", type=Path, help="folder that keeps primes for wrapping keys between runs")
     parser.add_argument("--stop-with-stdin", action="store_true", help="stop when standard input closes")
@@ -33,6 +35,8 @@ def main(argv: list[str] | None = None) -> int:
         enforce_quotas=given.enforce_quotas,
         quotas=dict(given.quota),
         lag_seconds=given.lag,
+        authorization_lag_seconds=given.authorization_lag,
+        enforce_policies=given.enforce_policies,
         strict_roles=given.strict_roles,
         pool=given.pool,
         stop_with_stdin=given.stop_with_stdin,

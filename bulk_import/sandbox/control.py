@@ -10,7 +10,7 @@ POST seed                      a seed document as JSON; answers the keys made. M
 POST faults                    a rule, or a list of rules (see faults.py)
 POST faults/clear
 POST quotas                    {enforce, rates: {quota: per second}, account?, region?}
-POST lag                       {seconds, share?, seed?}
+POST lag                       {seconds, share?, seed?, authorization?}
 POST stale_reads               {account, region, key, pattern: "good,stale,…", operations?, at_once?}
 POST clock                     {advance: seconds}: ages tokens, sessions, key material; {skew: seconds}: signatures
 POST sessions/revoke, sessions/expire   {account?}
@@ -122,7 +122,8 @@ class Control:
         )
 
     def post_lag(self, given: dict[str, Any]) -> None:
-        self.world.lag.set(float(given["seconds"]), float(given.get("share", 0.5)), int(given.get("seed", 1)))
+        seconds, share = float(given.get("seconds", 0)), float(given.get("share", 0.5))
+        self.world.lag.set(seconds, share, int(given.get("seed", 1)), float(given.get("authorization", 0)))
 
     def post_stale_reads(self, given: dict[str, Any]) -> None:
         pattern = given["pattern"].split(",")

@@ -16,7 +16,9 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from bulk_import.sandbox import service_quotas
+from bulk_import.sandbox.access.web_identity import UNSIGNED
 from bulk_import.sandbox.answers import Answer, AwsError, error_answer, json_answer, xml_answer
+from bulk_import.sandbox.assuming import ASSUMING
 from bulk_import.sandbox.calls import Call
 from bulk_import.sandbox.identity import Principal, caller_identity
 from bulk_import.sandbox.kms.backend import backend
@@ -69,12 +71,13 @@ class Front:
 
     def _answer(self, call: Call) -> Answer:
         if not call.read_authorization():
-            raise AwsError("MissingAuthenticationToken", "Missing Authentication Token", 403)
+            return self._unsigned(call)
         self._read_operation(call)
         self._check_clock(call)
         token = call.headers.get("X-Amz-Security-Token")
         who = self.world.identity.who(call.access_key, token, call.region, call.service)
         call.account, call.principal = who.account, who.arn
+        self.world.gate.check_signature(call)
         key = self._named_key(call, who)
         if call.service == "sts":
             self.world.quotas.spend(who.account, call.region, "sts")
@@ -178,6 +181,7 @@ class Front:
     def _serve(self, call: Call, who: Principal) -> Answer:
         if call.service == "sts":
             return self._sts(call, who)
+        self.world.gate.check_other(call, who)
         if call.service == "servicequotas":
             return json_answer(
                 service_quotas.answer(call.operation, call.params, who.account, call.region, self.world.quotas)
@@ -189,14 +193,26 @@ class Front:
         check_account(call, who)
         return self.moto(call, call.body, {"x-moto-account-id": who.account})
 
+    def _unsigned(self, call: Call) -> Answer:
+        """The requests to STS that nobody signs; their Region is the global endpoint's."""
+        given = dict(parse_qsl(call.body.decode(errors="replace")))
+        if "Action" in given:
+            call.service, call.region = "sts", "us-east-1"
+        if given.get("Action") not in UNSIGNED:
+            raise AwsError("MissingAuthenticationToken", "Missing Authentication Token", 403)
+        self._read_operation(call)
+        fault = self.world.faults.choose(call.operation, "", call.region, frozenset({call.key}))
+        nobody = Principal("", "anonymous", "")
+        if fault is None:
+            return self._sts(call, nobody)
+        call.fault = fault.effect
+        return self._spoil(call, nobody, fault)
+
     def _sts(self, call: Call, who: Principal) -> Answer:
         if call.operation == "GetCallerIdentity":
             return xml_answer(call.operation, caller_identity(who), call.request_id)
-        if call.operation == "AssumeRole":
-            params = check("sts", "AssumeRole", call.params, code="ValidationError")
-            return xml_answer(
-                call.operation, self.world.identity.assume_role(who, params, call.region), call.request_id
-            )
+        if call.operation in ASSUMING:
+            return xml_answer(call.operation, ASSUMING[call.operation](self.world, call, who), call.request_id)
         return self.moto(call, call.body, {"x-moto-account-id": who.account})
 
     def _kms(self, call: Call, who: Principal) -> Answer:
@@ -213,6 +229,7 @@ class Front:
         if "KeyId" in request.params:
             request.named = resolve(request, request.params["KeyId"])
             call.key = request.named.arn
+        self.world.gate.check_kms(call, request)
         with nullcontext() if call.operation in kms.LOCK_THEMSELVES else kms.lock:
             result = kms.answer(request, call.request_id)
         return json_answer(result) if result is not None else Answer(200, b"")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -20,22 +21,31 @@ from bulk_import.sandbox.clock import Clock
 
 ROLE_ARN = re.compile(r"arn:([a-z-]+):iam::(\d{12}):role/([\w+=,.@/-]+)")
 INVALID_TOKEN = "The security token included in the request is invalid."  # noqa: S105 - a message
+EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 EXPIRED_TOKEN = "The security token included in the request is expired"  # noqa: S105 - a message
 
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """A role of the seed file. `name` may hold a path. `deny`: nobody may assume it."""
+    """A role of the seed file. `name` may hold a path. `deny`: nobody may assume it.
+
+    `policies` and `trust` (None: the caller's account may assume it) count where policies are enforced.
+    """
 
     name: str
     external_id: str | None = None
     deny: bool = False
     max_session_duration: int = 3600
+    policies: tuple[dict[str, Any], ...] = ()
+    trust: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whose call it is. `role`: the ARN of the role of an assumed session. `policy`: its inline policy, as text."""
+    """Whose call it is. `role`: the ARN of the role of an assumed session. `policy`: its inline policy, as text.
+
+    `federated`: the ARN of the identity provider that vouches for a caller who has no credentials of AWS yet.
+    """
 
     account: str
     arn: str
@@ -43,10 +53,14 @@ class Principal:
     assumed: bool = False
     policy: str | None = None
     role: str | None = None
+    federated: str | None = None
 
     @property
     def role_arns(self) -> tuple[str, ...]:
         return (self.role,) if self.role else ()
+
+
+Trusted = Callable[[Role], None]
 
 
 @dataclass(slots=True)
@@ -55,7 +69,8 @@ class Session:
 
     principal: Principal
     access_key: str
-    token: str
+    secret: str = field(repr=False)
+    token: str = field(repr=False)
     expires: float
     revoked: bool = False
 
@@ -68,7 +83,10 @@ class Identity:
     strict_roles: bool = False  # only roles of the seed can be assumed
     caller_account: str = "000000000000"
     caller_access_key: str | None = None  # None: every access key that no session has is the caller's
+    caller_secret: str | None = field(default=None, repr=False)  # None: the caller's signatures are not checked
     caller_arn: str | None = None
+    caller_policies: list[dict[str, Any]] | None = None  # None: the caller may do everything
+    providers: dict[str, dict[str, list[str]]] = field(default_factory=dict)  # account → OIDC provider → audiences
     roles: dict[str, dict[str, Role]] = field(default_factory=dict)  # account → name → Role
     sessions: dict[str, Session] = field(default_factory=dict)  # access key → Session
 
@@ -86,24 +104,32 @@ class Identity:
             raise _expired_token(service)
         return session.principal
 
-    def assume_role(self, by: Principal, params: dict[str, Any], region: str) -> str:
-        """AssumeRole's result as XML."""
-        partition = get_partition(region)
+    def secret_of(self, access_key: str) -> str | None:
+        """What a request with this access key is signed with; None: not known, so not checked."""
+        session = self.sessions.get(access_key)
+        return session.secret if session else self.caller_secret
+
+    def policies_of(self, who: Principal) -> list[dict[str, Any]]:
+        """The identity policies of a role or of the caller."""
+        if who.role is None:
+            return [EVERYTHING] if self.caller_policies is None else self.caller_policies
+        match = ROLE_ARN.fullmatch(who.role)
+        role = self.roles.get(who.account, {}).get(match[3]) if match else None
+        return list(role.policies) if role else []
+
+    def assume(self, by: Principal, params: dict[str, Any], partition: str, trusted: Trusted) -> Session:
+        """The session of an AssumeRole or its kin. `trusted` raises AwsError unless the role trusts `by`."""
         arn = params["RoleArn"]
         match = ROLE_ARN.fullmatch(arn)
         if not match:
             raise AwsError("ValidationError", f"{arn} is invalid")
-        denied = AwsError(
-            "AccessDenied",
-            f"User: {by.arn} is not authorized to perform: sts:AssumeRole on resource: {arn}",
-            403,
-        )
         account, name = match[2], match[3]
         role = self._role(account, name)
         if match[1] != partition or role is None or role.deny:
-            raise denied
-        if role.external_id is not None and params.get("ExternalId") != role.external_id:
-            raise denied
+            raise not_trusted(by, arn)
+        if role.external_id is not None and not by.federated and params.get("ExternalId") != role.external_id:
+            raise not_trusted(by, arn)
+        trusted(role)
         duration = params.get("DurationSeconds", 3600)
         if by.assumed and duration > 3600:
             raise AwsError(
@@ -118,8 +144,7 @@ class Identity:
         policy = _policy(params.get("Policy"))
         short = name.rsplit("/", 1)[-1]
         session_arn = f"arn:{partition}:sts::{account}:assumed-role/{short}/{params['RoleSessionName']}"
-        session = self._open(session_arn, account, duration, policy, arn)
-        return _assumed(session)
+        return self._open(session_arn, account, duration, policy, arn)
 
     def _role(self, account: str, name: str) -> Role | None:
         seeded = self.roles.get(account)
@@ -134,6 +159,7 @@ class Identity:
                 account, arn, f"AROA{secrets.token_hex(8).upper()}:{name}", assumed=True, policy=policy, role=role
             ),
             f"ASIA{secrets.token_hex(8).upper()}",
+            secrets.token_urlsafe(30),
             "FwoGZXIvYXdzE" + secrets.token_urlsafe(150),
             self.clock.now() + duration,
         )
@@ -160,13 +186,23 @@ def caller_identity(who: Principal) -> str:
     return f"<Arn>{escape(who.arn)}</Arn><UserId>{escape(who.user_id)}</UserId><Account>{who.account}</Account>"
 
 
-def _assumed(session: Session) -> str:
+def not_trusted(by: Principal, arn: str) -> AwsError:
+    """STS's refusal of a role; it gives no reason."""
+    if by.federated:
+        kind = "SAML" if ":saml-provider/" in by.federated else "WebIdentity"
+        return AwsError("AccessDenied", f"Not authorized to perform sts:AssumeRoleWith{kind}", 403)
+    message = f"User: {by.arn} is not authorized to perform: sts:AssumeRole on resource: {arn}"
+    return AwsError("AccessDenied", message, 403)
+
+
+def assumed(session: Session) -> str:
+    """The part of STS's answers that is common to all ways of assuming a role, as XML."""
     expires = datetime.fromtimestamp(int(session.expires), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     who = session.principal
     return (
         f"<AssumedRoleUser><AssumedRoleId>{escape(who.user_id)}</AssumedRoleId><Arn>{escape(who.arn)}</Arn>"
         f"</AssumedRoleUser><Credentials><AccessKeyId>{session.access_key}</AccessKeyId>"
-        f"<SecretAccessKey>{secrets.token_urlsafe(30)}</SecretAccessKey>"
+        f"<SecretAccessKey>{session.secret}</SecretAccessKey>"
         f"<SessionToken>{session.token}</SessionToken><Expiration>{expires}</Expiration></Credentials>"
     )
 

@@ -1,11 +1,15 @@
 """The seed file: accounts, roles and keys that a sandbox begins with. YAML.
 
-caller: {account: "000000000000"}         # optional; access_key_id: only this key is the caller's; arn
+caller: {account: "000000000000"}         # optional; access_key_id: only this key is the caller's; secret_access_key;
+                                          # arn; policies: what it may do with --enforce-policies (all)
+iam: policies.json                        # optional, for --enforce-policies: what `bulk-import iam` printed
 strict_roles: true                        # optional: only roles listed here can be assumed
 accounts:
   "111122223333":
     roles:                                # with any listed, no other role of the account can be assumed
-      - {name: byok/Importer, external_id: org-7f3a}      # deny: true; max_session_duration: 3600
+      - {name: byok/Importer, external_id: org-7f3a}      # deny: true; max_session_duration: 3600; policies: [document
+                                          # or AdministratorAccess]; trust: document (the caller's account)
+    oidc_providers: {token.actions.githubusercontent.com: [sts.amazonaws.com]}   # issuer without https://: audiences
     regions:
       us-east-1:
         quotas: {GetParametersForImport: 5}               # this lane's rates
@@ -30,18 +34,21 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bulk_import.errors import InputError, Problem
+from bulk_import.sandbox.access.documents import faults
 from bulk_import.sandbox.answers import AwsError
-from bulk_import.sandbox.identity import Role
+from bulk_import.sandbox.identity import EVERYTHING, Role
 from bulk_import.sandbox.kms.backend import backend, born
 from bulk_import.sandbox.kms.keys import CURRENT, EXPIRES, NEVER_EXPIRES, Material, SandboxKey, Snapshot
 from bulk_import.sandbox.kms.replicas import new_replica
 from bulk_import.sandbox.kms.specs import SPECS, material_fits, new_material
+from bulk_import.sandbox.kms.timeline import Timeline
+from bulk_import.sandbox.seed_iam import plant_iam
 from bulk_import.sandbox.world import World
 
 
@@ -80,28 +87,44 @@ class RegionForm(Form):
     generate: list[GenerateForm] = []
 
 
+def _as_policy(value: Any) -> dict[str, Any]:
+    if value == "AdministratorAccess":
+        return EVERYTHING
+    faults(value)
+    return dict(value)
+
+
+PolicyForm = Annotated[dict[str, Any], BeforeValidator(_as_policy)]
+
+
 class RoleForm(Form):
     name: str
     external_id: str | None = None
     deny: bool = False
     max_session_duration: int = 3600
+    policies: list[PolicyForm] = []
+    trust: PolicyForm | None = None
 
 
 class AccountForm(Form):
     roles: list[RoleForm] = []
+    oidc_providers: dict[str, list[str]] = {}
     regions: dict[str, RegionForm] = {}
 
 
 class CallerForm(Form):
     account: str = "000000000000"
     access_key_id: str | None = None
+    secret_access_key: str | None = Field(default=None, repr=False)
     arn: str | None = None
+    policies: list[PolicyForm] | None = None
 
 
 class Seed(Form):
     """A seed file that was read and checked. `folder`: its material files lie below; None: it may name none."""
 
     caller: CallerForm | None = None
+    iam: Path | None = None
     strict_roles: bool = False
     accounts: dict[str, AccountForm] = {}
     folder: Path | None = Field(default=None, exclude=True)
@@ -167,11 +190,14 @@ def plant(world: World, seed: Seed) -> list[dict[str, str]]:
     if seed.caller:
         identity.caller_account = seed.caller.account
         identity.caller_access_key = seed.caller.access_key_id
+        identity.caller_secret = seed.caller.secret_access_key
         identity.caller_arn = seed.caller.arn
+        identity.caller_policies = seed.caller.policies
     made = []
     for account, form in seed.accounts.items():
         known = identity.roles.setdefault(account, {})
-        known |= {role.name: Role(**role.model_dump()) for role in form.roles}
+        known |= {role.name: Role(**role.model_dump() | {"policies": tuple(role.policies)}) for role in form.roles}
+        identity.providers.setdefault(account, {}).update(form.oidc_providers)
         for region, lane in form.regions.items():
             world.quotas.lane_rates |= {(account, region, quota): rate for quota, rate in lane.quotas.items()}
             forms = [*lane.keys, *(one for many in lane.generate for one in _each(many))]
@@ -181,6 +207,8 @@ def plant(world: World, seed: Seed) -> list[dict[str, str]]:
                 except AwsError as error:
                     field = f"accounts.{account}.regions.{region}"
                     raise InputError([Problem("seed", 0, field, error.message, "")]) from None
+    if seed.iam is not None:
+        plant_iam(identity, _inside(seed.iam, seed.folder, "iam"))
     return made
 
 
@@ -208,9 +236,9 @@ def _plant_key(world: World, account: str, region: str, form: KeyForm, folder: P
     store.add(key, snapshot)
     aliases = [*([form.alias] if form.alias else []), *form.aliases]
     for alias in aliases:
-        store.set_alias(alias, key.id)
+        store.alias_index[alias] = Timeline(key.id, world.clock.now())
     if form.tags:
-        key.tags.set(form.tags, world.clock.now())
+        key.tags = Timeline(form.tags, world.clock.now())
     for other in form.replicas:
         new_replica(key, other, ready=True)
     shown = {"account": account, "region": region, "alias": aliases[0] if aliases else ""}
@@ -234,14 +262,17 @@ def _material(form: MaterialForm, folder: Path | None) -> bytes:
         if form.hex is not None:
             return bytes.fromhex(form.hex)
         assert form.file is not None  # noqa: S101 - the form has one of the two
-        if folder is None:
-            raise InputError(
-                [Problem("seed", 0, "material.file", "without a seed file, material is given as hex.", "")]
-            )
-        path = (folder / form.file).resolve()
-        if not path.is_relative_to(folder.resolve()):
-            message = f"{form.file} is not below the seed file's folder."
-            raise InputError([Problem("seed", 0, "material.file", message, "Put it there.")])
-        return path.read_bytes()
+        return _inside(form.file, folder, "material.file").read_bytes()
     except (OSError, ValueError):
         raise InputError([Problem("seed", 0, "material", "cannot be read.", "Check hex or file.")]) from None
+
+
+def _inside(path: Path, folder: Path | None, field: str) -> Path:
+    """A path of the seed, which must be below the seed file's folder. Raises InputError."""
+    if folder is None:
+        raise InputError([Problem("seed", 0, field, "without a seed file, no file is read.", "")])
+    resolved = (folder / path).resolve()
+    if not resolved.is_relative_to(folder.resolve()):
+        message = f"{path} is not below the seed file's folder."
+        raise InputError([Problem("seed", 0, field, message, "Put it there.")])
+    return resolved

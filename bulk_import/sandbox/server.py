@@ -21,6 +21,7 @@ from typing import Any
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import DechunkedInput, ThreadedWSGIServer
 
+from bulk_import.sandbox.access import NOT_EVALUATED
 from bulk_import.sandbox.answers import Answer, json_answer
 from bulk_import.sandbox.calls import Call
 from bulk_import.sandbox.control import Control
@@ -209,11 +210,21 @@ def serve(options: SandboxOptions) -> None:
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: done.set())
+    if options.enforce_policies:
+        _say_what_is_not_evaluated(server.world)
     if options.stop_with_stdin:
         threading.Thread(target=_wait_for_end_of_stdin, args=(done,), daemon=True).start()
     print(server.url, flush=True)  # noqa: T201 - the command's result
     done.wait()
     stop(server)
+
+
+def _say_what_is_not_evaluated(world: World) -> None:
+    lines = list(NOT_EVALUATED)
+    if world.identity.caller_secret is None:
+        lines.append("the caller's own signatures: the seed states no caller.secret_access_key")
+    text = "".join(f"  - {line}\n" for line in lines)
+    print(f"Policies are enforced. Not evaluated:\n{text}", end="", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _wait_for_end_of_stdin(done: threading.Event) -> None:

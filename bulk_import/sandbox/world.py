@@ -8,6 +8,7 @@ from pathlib import Path
 
 from moto.core.base_backend import BackendDict
 
+from bulk_import.sandbox.access.gate import Gate
 from bulk_import.sandbox.calls import Log
 from bulk_import.sandbox.clock import Clock
 from bulk_import.sandbox.identity import Identity
@@ -33,7 +34,9 @@ class SandboxOptions:
     enforce_quotas: bool = False
     quotas: dict[str, float] = field(default_factory=dict)
     lag_seconds: float = 0.0
+    authorization_lag_seconds: float = 0.0
     strict_roles: bool = False
+    enforce_policies: bool = False
     pool: Path | None = None
     stop_with_stdin: bool = False
 
@@ -56,7 +59,8 @@ class World:
         self.log = Log()
         self.quotas = Quotas(enforce=options.enforce_quotas, rates=dict(options.quotas))
         self.identity = Identity(self.clock, strict_roles=options.strict_roles)
-        self.lag = Lag(seconds=options.lag_seconds)
+        self.lag = Lag(seconds=options.lag_seconds, authorization=options.authorization_lag_seconds)
+        self.gate = Gate(self.identity, self.lag, enforce=options.enforce_policies)
         self.imports = Imports(self.clock, self.wrapping_keys)
         self.kms = Kms(self.clock, self.imports, self.lag)
         install(self.clock)

@@ -9,6 +9,7 @@ import json
 import re
 from typing import Any
 
+from bulk_import.sandbox.access.conditions import known
 from bulk_import.sandbox.answers import AwsError
 from bulk_import.sandbox.kms.requests import Request
 
@@ -90,9 +91,15 @@ def _check_statement(statement: Any) -> None:
     for action in texts(statement.get("Action", statement.get("NotAction"))):
         if action != "*" and not re.fullmatch(r"[a-zA-Z0-9-]+:[\w*?]+", action):
             raise _malformed("Policy contains a statement with one or more invalid actions.")
-    if not isinstance(statement.get("Condition", {}), dict):
-        raise _malformed("Policy contains a statement with an invalid condition.")
+    _check_condition(statement.get("Condition", {}))
     _check_principal(statement.get("Principal", statement.get("NotPrincipal")))
+
+
+def _check_condition(given: Any) -> None:
+    if not isinstance(given, dict):
+        raise _malformed("Policy contains a statement with an invalid condition.")
+    if not all(known(operator) and isinstance(block, dict) for operator, block in given.items()):
+        raise _malformed("Policy contains a statement with an invalid condition operator.")
 
 
 def _check_principal(given: Any) -> None:

@@ -28,17 +28,22 @@ class StaleReads:
 
 @dataclass(slots=True)
 class Lag:
-    """`seconds`: how far behind a slow host is; `share`: of the reads that reach one; `seed`: which ones do."""
+    """`seconds`: how far behind a slow host is; `share`: of the requests that reach one; `seed`: which ones do.
+
+    `authorization`: for how many seconds new aliases, tags, key policies and grants count for no permission, at any
+    host (https://docs.aws.amazon.com/kms/latest/developerguide/abac.html: up to five minutes).
+    """
 
     seconds: float = 0.0
+    authorization: float = 0.0
     share: float = 0.5
     seed: int = 1
     patterns: dict[str, StaleReads] = field(default_factory=dict)  # key ARN →
     _draw: random.Random = field(default_factory=lambda: random.Random(1))  # noqa: S311 - repeatable, no secret
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def set(self, seconds: float, share: float = 0.5, seed: int = 1) -> None:
-        self.seconds, self.share, self.seed = seconds, share, seed
+    def set(self, seconds: float, share: float = 0.5, seed: int = 1, authorization: float = 0.0) -> None:
+        self.seconds, self.share, self.seed, self.authorization = seconds, share, seed, authorization
         self._draw = random.Random(seed)  # noqa: S311 - repeatable, no secret
 
     def stale_reads(self, key: SandboxKey, pattern: list[bool], operations: frozenset[str], *, at_once: bool) -> None:

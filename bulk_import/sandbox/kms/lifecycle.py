@@ -16,6 +16,7 @@ from bulk_import.sandbox.kms.keys import SandboxKey
 from bulk_import.sandbox.kms.pages import page
 from bulk_import.sandbox.kms.requests import Request
 from bulk_import.sandbox.kms.specs import SPECS, SYMMETRIC, Spec, new_material
+from bulk_import.sandbox.kms.timeline import Timeline
 
 
 class Lifecycle:
@@ -39,7 +40,7 @@ class Lifecycle:
             policy=policy,
             multi_region=params.get("MultiRegion", False),
         )
-        tags.put(key, wanted)
+        key.tags = Timeline(wanted, key.creation_date)
         store.add(key, born(key, None if origin == "EXTERNAL" else new_material(spec)))
         return {"KeyMetadata": key.metadata(key.now())}
 

@@ -15,6 +15,7 @@ from bulk_import.sandbox.kms.backend import backend
 from bulk_import.sandbox.kms.keys import SandboxKey, Snapshot
 from bulk_import.sandbox.kms.naming import missing
 from bulk_import.sandbox.kms.requests import Request
+from bulk_import.sandbox.kms.timeline import Timeline
 
 DELAY = 0.5  # seconds that a new replica is Creating, and a family whose primary changes is Updating
 
@@ -36,7 +37,7 @@ class Replicas:
             key_policies.accept(policy, request, bypass=params.get("BypassPolicyLockoutSafetyCheck", False))
         wanted = tags.checked(params.get("Tags", []))
         replica = new_replica(key, region, description=params.get("Description", ""), policy=policy)
-        tags.put(replica, wanted)
+        replica.tags = Timeline(wanted, replica.creation_date)
         answer = {"ReplicaKeyMetadata": replica.metadata(replica.now()), "ReplicaPolicy": replica.policy.now}
         return answer | ({"ReplicaTags": tags.listed(wanted)} if wanted else {})
 

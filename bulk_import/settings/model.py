@@ -3,70 +3,27 @@ the default here. The command line makes its options from this model, so that no
 
 from __future__ import annotations
 
-import difflib
-import os
 import re
-import tomllib
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, get_origin
 
-from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from bulk_import.errors import Problem, SettingsError, UsageError
 from bulk_import.model import ObjectUri, in_s3
+from bulk_import.settings.values import Listed, Mapped, Rates, Seconds
 from bulk_import.text import harmless
 
 PREFIX = "BULK_IMPORT_"
 RENDERINGS = ("html", "junit", "markdown", "github", "csv")  # of a report
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h)?")
-_SECONDS = {"ms": 0.001, "s": 1.0, None: 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
-def _duration(value: Any) -> Any:
-    """`2`, `2s`, `500ms`, `10m` or `1h` → seconds."""
-    if isinstance(value, str):
-        match = _DURATION.fullmatch(value.strip())
-        if match is None:
-            raise ValueError("write a number of seconds, or a number with ms, s, m or h: 2s, 10m")
-        return float(match[1]) * _SECONDS[match[2]]
-    return value
-
-
-def _listed(value: Any) -> Any:
-    """A variable's commas → a list."""
-    if isinstance(value, str):
-        return [part.strip() for part in value.split(",") if part.strip()]
-    return value
-
-
-def _mapping(value: Any) -> Any:
-    """`["A=1", "B=2"]` or `"A=1,B=2"` → {"A": "1", "B": "2"}. A name that comes twice is a mistake: whichever of the
-    two was meant, the other would be forgotten in silence."""
-    value = _listed(value)
-    if not isinstance(value, list | tuple):
-        return value
-    found: dict[str, str] = {}
-    for item in value:
-        name, equals, text = (part.strip() for part in str(item).partition("="))
-        if not (name and equals):
-            raise ValueError(f"{name!r} is not NAME=VALUE")
-        if name in found:
-            raise ValueError(f"{name} is given twice, as {found[name]} and as {text}. Keep one of them")
-        found[name] = text
-    return found
-
-
-Seconds = Annotated[float, BeforeValidator(_duration)]
-Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
-Mapped = Annotated[dict[str, str], NoDecode, BeforeValidator(_mapping)]
-Rates = Annotated[dict[str, float], NoDecode, BeforeValidator(_mapping)]
-
-
-def _option(default: Any, help_text: str, group: str, **kwargs: Any) -> Any:
-    return Field(default, description=help_text, json_schema_extra={"group": group}, **kwargs)
+def _option(
+    default: Any, help_text: str, group: str, *, guard: bool = False, variable: bool = True, **kwargs: Any
+) -> Any:
+    """`guard`: an empty variable is an error, not unset. `variable`: False for what only the option can say."""
+    marks: dict[str, Any] = {"group": group, "guard": guard, "variable": variable}
+    return Field(default, description=help_text, json_schema_extra=marks, **kwargs)
 
 
 class Settings(BaseSettings):
@@ -119,14 +76,19 @@ class Settings(BaseSettings):
     only_account: Listed = _option((), "Only targets of this account (repeatable).", "manifest")
     only_region: Listed = _option((), "Only targets of this Region (repeatable).", "manifest")
     only_id: Listed = _option((), "Only targets of this id (repeatable).", "manifest")
-    allow_account: Listed = _option((), "A manifest naming any other account is an error (repeatable).", "manifest")
+    allow_account: Listed = _option(
+        (), "A manifest naming any other account is an error (repeatable).", "manifest", guard=True
+    )
     allow_source: Listed = _option(
         ("file:", "env:"),
         "Beginning of the material URIs that the manifest may name, such as vault:byok/ (repeatable; replaces the "
         "default). Sources: {sources}.",
         "manifest",
+        guard=True,
     )
-    max_targets: int | None = _option(None, "A manifest with more selected targets is an error.", "manifest", ge=1)
+    max_targets: int | None = _option(
+        None, "A manifest with more selected targets is an error.", "manifest", guard=True, ge=1
+    )
 
     # what several commands share
     format: (
@@ -157,7 +119,12 @@ class Settings(BaseSettings):
         None, "s3://bucket/key: a copy of the journal, from which another machine can resume.", "run"
     )
     checkpoint_interval: Seconds = _option(30.0, "Time between two such copies.", "run", gt=0, le=3600)
-    dry_run: bool = _option(False, "Reads only: prints what would be done, as `plan` does.", "run")  # noqa: FBT003
+    dry_run: bool = _option(
+        False,  # noqa: FBT003 - a default
+        "Reads only: prints what would be done, as `plan` does. Option only: no variable.",
+        "run",
+        variable=False,
+    )
     require_proof: bool = _option(False, "Fail every target without a proof.", "run")  # noqa: FBT003
     prove_use: bool = _option(False, "Also encrypt and decrypt once with each symmetric key.", "prove_use")  # noqa: FBT003
     verify_timeout: Seconds = _option(600.0, "Longest wait for the wanted state after an import.", "run", gt=0)
@@ -186,13 +153,21 @@ class Settings(BaseSettings):
     caller_arn: str | None = _option(None, "Role, user or account that assumes the importer roles.", "iam")
 
     # the settings file alone: a command of an exec: source is never an option, a variable or the manifest's
-    exec: dict[str, dict[str, Any]] = _option({}, "Commands of exec: sources: [exec.NAME].", "file")
+    exec: dict[str, dict[str, Any]] = _option({}, "Commands of exec: sources: [exec.NAME].", "file", variable=False)
 
     # sandbox
     port: int = _option(0, "Port on 127.0.0.1; 0 takes a free one.", "sandbox", ge=0, le=65535)
     seed: str | None = _option(None, "YAML file of accounts, roles and keys to begin with.", "sandbox")
     enforce_quotas: bool = _option(False, "Throttle as KMS does.", "sandbox")  # noqa: FBT003 - a default
     lag: Seconds = _option(0.0, "Reads may show a state this old.", "sandbox", ge=0)
+    authorization_lag: Seconds = _option(
+        0.0, "New aliases, tags, key policies and grants count for permissions after this time.", "sandbox", ge=0
+    )
+    enforce_policies: bool = _option(
+        False,  # noqa: FBT003 - a default
+        "Check signatures, and evaluate trust, identity, session and key policies.",
+        "sandbox",
+    )
 
     @field_validator("quota")
     @classmethod
@@ -201,6 +176,14 @@ class Settings(BaseSettings):
         if wrong:
             raise ValueError(f"the rate of {wrong[0]} must be above 0 and at most 100000 a second")
         return rates
+
+    @field_validator("allow_account", "only_account")
+    @classmethod
+    def _accounts(cls, accounts: tuple[str, ...]) -> tuple[str, ...]:
+        wrong = sum(not re.fullmatch(r"[0-9]{12}", account) for account in accounts)
+        if wrong:
+            raise ValueError(f"{wrong} of {len(accounts)} values are not an account ID. Write 12 digits")
+        return accounts
 
     @field_validator("allow_source")
     @classmethod
@@ -284,90 +267,12 @@ def flag_of(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def load(flags: Mapping[str, Any] | None = None, config: str | None = None) -> Settings:
-    """Merges flags (only those given), variables, the file `config` and the defaults.
-
-    Raises UsageError for a flag's value, SettingsError for a variable's or the file's, naming each place.
-    """
-    flags = dict(flags or {})
-    empty = [flag_of(name) for name, value in flags.items() if value in ("", [""])]
-    if empty:
-        raise UsageError("\n".join(f"{flag}: is empty. Give a value, or leave it out." for flag in empty))
-    config = config or os.environ.get(PREFIX + "CONFIG") or None
-    problems = _unknown_variables()
-    if any(problem.field.removeprefix(PREFIX).lower() in fields("file") for problem in problems):
-        raise SettingsError(problems)  # pydantic-settings would read such a variable
-    from_file = _read_config(config, problems) if config else {}
-    variables = {name for name in Settings.model_fields if os.environ.get(PREFIX + name.upper())}
-    merged = {name: value for name, value in from_file.items() if name not in variables} | flags
-    try:
-        settings = Settings(**merged)
-    except ValidationError as error:
-        wrong_flags = []
-        for item in error.errors(include_url=False, include_input=False):
-            name = str(item["loc"][0])
-            text = ": ".join([*map(str, item["loc"][1:]), item["msg"].removeprefix("Value error, ")])
-            if name in flags:
-                wrong_flags.append(f"{flag_of(name)}: {text}")
-            elif name in variables:
-                problems.append(Problem("environment", 0, PREFIX + name.upper(), text, ""))
-            elif name in from_file:
-                problems.append(Problem(str(config), _line_of(str(config), name), name, text, ""))
-        if wrong_flags:
-            raise UsageError("\n".join(wrong_flags)) from None
-        raise SettingsError(problems) from None
-    if problems:
-        raise SettingsError(problems)
-    return settings
+def marked(name: str, mark: str) -> bool:
+    """Whether the setting is a `guard`, or has a `variable` (and a key of the settings file)."""
+    extra = Settings.model_fields[name].json_schema_extra
+    return bool(isinstance(extra, dict) and extra[mark])
 
 
-def _unknown_variables() -> list[Problem]:
-    """Also those in small letters, which pydantic-settings would take and other systems would not."""
-    known = {name.upper() for name in Settings.model_fields.keys() - fields("file").keys()} | {"CONFIG"}
-    return [
-        Problem("environment", 0, name, "is no setting.", _nearest(name[len(PREFIX) :].upper(), known, PREFIX))
-        for name in sorted(os.environ)
-        if name.upper().startswith(PREFIX) and name.removeprefix(PREFIX) not in known
-    ]
-
-
-def _nearest(name: str, known: set[str], prefix: str = "") -> str:
-    """Compared without the prefix, by which all are alike."""
-    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
-    return f"Did you mean {prefix}{near[0]}?" if near else "Remove it, or see `bulk-import run --help`."
-
-
-def _read_config(path: str, problems: list[Problem]) -> dict[str, Any]:
-    try:
-        values = tomllib.loads(Path(path).read_text("utf-8"))
-    except OSError as error:
-        raise SettingsError(
-            [Problem(path, 0, "--config", f"cannot be read: {error.strerror}.", "Check its path.")]
-        ) from None
-    except UnicodeDecodeError:
-        raise SettingsError([Problem(path, 0, "--config", "is not UTF-8.", "Save it as UTF-8.")]) from None
-    except tomllib.TOMLDecodeError as error:
-        line = re.search(r"line (\d+)", str(error))
-        raise SettingsError(
-            [Problem(path, int(line[1]) if line else 0, "", f"is not TOML: {error}.", "Mend it.")]
-        ) from None
-    known: dict[str, Any] = {}
-    for key, value in values.items():
-        name = key.replace("-", "_")
-        if name in Settings.model_fields:
-            known[name] = value
-        else:
-            problems.append(
-                Problem(path, _line_of(path, key), key, "is no setting.", _nearest(name, set(Settings.model_fields)))
-            )
-    return known
-
-
-def _line_of(path: str, name: str) -> int:
-    """The line that sets `name`, for messages: tomllib keeps no positions. 0 where it cannot be told."""
-    pattern = re.compile(rf"^\s*\[?\"?{re.escape(name).replace('_', '[_-]')}\"?\s*[\]=.]")
-    try:
-        lines = Path(path).read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return 0
-    return next((number for number, line in enumerate(lines, 1) if pattern.match(line)), 0)
+def several(name: str) -> bool:
+    """Whether the setting is a list or pairs: repeatable as an option, with commas in its variable."""
+    return get_origin(Settings.model_fields[name].annotation) in (tuple, dict)

@@ -1,0 +1,77 @@
+"""A manifest as the settings read it, and the sources of its material. Calls nobody, and loads no AWS library."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from bulk_import import manifest as package
+from bulk_import.errors import ManifestError, Problem, SettingsError
+from bulk_import.material import Materials, sources
+from bulk_import.material.checks import conflicts, manifest_checks
+from bulk_import.material.sources.allowed import wrong
+from bulk_import.material.sources.base import Opening
+from bulk_import.model import Manifest
+from bulk_import.settings import Settings
+
+
+def manifest(
+    uri: str, settings: Settings, *, data: bytes | None = None, stdin: BinaryIO | None = None, check_dates: bool = True
+) -> Manifest:
+    """Reads, checks and expands a manifest, and selects from it.
+
+    `uri`: a path, `-` for `stdin` (the process's own by default), or any URI with its bytes in `data`. Raises
+    ManifestError with every problem found.
+    """
+    misfits = [reason for prefix in settings.allow_source if (reason := wrong(prefix))]
+    if misfits:
+        raise SettingsError([Problem("settings", 0, "--allow-source", reason, "") for reason in misfits])
+    loaded = package.load(
+        uri,
+        manifest_format=settings.manifest_format,
+        material_root=settings.material_root,
+        stdin=stdin or sys.stdin.buffer,
+        data=data,
+        role=settings.role,
+        external_id=settings.external_id,
+        only_accounts=settings.only_account,
+        only_regions=settings.only_region,
+        only_ids=settings.only_id,
+        allow_accounts=settings.allow_account,
+        max_targets=settings.max_targets,
+        checks=manifest_checks(settings),
+        schemes=frozenset(sources.KINDS),
+        check_dates=check_dates,
+        now=datetime.now(UTC),
+    )
+    found = [
+        Problem(loaded.uri, line, field, f"{message}.", advice)
+        for line, field, message, advice in conflicts(loaded.targets, settings)
+    ]
+    if found:
+        raise ManifestError(found)
+    return loaded
+
+
+def materials(manifest: Manifest, settings: Settings) -> Materials:
+    """The sources of a manifest, not opened yet. Raises ManifestError where file: paths have no folder."""
+    return Materials(Opening(settings=settings, root=_root(manifest)))
+
+
+def _root(manifest: Manifest) -> Path | None:
+    """The folder that `file:` paths start from. Raises ManifestError where there is none and one is needed."""
+    if manifest.folder is not None:
+        return Path(manifest.folder)
+    first = next((target for target in manifest.targets if target.material.startswith("file:")), None)
+    if first is not None:
+        problem = Problem(
+            manifest.uri,
+            first.line,
+            f"material of {first.id}",
+            "a file: path starts from the manifest's folder, and a manifest from here has none.",
+            "Give --material-root.",
+        )
+        raise ManifestError([problem])
+    return None

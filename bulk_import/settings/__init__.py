@@ -1,0 +1,9 @@
+"""Every setting: what it is (model.py), how its text is read (values.py), where it comes from (load.py)."""
+
+from __future__ import annotations
+
+from bulk_import.settings.load import load
+from bulk_import.settings.model import PREFIX, RENDERINGS, Settings, fields, flag_of, group_of
+from bulk_import.settings.values import Seconds
+
+__all__ = ["PREFIX", "RENDERINGS", "Seconds", "Settings", "fields", "flag_of", "group_of", "load"]
