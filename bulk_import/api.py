@@ -12,10 +12,10 @@ Every function raises the exceptions of bulk_import.errors, and no others on pur
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from bulk_import import job, load
 from bulk_import.aws import objects
@@ -139,15 +139,23 @@ async def run(
     stop: Stop | None = None,
     on_start: Callable[[Started], None] = lambda _: None,
     on_end: Callable[[Outcome], None] = lambda _: None,
+    on_event: Callable[[str, Mapping[str, Any]], None] = lambda _, __: None,
 ) -> RunResult:
     """Imports, verifies, proves, and writes journal and report.
 
-    `stop`: request it to end the run in good order; `on_start` hears of the run before its first call, `on_end` of
-    each target's end. A target's failure is in the report and the exit code, not an exception. Raises SettingsError
+    `stop`: request it to stop the run in an orderly way. `on_start` is called before the first call to AWS, `on_end` at
+    each target's end, `on_event` with name and fields of each event of a target, as journal/events.py lists them.
+    A target's failure is in the report and the exit code, not an exception. Raises SettingsError
     before any call, and JournalError where the journal cannot be begun.
     """
     return await job.run(
-        manifest, settings, load.materials(manifest, settings), stop=stop or Stop(), on_start=on_start, on_end=on_end
+        manifest,
+        settings,
+        load.materials(manifest, settings),
+        stop=stop or Stop(),
+        on_start=on_start,
+        on_end=on_end,
+        on_event=on_event,
     )
 
 

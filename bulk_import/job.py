@@ -6,9 +6,10 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -58,6 +59,7 @@ class RunResult:
     environment: str | None  # aws | custom | sandbox; None: no caller was ever known
     document: Report  # the report itself, read from the journal
     error: BulkImportError | None = None
+    renderings: Mapping[str, Path | ObjectUri] = field(default_factory=dict)  # format → where it was written
 
 
 async def run(
@@ -68,6 +70,7 @@ async def run(
     stop: Stop,
     on_start: Callable[[Started], None],
     on_end: Callable[[Outcome], None],
+    on_event: Callable[[str, Mapping[str, Any]], None],
 ) -> RunResult:
     """One run. See api.run for what goes in and out, and for what is raised."""
     destinations.check(settings, journal_path(settings), manifest.uri)
@@ -86,7 +89,7 @@ async def run(
             on_start(_started(manifest, begun, session))
             await stack.enter_async_context(materials)
             # connect, lanes
-            work = Work(manifest, settings, session, journal, begun, materials, stop, on_end)
+            work = Work(manifest, settings, session, journal, begun, materials, stop, on_end, on_event)
             failure = await work.done_by(work.connect, work.run_lanes)
             # end
             failure = await _end(journal, stop, failure)
@@ -160,6 +163,7 @@ async def _deliver(begun: Begun, delivery: Delivery, failure: BulkImportError | 
         environment=folded.caller.get("environment"),
         document=document.as_report(folded, report_elsewhere=bool(missing)),
         error=failure,
+        renderings=delivery.written,
     )
 
 

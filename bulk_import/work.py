@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 import structlog
 
@@ -28,6 +29,21 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
+class Tap:
+    """The journal, as the lanes write to it; `on_event` gets each event too."""
+
+    journal: Journal
+    on_event: Callable[[str, Mapping[str, Any]], None]
+
+    def write(self, event: str, /, **fields: Any) -> None:
+        self.journal.write(event, **fields)
+        self.on_event(event, fields)
+
+    async def sync(self) -> None:
+        await self.journal.sync()
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
     """One run between the journal's first lines and its last."""
 
@@ -39,6 +55,7 @@ class Work:
     materials: Materials
     stop: Stop
     on_end: Callable[[Outcome], None]
+    on_event: Callable[[str, Mapping[str, Any]], None]
 
     async def done_by(self, *stages: Callable[[], Coroutine[None, None, None]]) -> BulkImportError | None:
         """The stages one after another, until one ends the run early. Returns what ended it, if anything did."""
@@ -75,7 +92,7 @@ class Work:
                 self.lanes[kms.lane],
                 kms,
                 policy,
-                sink=self.journal,
+                sink=Tap(self.journal, self.on_event),
                 stop=self.stop,
                 import_rate=partial(self.session.import_rate, kms.lane),
                 on_end=on_end,

@@ -61,4 +61,6 @@ async def _run(manifest: Manifest, settings: Settings, progress: Progress, signa
     stop = Stop()
     signals.attach(stop)
     async with progress:
-        return await api.run(manifest, settings, stop=stop, on_start=progress.started, on_end=progress.ended)
+        return await api.run(
+            manifest, settings, stop=stop, on_start=progress.started, on_end=progress.ended, on_event=progress.event
+        )

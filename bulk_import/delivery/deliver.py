@@ -6,7 +6,7 @@ What S3 does not take stays in that file, and the message says where it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ class Delivery:
     store: ObjectStore | None
     given_up: Callable[[], Coroutine[Any, Any, None]]
     checkpoint: Checkpoint | None = None
+    written: dict[str, Path | ObjectUri] = field(default_factory=dict)  # renderings: format → where it is
 
     async def report(self, folded: Folded, *, report_elsewhere: bool = False) -> Path | ObjectUri | None:
         """Returns where it is; None: stdout. `report_elsewhere`: it shall say exit code 6.
@@ -94,7 +95,7 @@ class Delivery:
     async def _rendering(self, name: str, report: Report, destination: str, folder: Path) -> None:
         """Raises OSError, ReportNotWritten."""
         if self.store is None or not in_s3(destination):
-            renderings.write(name, report, destination)
+            self.written[name] = renderings.write(name, report, destination)
             return
         store, uri = self.store, ObjectUri.parse(destination)
         form, run_id = formats.FORMATS[name], report.head["run"]["run_id"]
@@ -109,6 +110,7 @@ class Delivery:
                 advice=refused.advice,
             )
         local.unlink()
+        self.written[name] = uri
 
     async def _upload(self, send: Callable[[], Coroutine[Any, Any, None]]) -> Refused | None:
         """None: it is there."""

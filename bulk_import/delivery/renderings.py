@@ -8,6 +8,8 @@ from bulk_import.report import formats
 from bulk_import.report.reread import Report
 
 
-def write(name: str, report: Report, path: str) -> None:
-    """Raises OSError."""
-    formats.render(name, report.whole(), Path(path).absolute())
+def write(name: str, report: Report, path: str) -> Path:
+    """Returns the absolute path. Raises OSError."""
+    place = Path(path).absolute()
+    formats.render(name, report.whole(), place)
+    return place

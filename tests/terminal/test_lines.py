@@ -20,8 +20,11 @@ MANIFEST = Manifest("keys.yaml", "0" * 64, (), {}, 100, "aws", None)
 async def a_run(seconds: float, **flags: object) -> None:
     async with Progress(MANIFEST, load(flags)) as progress:
         progress.started(Started("run-1", {LANE: 100}, 0, lambda _: 1.0, {}))
-        for _ in range(round(seconds)):
+        for index in range(round(seconds)):
+            progress.event("intent", {"index": index})
+            progress.event("answered", {"index": index, "outcome": "ok"})
             await asyncio.sleep(1)
+            progress.event("ended", {"index": index})
             progress.ended(journals.outcome(0, Status.IMPORTED, account=LANE.account, region=LANE.region, attempts=1))
 
 
@@ -30,9 +33,12 @@ def test_without_a_terminal_a_line_every_ten_seconds(capsys: pytest.CaptureFixtu
     first, *lines = capsys.readouterr().err.splitlines()
     assert first == "Run run-1, keys.yaml: 100 targets in 1 lane."
     assert lines == [
-        "10 s: 9 of 100 targets ended, 0 failed, 0.9 imports/s of 1/s, about 1 min 31 s left.",
-        "20 s: 19 of 100 targets ended, 0 failed, 1.0 imports/s of 1/s, about 1 min 25 s left.",
-        "30 s: 29 of 100 targets ended, 0 failed, 1.0 imports/s of 1/s, about 1 min 13 s left.",
+        f"{at} s: {done}%, waiting {99 - done}, importing 0, verifying 1, done {done} of 100 targets; {rest} left."
+        for at, done, rest in (
+            (10, 9, "0.9 imports/s of 1/s, about 1 min 31 s"),
+            (20, 19, "1.0 imports/s of 1/s, about 1 min 25 s"),
+            (30, 29, "1.0 imports/s of 1/s, about 1 min 13 s"),
+        )
     ]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,24 +52,53 @@ def test_the_view_is_drawn_and_taken_away_again(seen: Seen) -> None:
     assert seen.stdout == b""
 
 
-def test_failures_stand_above_the_view_and_stay(seen: Seen) -> None:
-    lines = seen.screen().splitlines()
-    assert lines[0].startswith("Not AWS: this run talks to http://127.0.0.1:")
-    failures = [line for line in lines if "ERROR" in line]
-    assert len(failures) == 12
-    assert all("in 111122223333/us-east-1: failed: NotFoundException: " in line for line in failures)
-    assert not any("run=" in line for line in failures)  # said once, in the first line
+def test_the_view_counts_failures_by_cause_and_shows_the_phases(seen: Seen) -> None:
+    assert seen.screen().startswith("Not AWS: this run talks to http://127.0.0.1:")
+    assert "Failed: 12 NotFoundException" in seen.text
+    assert "ERROR" not in seen.raw
+    for phases in ("importing 0, verifying ", "done 16 of 17 targets", "94%", " elapsed, about "):
+        assert phases in seen.text
 
 
-def test_the_end_tells_the_worst_first_and_where_everything_is(seen: Seen) -> None:
+def test_each_failure_is_reported_once(seen: Seen) -> None:
+    screen = seen.screen()
+    assert [screen.count(f"missing-{number} in ") for number in range(10)] == [1] * 10
+    assert screen.count("12 targets failed: NotFoundException") == 1
+
+
+def test_the_end_has_the_causes_the_counts_and_every_file(seen: Seen, work: Workplace) -> None:
     end = seen.screen().split("12 targets failed: NotFoundException")[1].splitlines()
     assert end[1].startswith("  What to do: ")
     assert sum(line.startswith("  missing-") for line in end) == 10
-    assert "  +2 more in the report" in end
-    assert end.index("│ failed        │      12 │") < end.index("│ imported      │       5 │")
-    last = [line for line in end if line][-1]
-    for part in ("report.json", "report.journal.jsonl", "Exit code: 4", "sandbox endpoint, not to AWS"):
-        assert part in last
+    counts, *files = [line for line in end if line][end[1:].index("  +2 more in the report") + 1 :]
+    assert re.fullmatch(r"5 imported, 12 failed of 17 in \d+(\.\d)? s\. Partial, exit code 4\.", counts)
+    assert files == [
+        f"Report   {work.folder}/report.json",
+        f"Journal  {work.folder}/report.journal.jsonl",
+        f"To see it as a page: bulk-import report {work.folder}/report.json --format html --output report.html",
+        "This run talked to a sandbox endpoint, not to AWS.",
+    ]
+
+
+def test_the_end_names_every_rendering_the_page_first(sandbox: Sandbox, work: Workplace) -> None:
+    add_keys(sandbox, work)
+    result = work.run("--render", "csv=out.csv", "--render", "html=page.html", "--render", "junit=j.xml")
+    end = result.stderr.splitlines()[-6:]
+    written = {line.split()[0]: line.split()[1] for line in end[:-1]}
+    assert list(written) == ["Page", "CSV", "JUnit", "Report", "Journal"]
+    assert written["Page"] == f"{work.folder}/page.html"
+    assert all(Path(path).is_file() for path in written.values())
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_usual_terminals(sandbox: Sandbox, work: Workplace, columns: int) -> None:
+    add_keys(sandbox, work)
+    seen = at_terminal(work, columns=columns)
+    drawn = [line for line in seen.lines if "━━━" in line or "───" in line]
+    assert any(line.endswith("%") for line in drawn)
+    assert any(line.startswith("111122223333/us-east-1 ") for line in drawn)
+    assert {len(line) for line in drawn} == {columns}
+    assert "…" not in seen.text  # nothing is cut
 
 
 def test_a_narrow_terminal(sandbox: Sandbox, work: Workplace) -> None:
@@ -77,7 +108,7 @@ def test_a_narrow_terminal(sandbox: Sandbox, work: Workplace) -> None:
     drawn = [line for line in seen.lines if LIVE in line or "━━━" in line or line.startswith("111122223333/")]
     assert drawn
     assert max(map(len, drawn)) <= 40
-    assert any(LIVE in line and line.endswith(" left") for line in drawn)  # nothing of it is cut
+    assert any(re.fullmatch(r"\d+\.\d imports/s of \d+/s", line) for line in drawn)  # nothing of it is cut
 
 
 def test_many_lanes_are_bounded(sandbox: Sandbox, work: Workplace) -> None:
@@ -85,15 +116,16 @@ def test_many_lanes_are_bounded(sandbox: Sandbox, work: Workplace) -> None:
     add_keys(sandbox, work, regions, count=2)
     seen = at_terminal(work, rows=12)
     assert seen.code == 4
-    view, more, _ = pseudo.ESCAPES.sub("", seen.raw).partition("+3 more lanes, all nearer to their end")
+    view, more, _ = pseudo.ESCAPES.sub("", seen.raw).partition("4 faster lanes: 0/8, ")
     assert more
-    assert view.partition(LIVE)[2].count("111122223333/") == 4
+    assert view.rpartition(LIVE)[2].count("111122223333/") == 3
 
 
 def test_no_color(sandbox: Sandbox, work: Workplace) -> None:
     add_keys(sandbox, work)
     coloured, plain = at_terminal(work), at_terminal(work, NO_COLOR="1")
-    assert "\x1b[31m" in coloured.raw
+    assert "\x1b[31m━" in coloured.raw
+    assert "\x1b[32m━" in coloured.raw  # only the failed share is red
     assert not [code for code in pseudo.COLOURS.findall(plain.raw) if any(c in code for c in ("3", "9"))]
     assert LIVE in plain.raw  # colours are gone, the view is not
 
@@ -137,16 +169,19 @@ def test_without_a_terminal_no_escape_and_no_view(sandbox: Sandbox, work: Workpl
     assert "\x1b" not in result.stderr
     assert lines[0].startswith("Not AWS: this run talks to ")
     assert lines[-1].endswith("not to AWS.")
-    assert all("(run=" in line for line in lines if " ERROR " in line)
+    assert not any(" ERROR " in line for line in lines)  # each failure once: in the end's list
+    assert [sum(f"missing-{number} in " in line for line in lines) for number in range(10)] == [1] * 10
 
 
 def test_quiet_says_errors_only(sandbox: Sandbox, work: Workplace) -> None:
     add_keys(sandbox, work)
     result = work.run("--quiet")
     assert result.code == 4
-    assert len(result.stderr.splitlines()) == 12 + 2  # and that it does not talk to AWS, first and last
+    lines = result.stderr.splitlines()
+    assert len(lines) == 12 + 3  # the exit code, and that it does not talk to AWS, first and last
+    assert sum("failed: NotFoundException" in line for line in lines) == 12
     work.keys = [key for key in work.keys if not key["id"].startswith("missing")]
-    first, last = work.run("--quiet").stderr.splitlines()
+    first, _, last = work.run("--quiet").stderr.splitlines()
     assert first.startswith("Not AWS: ")
     assert "ot AWS" in last or "ot to AWS" in last
 

@@ -1,15 +1,15 @@
-"""The end of a run, or of a report read later: the worst news first, then the counts, then where everything is."""
+"""The end of a run, or of a report read later: causes of failure, one line of counts, every file, the page first."""
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 import structlog
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from bulk_import.api import RunResult
@@ -21,8 +21,9 @@ from bulk_import.text import harmless
 
 NAMED = 10  # targets of a code that are named
 CODES = 20  # codes that are shown
+TITLES = {"html": "Page", "junit": "JUnit", "markdown": "Markdown", "github": "GitHub", "csv": "CSV"}
 LANES = 5  # throttled lanes that are named
-WIDEST = 100  # columns, where nobody says how many there are
+WIDEST = 100  # columns, if the terminal does not say how many it has
 log = structlog.get_logger()
 
 
@@ -43,7 +44,7 @@ class Group:
 
 
 def tell(result: RunResult, settings: Settings, *, elsewhere: bool = False) -> None:
-    """The end of a run, on stderr. What ended the whole run is said even with --quiet.
+    """The end of a run, on stderr. What ended the complete run is reported even with --quiet.
 
     `elsewhere`: its endpoints are not AWS's, also where nobody answered.
     """
@@ -53,35 +54,82 @@ def tell(result: RunResult, settings: Settings, *, elsewhere: bool = False) -> N
     if result.error is not None:
         output.say(f"{result.error.code}: {result.error.message}\n{result.error.advice}")
     environment = result.environment or ("custom" if elsewhere else "aws")
-    last = _last_line(result, environment)
-    if settings.quiet:
-        if environment != "aws":
-            output.say(last)
-        return
-    show(result.document.whole(), sys.stderr, like=sys.stderr, told=result.error is not None, last=last)
+    warning = f"This run talked to a {environment} endpoint, not to AWS." if environment != "aws" else ""
+    if not settings.quiet:
+        files = list(_files(result))
+        show(result.document.whole(), sys.stderr, like=sys.stderr, told=result.error is not None, files=files)
+    elif warning:
+        output.say(f"Exit code {int(result.exit_code)}.")
+    if warning:
+        output.say(warning)
 
 
 def show(
-    report: Mapping[str, Any], out: TextIO, *, like: TextIO | None = None, told: bool = False, last: str = ""
+    report: Mapping[str, Any],
+    out: TextIO,
+    *,
+    like: TextIO | None = None,
+    told: bool = False,
+    files: Sequence[str] | None = None,
 ) -> None:
     """Writes it all to `out`, as wide and colourful as `like` is.
 
-    `told`: what ended the whole run was said already; `last`: the last line, if not the report's own.
+    `told`: what ended the complete run was reported already. `files`: lines that name what a run wrote; None: this is
+    a report that is read later, and it says itself what it is about.
     """
     console = _console(out, like)
     run, summary = report["run"], report["summary"]
     warning = view.environment_warning(report)
-    if warning and not last:
-        _line(console, warning, "yellow")  # a run has said it in its own first line
+    if warning and files is None:
+        _line(console, warning, "yellow")  # a run says so in its own first line
     if run.get("error") and not told:
         _line(console, f"{run['error']['code']}: {run['error']['message']} {run['error']['advice']}", "bold red")
     if summary["failed"] or summary["not_attempted"]:
         _groups(console, report["results"])
-    _counts(console, report)
     _throttled(console, report["lanes"])
     if summary["unproved"]:
-        _line(console, f"Without a proof of which bytes KMS holds: {summary['unproved']:,}.", "yellow")
-    _line(console, last or _own_last_line(report))
+        _line(console, _unproved(summary), "yellow")
+    _line(console, counts(report), "bold")
+    for line in files if files is not None else _source(report):
+        _line(console, line)
+    if warning and files is None:
+        _line(console, warning, "yellow")
+
+
+def counts(report: Mapping[str, Any]) -> str:
+    """`276 imported, 24 failed of 300 in 27 s. Partial, exit code 4.`"""
+    run, summary = report["run"], report["summary"]
+    names = ("imported", "reimported", "unchanged", "failed", "not_attempted")
+    parts = [f"{summary[name]:,} {name.replace('_', ' ')}" for name in names if summary[name]] or ["nothing"]
+    took = f" in {view.duration(run['duration_seconds'])}" if run["duration_seconds"] is not None else ""
+    end = f"{run['outcome'].capitalize()}, {view.exit_code(report)}"
+    return f"{', '.join(parts)} of {summary['total']:,}{took}. {end}."
+
+
+def _unproved(summary: Mapping[str, Any]) -> str:
+    ok = sum(summary[status] for status in view.WELL)
+    return f"{summary['unproved']:,} of {ok:,} OK without a proof of which bytes KMS holds; the report says why."
+
+
+def _files(result: RunResult) -> Iterator[str]:
+    """Every file that the run wrote, the page first."""
+    for name, place in sorted(result.renderings.items(), key=lambda item: item[0] != "html"):
+        yield harmless(f"{TITLES[name]:<9}{place}")
+    if isinstance(result.error, ReportNotWritten):
+        yield f"{'Report':<9}see above"
+    else:
+        yield harmless(f"{'Report':<9}{result.report or 'on stdout'}")
+    yield harmless(f"{'Journal':<9}{result.journal}")
+    if "html" not in result.renderings:
+        source = harmless(shlex.quote(str(result.report or result.journal)))
+        yield f"To see it as a page: bulk-import report {source} --format html --output report.html"
+
+
+def _source(report: Mapping[str, Any]) -> Iterator[str]:
+    """What a report is about, if it is read later."""
+    run = report["run"]
+    yield f"{'Run':<9}{run['run_id']}"
+    yield f"{'Manifest':<9}{run['manifest']['uri']}"
 
 
 def _console(out: TextIO, like: TextIO | None) -> Console:
@@ -101,7 +149,7 @@ def _groups(console: Console, results: Iterable[view.Result]) -> None:
         _line(console, f"{view.plural(group.count, 'target')} {word}: {group.code}", style)
         _line(console, f"  What to do: {group.advice}")
         if group.status != "failed":
-            continue  # which they are says nothing that the report does not
+            continue  # their names add nothing to the report
         for result in group.named:
             place = f"{result['account']}/{result['region']}"
             _line(console, f"  {result['id']} in {place}: {' '.join(result['error']['message'].split())}")
@@ -126,19 +174,6 @@ def grouped(results: Iterable[view.Result]) -> list[Group]:
     return list(groups.values())
 
 
-def _counts(console: Console, report: Mapping[str, Any]) -> None:
-    summary = report["summary"]
-    _line(console, f"{report['run']['run_id']}: {report['run']['outcome']}", "bold")
-    table = Table()
-    table.add_column("status")
-    table.add_column("targets", justify="right")
-    styles = {"failed": "bold red", "not_attempted": "yellow"}
-    for name in ("failed", "not_attempted", "imported", "reimported", "unchanged", "total"):
-        style = styles.get(name) if summary[name] else None
-        table.add_row(name.replace("_", " "), f"{summary[name]:,}", style=style, end_section=name == "unchanged")
-    console.print(table)
-
-
 def _throttled(console: Console, lanes: Iterable[Mapping[str, Any]]) -> None:
     """Others use the quota too: by lane, the most throttled first."""
     found = sorted((lane for lane in lanes if lane["throttled"]), key=lambda lane: -sum(lane["throttled"].values()))
@@ -152,22 +187,8 @@ def _throttled(console: Console, lanes: Iterable[Mapping[str, Any]]) -> None:
         _line(console, f"+{len(found) - LANES} more throttled lanes in the report")
 
 
-def _last_line(result: RunResult, environment: str) -> str:
-    where = "see above" if isinstance(result.error, ReportNotWritten) else result.report or "stdout"
-    line = harmless(f"Report: {where}   Journal: {result.journal}   Exit code: {int(result.exit_code)}")
-    return line if environment == "aws" else f"{line}   This run talked to a {environment} endpoint, not to AWS."
-
-
-def _own_last_line(report: Mapping[str, Any]) -> str:
-    run = report["run"]
-    line = f"Manifest: {run['manifest']['uri']}   Took: {view.duration(run['duration_seconds'])}   "
-    line += view.exit_code(report).capitalize()
-    warning = view.environment_warning(report)
-    return f"{line}   {warning}" if warning else line
-
-
 def _log(result: RunResult) -> None:
-    """The same as one event, for machines that read the log."""
+    """The same as one event, for programs that read the log."""
     run, error = result.document.head["run"], result.error
     fields: dict[str, Any] = {
         "run": result.run_id,
@@ -175,6 +196,7 @@ def _log(result: RunResult) -> None:
         "exit_code": int(result.exit_code),
         "summary": result.document.head["summary"],
         "report": str(result.report) if result.report else None,
+        "renderings": {name: str(place) for name, place in result.renderings.items()},
         "journal": str(result.journal),
         "environment": result.environment,
     }
@@ -186,5 +208,5 @@ def _log(result: RunResult) -> None:
 
 
 def _line(console: Console, text: str, style: str = "") -> None:
-    """Never wrapped by us: a path can be copied, a pipeline's log searched."""
+    """Not wrapped: a path can be copied, and a pipeline's log can be searched."""
     console.print(Text(text, style=style), soft_wrap=True)

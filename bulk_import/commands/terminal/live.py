@@ -1,4 +1,4 @@
-"""The live view of a terminal: an overall bar, the lanes that take longest, the rate, the time left."""
+"""The live view of a terminal: phases, an overall bar, causes of failure, the slowest lanes, the time left."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.live import Live
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from bulk_import.commands import output
+from bulk_import.commands.terminal.bar import FAILED, OK, VERIFYING, Bar
 from bulk_import.commands.terminal.tally import LaneTally, Tally
 from bulk_import.report.formats.view import duration, plural
 
 LANES = 10  # the most that are shown
-ROOM = 8  # lines of the terminal that are left to the log
+ROOM = 9  # lines of the terminal that are not for lanes
 WIDE = 70  # columns from which on a lane has a bar
+CAUSES = 3  # the most that are named
 
 
 class LiveView:
@@ -36,7 +37,7 @@ class LiveView:
         output.divert(self._pending.append)
 
     def stop(self) -> None:
-        """Takes the view away; what was still to be said is said."""
+        """Removes the view; text that was held back is written."""
         output.divert(None)
         self._flush()
         self._live.stop()
@@ -54,19 +55,44 @@ class LiveView:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         tally, wide = self._tally, options.max_width >= WIDE
-        counts = f"{tally.ended:,} of {plural(tally.total, 'target')}, {tally.failed:,} failed"
-        pace = f"{tally.rate():.1f} imports/s of {tally.quota_now():g}/s, {duration(tally.seconds_left())} left"
-        whole = Table.grid(expand=True)  # a bar alone would not end its line
-        whole.add_row(_bar(tally.ended, tally.total, tally.failed))
-        lines: list[RenderableType] = [_cut(self._head), whole]
-        lines += [_cut(f"{counts}, {pace}")] if wide else [_cut(counts), _cut(pace)]
+        lines: list[RenderableType] = [_cut(self._head), _overall(tally)]
+        times = f"{duration(tally.elapsed)} elapsed, about {duration(tally.seconds_left())} left"
+        pace = f"{tally.rate():.1f} imports/s of {tally.quota_now():g}/s"
+        lines += [_cut(phases(tally))]
+        lines += [_cut(f"{times}, {pace}")] if wide else [_cut(times), _cut(pace)]
+        if tally.failed:
+            lines.append(Text(f"Failed: {causes(tally)}", style=FAILED, no_wrap=True, overflow="ellipsis"))
         lanes = tally.longest()
         shown = lanes[: max(1, min(LANES, options.size.height - ROOM))]
         if shown:
             lines.append(_lanes(tally, shown, wide=wide))
         if len(lanes) > len(shown):
-            lines.append(_cut(f"+{len(lanes) - len(shown)} more lanes, all nearer to their end"))
+            lines.append(_cut(_others(tally, lanes[len(shown) :])))
         yield Group(*lines)
+
+
+def phases(tally: Tally) -> str:
+    """`waiting 40, importing 3, verifying 12, done 23 of 78 targets`"""
+    return (
+        f"waiting {tally.waiting:,}, importing {tally.importing:,}, verifying {tally.verifying:,}, "
+        f"done {tally.ended:,} of {plural(tally.total, 'target')}"
+    )
+
+
+def causes(tally: Tally) -> str:
+    """`12 NotFoundException, 3 AccessDeniedException, 2 others`"""
+    named = tally.causes.most_common(CAUSES)
+    others = tally.failed - sum(count for _, count in named)
+    return ", ".join([*(f"{count:,} {code}" for code, count in named), *([f"{others:,} others"] if others else [])])
+
+
+def _overall(tally: Tally) -> Table:
+    row = Table.grid(padding=(0, 1), expand=True)
+    row.add_column(ratio=1)
+    row.add_column(no_wrap=True, justify="right")
+    parts = [(tally.ended - tally.failed, OK), (tally.failed, FAILED), (tally.verifying, VERIFYING)]
+    row.add_row(Bar(tally.total, parts), f"{tally.percent}%")
+    return row
 
 
 def _lanes(tally: Tally, lanes: Sequence[LaneTally], *, wide: bool) -> Table:
@@ -76,16 +102,19 @@ def _lanes(tally: Tally, lanes: Sequence[LaneTally], *, wide: bool) -> Table:
         table.add_column(ratio=1)
     table.add_column(no_wrap=True, justify="right")
     for lane in lanes:
-        bar = [_bar(lane.ended, lane.total, lane.failed)] if wide else []
+        bar = [Bar(lane.total, [(lane.ended - lane.failed, OK), (lane.failed, FAILED)])] if wide else []
         left = f", {duration(lane.seconds_left(tally.elapsed))} left" if wide else ""
         failed = f", {lane.failed:,} failed" if lane.failed else ""
         table.add_row(f"{lane.account}/{lane.region}", *bar, f"{lane.ended:,}/{lane.total:,}{failed}{left}")
     return table
 
 
-def _bar(ended: int, total: int, failed: int) -> ProgressBar:
-    style = "red" if failed else "cyan"
-    return ProgressBar(total=max(1, total), completed=ended, complete_style=style, finished_style=style)
+def _others(tally: Tally, lanes: Sequence[LaneTally]) -> str:
+    """What the lanes that are not shown add up to; the first of them takes longest."""
+    ended, total, failed = (sum(getattr(lane, name) for lane in lanes) for name in ("ended", "total", "failed"))
+    said = f", {failed:,} failed" if failed else ""
+    left = duration(lanes[0].seconds_left(tally.elapsed))
+    return f"{plural(len(lanes), 'faster lane')}: {ended:,}/{total:,}{said}, at most {left} left"
 
 
 def _cut(text: str) -> Text:

@@ -1,18 +1,23 @@
-"""A run's progress: a live view on a terminal, else a line every so often; failures as they come, as log events."""
+"""A run's progress: a live view on a terminal, otherwise one line per interval.
+
+A failure is reported once. For people: counted by cause here, named at the end (ending.py). With --quiet, which has no
+end, and in JSON, which machines read: as a log event when it happens.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import sys
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self
 
 import structlog
 from rich.console import Console
 
 from bulk_import.api import Started
 from bulk_import.commands import output
-from bulk_import.commands.terminal.live import LiveView
+from bulk_import.commands.terminal.live import LiveView, causes, phases
 from bulk_import.commands.terminal.tally import Tally
 from bulk_import.model import Manifest, Outcome, Status
 from bulk_import.report.formats.view import duration, plural
@@ -21,13 +26,13 @@ from bulk_import.text import harmless
 
 EVERY = 10.0  # seconds between two lines
 QUIET_EVERY = 60.0  # the same with --quiet
-DRAWN_EVERY = 0.25  # seconds between two pictures of the live view
+DRAWN_EVERY = 0.25  # seconds between two frames of the live view
 
 log = structlog.get_logger()
 
 
 class Progress:
-    """An asynchronous context manager. Hand `started` and `ended` to the run."""
+    """An asynchronous context manager. Pass `started`, `event` and `ended` to the run."""
 
     def __init__(self, manifest: Manifest, settings: Settings) -> None:
         self.elsewhere = False  # whether the run's endpoints are not AWS's; known once it has started
@@ -55,7 +60,7 @@ class Progress:
         self._release()
 
     def started(self, run: Started) -> None:
-        """Hears of the run before its first call."""
+        """Called before the run's first call."""
         self.elsewhere = bool(run.endpoints)
         self._tally = Tally(run.lanes, run.import_rate, asyncio.get_running_loop().time)
         first = _first_line(self._manifest, run)
@@ -72,11 +77,16 @@ class Progress:
             self._live.start()
         self._task = asyncio.create_task(self._tell(self._tally))
 
+    def event(self, name: str, fields: Mapping[str, Any]) -> None:
+        """Called with each event that the journal gets."""
+        if self._tally is not None:
+            self._tally.event(name, fields)
+
     def ended(self, outcome: Outcome) -> None:
-        """Hears of a target's end."""
+        """Called at a target's end."""
         if self._tally is not None:
             self._tally.end(outcome)
-        if outcome.status is Status.FAILED and outcome.error is not None:
+        if (self._json or self._quiet) and outcome.status is Status.FAILED and outcome.error is not None:
             log.error(
                 "failed",
                 target=outcome.id,
@@ -105,14 +115,19 @@ class Progress:
                     ended=tally.ended,
                     total=tally.total,
                     failed=tally.failed,
+                    percent=tally.percent,
+                    waiting=tally.waiting,
+                    importing=tally.importing,
+                    verifying=tally.verifying,
                     imports_per_second=round(tally.rate(), 2),
                     quota_per_second=tally.quota_now(),
                     seconds_left=round(tally.seconds_left()),
                 )
             else:
+                failed = f"; failed: {causes(tally)}" if tally.failed else ""
+                pace = f"{tally.rate():.1f} imports/s of {tally.quota_now():g}/s"
                 output.say(
-                    f"{duration(tally.elapsed)}: {tally.ended:,} of {plural(tally.total, 'target')} ended, "
-                    f"{tally.failed:,} failed, {tally.rate():.1f} imports/s of {tally.quota_now():g}/s, "
+                    f"{duration(tally.elapsed)}: {tally.percent}%, {phases(tally)}{failed}; {pace}, "
                     f"about {duration(tally.seconds_left())} left."
                 )
 
@@ -120,6 +135,6 @@ class Progress:
 def _first_line(manifest: Manifest, run: Started) -> str:
     where = ", ".join(sorted(set(run.endpoints.values())))
     warning = f"Not AWS: this run talks to {where}. " if where else ""
-    done = f" ({run.finished:,} more are done already)" if run.finished else ""
+    done = f" ({run.finished:,} more are already done)" if run.finished else ""
     work = f"{plural(sum(run.lanes.values()), 'target')} in {plural(len(run.lanes), 'lane')}{done}"
     return f"{warning}Run {run.run_id}, {harmless(manifest.uri)}: {work}."

@@ -1,11 +1,20 @@
-"""How far a run is, lane by lane, and when it may end. Counts only; nothing here knows of terminals."""
+"""How far a run is, by phase, by lane and by cause, and when it may end. Counts only; nothing here knows of terminals.
+
+A target's phases, as the journal's events show them:
+
+waiting     to be read, for a permit of its lane, or for the comparison of its material
+importing   `intent`: ImportKeyMaterial may be on its way
+verifying   `answered` with ok: KMS accepted the import
+done        `ended`
+"""
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from bulk_import.model import Lane, Outcome, Status
 
@@ -20,7 +29,7 @@ class LaneTally:
     account: str
     region: str
     total: int
-    import_rate: Callable[[], float]  # imports a second by the lane's quota, as known now
+    import_rate: Callable[[], float]  # imports per second by the lane's quota, as known now
     ended: int = 0
     failed: int = 0
     imports: int = 0  # targets for which an import was sent
@@ -30,7 +39,7 @@ class LaneTally:
         return self.total - self.ended
 
     def seconds_left(self, elapsed: float) -> float:
-        """At the quota's pace, as far as targets need an import; never quicker than the lane's own pace."""
+        """At the quota's pace, as far as targets need an import; never faster than the lane's own pace."""
         if not self.left:
             return 0.0
         needing = (self.imports + 1) / (self.ended + 1)
@@ -40,7 +49,7 @@ class LaneTally:
 
 
 class Tally:
-    """Every lane's counts. `import_rate`: imports a second that a lane may make; `clock` in seconds."""
+    """Every lane's counts. `import_rate`: imports per second that a lane may make; `clock` in seconds."""
 
     def __init__(
         self, lanes: Mapping[Lane, int], import_rate: Callable[[Lane], float], clock: Callable[[], float]
@@ -52,6 +61,9 @@ class Tally:
         self.total = sum(lanes.values())
         self.ended = 0
         self.failed = 0
+        self.causes: Counter[str] = Counter()  # failed targets by error code
+        self._importing: set[int] = set()  # index of the target
+        self._verifying: set[int] = set()
         self._clock = clock
         self._began = clock()
         self._imports: deque[tuple[float, LaneTally, int]] = deque()  # (when, where, how many), of the window
@@ -59,6 +71,37 @@ class Tally:
     @property
     def elapsed(self) -> float:
         return self._clock() - self._began
+
+    @property
+    def percent(self) -> int:
+        """Of the targets, how many are done; 100 only when all are."""
+        return self.ended * 100 // self.total if self.total else 100
+
+    @property
+    def verifying(self) -> int:
+        return len(self._verifying)
+
+    @property
+    def importing(self) -> int:
+        return len(self._importing)
+
+    @property
+    def waiting(self) -> int:
+        return max(0, self.total - self.ended - self.importing - self.verifying)
+
+    def event(self, name: str, fields: Mapping[str, Any]) -> None:
+        """Moves a target to its next phase."""
+        index = fields.get("index")
+        if not isinstance(index, int):
+            return
+        if name == "intent":
+            self._importing.add(index)
+        elif name == "answered" and fields["outcome"] == "ok":
+            self._importing.discard(index)
+            self._verifying.add(index)
+        elif name == "ended":
+            self._importing.discard(index)
+            self._verifying.discard(index)
 
     def end(self, outcome: Outcome) -> None:
         """Counts a target's end."""
@@ -68,19 +111,21 @@ class Tally:
         if outcome.status is Status.FAILED:
             lane.failed += 1
             self.failed += 1
+            if outcome.error is not None:
+                self.causes[outcome.error.code] += 1
         if outcome.attempts:
             lane.imports += 1
             self._imports.append((self._clock(), lane, outcome.attempts))
 
     def rate(self) -> float:
-        """Imports a second, of late, in the lanes which still have work: what `quota_now` is to be compared with."""
+        """Recent imports per second of the lanes that still have work: comparable with `quota_now`."""
         now = self._clock()
         while self._imports and now - self._imports[0][0] > WINDOW:
             self._imports.popleft()
         return sum(count for _, lane, count in self._imports if lane.left) / max(1.0, min(WINDOW, self.elapsed))
 
     def quota_now(self) -> float:
-        """Imports a second that the quotas allow the lanes which still have work."""
+        """Imports per second that the quotas allow the lanes that still have work."""
         return sum(lane.import_rate() for lane in self.lanes.values() if lane.left)
 
     def seconds_left(self) -> float:
