@@ -15,18 +15,19 @@ from typing import Annotated, Any, get_args, get_origin
 import typer
 
 from bulk_import import __version__
+from bulk_import.commands.help import Grouped
 from bulk_import.errors import BulkImportError, ExitCode, InputError, Interrupted, UsageError
 
 # Command → what it does. Its module is bulk_import.commands.<name>.
 COMMANDS: dict[str, str] = {
-    "validate": "Read, check and expand a manifest. Calls no AWS service but S3, for s3:// URIs.",
-    "plan": "What `run` would do per target, and how long it would take. Reads only.",
-    "run": "Import the key material, verify it, and write the report.",
-    "report": "Render reports, merge them, or rebuild one from a journal. Calls no AWS service but S3, for s3:// URIs.",
-    "iam": "Least-privilege policies for exactly this manifest. Calls no AWS service but S3, for s3:// URIs.",
-    "template": "A ready file for a pipeline or a batch engine, on stdout.",
-    "schema": "JSON Schema of the manifest, the report or the plan.",
-    "sandbox": "A local AWS on 127.0.0.1 until stopped. Needs the extra `sandbox`.",
+    "validate": "Read, check and expand a manifest. Calls AWS only for s3:// URIs.",
+    "plan": "Show what `run` would do per target, and how long it would take. Only reads.",
+    "run": "Import what is not as wanted, verify it, and write the report.",
+    "report": "Render reports, merge them, or rebuild one from a journal. Calls AWS only for s3:// URIs.",
+    "iam": "Print least-privilege policies for exactly this manifest. Calls AWS only for s3:// URIs.",
+    "template": "Print a ready-to-use file for a pipeline or a batch engine.",
+    "schema": "Print the JSON Schema of the manifest, the report or the plan.",
+    "sandbox": "Run a local AWS on 127.0.0.1 until stopped. Needs the extra `sandbox`.",
 }
 _METAVARS = {
     "quota": "OPERATION=RATE",
@@ -49,8 +50,8 @@ _METAVARS = {
 }
 COMPLETE = "_BULK_IMPORT_COMPLETE"  # what typer's shell scripts set
 EPILOG = (
-    "Every option is also a variable, BULK_IMPORT_ and its name in capitals (lists with commas), "
-    "and a key of the TOML file that --config names. A flag wins over a variable, a variable over the file."
+    "Every option also has a variable, BULK_IMPORT_ and its name in capitals (commas separate the values of a list), "
+    "and a key in the TOML file that --config names. A flag overrides the variable, the variable overrides the file."
 )
 
 
@@ -120,7 +121,7 @@ def _app(argv: Sequence[str]) -> typer.Typer:
     called = argv[:1] or _completing()
     for name, help_text in COMMANDS.items():
         callback = _callback(importlib.import_module(f"bulk_import.commands.{name}")) if name in called else _stub
-        app.command(name, help=help_text, epilog=EPILOG)(callback)
+        app.command(name, cls=Grouped, help=help_text, epilog=EPILOG)(callback)
     return app
 
 
@@ -164,7 +165,7 @@ def _callback(module: ModuleType) -> Callable[..., None]:
         for name, annotation in module.ARGUMENTS.items()
     ]
     parameters += [
-        _option(settings.flag_of(name), name, info, formats if name == "format" else ())
+        _option(settings.flag_of(name), name, info, settings.heading_of(name), formats if name == "format" else ())
         for name, info in chosen.items()
     ]
     config = Annotated[str | None, typer.Option("--config", metavar="FILE", help="TOML file of settings.")]
@@ -175,7 +176,7 @@ def _callback(module: ModuleType) -> Callable[..., None]:
         flags = {name: given[name] for name in chosen if given[name] not in (None, [])}
         loaded = settings.load(flags, given["config"])
         if formats and loaded.format not in (None, *formats):
-            raise UsageError(f"--format: {loaded.format} is no form of this result. Use {' or '.join(formats)}.")
+            raise UsageError(f"--format: {loaded.format} is not a format of this result. Use {' or '.join(formats)}.")
         without_effect = getattr(module, "without_effect", lambda _: ())
         # Flags only: variables and the file are for all commands of a pipeline.
         idle = [
@@ -192,7 +193,7 @@ def _callback(module: ModuleType) -> Callable[..., None]:
     return command
 
 
-def _option(flag: str, name: str, info: Any, choices: Sequence[str] = ()) -> inspect.Parameter:
+def _option(flag: str, name: str, info: Any, heading: str, choices: Sequence[str] = ()) -> inspect.Parameter:
     kind: Any = str | None
     metavar: str | None = f"[{'|'.join(choices)}]" if choices else _metavar(name, info)
     if info.annotation is bool:
@@ -210,6 +211,7 @@ def _option(flag: str, name: str, info: Any, choices: Sequence[str] = ()) -> ins
         metavar=metavar,
         show_default=False,
         autocompletion=_completer(values),
+        rich_help_panel=heading,
     )
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, option], default=None)
 

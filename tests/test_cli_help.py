@@ -68,10 +68,27 @@ def test_the_help_of_a_command_lists_exactly_its_settings(
 
 def test_defaults_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     text = " ".join(shown(capsys, "run", "--help").split())
-    for said in ("--reads N Consecutive good reads that verify an import. [default: 3]", "[default: report.json]"):
+    for said in (
+        "--reads N Number of consecutive good reads that verify a target. [default: 3]",
+        "[default: report.json]",
+    ):
         assert said in text
     assert "[default: 600]" in text
     assert "--deadline TIME" in text
+
+
+def test_options_are_listed_under_headings_in_the_same_order_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
+    found = re.findall(r"^(\S.*):$", shown(capsys, "run", "--help"), re.MULTILINE)
+    assert found == ["Arguments", "Selection and guards", "Manifest", "Verification and proof", "Report and journal",
+                     "Run", "Pace", "Access to AWS", "Log", "Options"]  # fmt: skip
+    for name in COMMANDS:
+        own = re.findall(r"^(\S.*):$", shown(capsys, name, "--help"), re.MULTILINE)
+        assert own == [heading for heading in found if heading in own]
+
+
+def test_every_option_has_a_heading() -> None:
+    groups = {group for name in COMMANDS for group in importlib.import_module(f"bulk_import.commands.{name}").GROUPS}
+    assert [field for field in settings.fields(*groups) if settings.heading_of(field) == "Options"] == []
 
 
 def test_every_setting_has_a_text(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bulk_import.settings.headings import heading_of
 from bulk_import.settings.load import load
 from bulk_import.settings.model import PREFIX, RENDERINGS, Settings, fields, flag_of, group_of
 from bulk_import.settings.values import Seconds
 
-__all__ = ["PREFIX", "RENDERINGS", "Seconds", "Settings", "fields", "flag_of", "group_of", "load"]
+__all__ = ["PREFIX", "RENDERINGS", "Seconds", "Settings", "fields", "flag_of", "group_of", "heading_of", "load"]

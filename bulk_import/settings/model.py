@@ -1,5 +1,5 @@
-"""Every default of the program, once. A flag wins over its BULK_IMPORT_* variable, that over --config, that over
-the default here. The command line makes its options from this model, so that no name stands twice."""
+"""Every default of the program, defined once. A flag overrides its BULK_IMPORT_* variable, the variable overrides
+--config, --config overrides the default here. The command line creates its options from this model."""
 
 from __future__ import annotations
 
@@ -34,60 +34,64 @@ class Settings(BaseSettings):
     )
 
     # common
-    log_format: Literal["text", "json"] = _option("text", "Form of the log on stderr.", "common")
-    log_level: Literal["debug", "info", "warning", "error"] = _option("info", "Least level that is logged.", "common")
-    quiet: bool = _option(False, "Errors only, and of a long run a line a minute: no live view, no summary.", "common")  # noqa: FBT003
+    log_format: Literal["text", "json"] = _option("text", "Format of the log on stderr.", "common")
+    log_level: Literal["debug", "info", "warning", "error"] = _option("info", "Lowest level to log.", "common")
+    quiet: bool = _option(False, "Errors only, plus one progress line per minute: no live view, no summary.", "common")  # noqa: FBT003
 
     # caller: for every command that may ask S3 or AWS for something
-    profile: str | None = _option(None, "Profile of the AWS configuration files.", "caller")
+    profile: str | None = _option(None, "Profile in the AWS configuration files.", "caller")
     endpoint_url: str | None = _option(
-        None, "Endpoint of all services; {region} is replaced. http:// on loopback only.", "caller"
+        None, "Endpoint for all services; {region} is replaced. http:// only on loopback.", "caller"
     )
     sts_region: str | None = _option(
-        None, "Region of STS, and of S3 at first. Default: AWS_REGION, AWS_DEFAULT_REGION, the profile's.", "caller"
+        None,
+        "Region for STS, first Region for S3. Default: AWS_REGION, AWS_DEFAULT_REGION, the profile's.",
+        "caller",
     )
-    connect_timeout: Seconds = _option(5.0, "Longest wait for a connection.", "caller", gt=0, le=60)
-    read_timeout: Seconds = _option(15.0, "Longest wait for an answer.", "caller", gt=0, le=120)
+    connect_timeout: Seconds = _option(5.0, "Maximum time to open a connection.", "caller", gt=0, le=60)
+    read_timeout: Seconds = _option(15.0, "Maximum time to wait for a response.", "caller", gt=0, le=120)
     retry_timeout: Seconds = _option(
-        300.0, "How long a call is repeated after throttling, 5xx or a lost connection.", "caller", ge=0, le=3600
+        300.0, "How long to retry a call after throttling, 5xx or a lost connection.", "caller", ge=0, le=3600
     )
 
     # aws
-    max_in_flight: int = _option(256, "Most calls on the wire at once, over all lanes.", "aws", ge=1, le=10_000)
-    quota: Rates = _option({}, "OPERATION=RATE: requests a second and lane, in place of KMS's default.", "aws")
+    max_in_flight: int = _option(256, "Maximum number of concurrent AWS calls.", "aws", ge=1, le=10_000)
+    quota: Rates = _option({}, "OPERATION=RATE: requests per second and lane (repeatable). Default: KMS's.", "aws")
     quotas: Literal["default", "service-quotas"] = _option(
-        "default", "Whose rates a lane keeps to: KMS's defaults, or its account's, read from Service Quotas.", "aws"
+        "default",
+        "Which request rates to use: KMS's defaults, or each account's, read from Service Quotas.",
+        "aws",
     )
-    pacing_margin: float = _option(
-        0.01, "Share by which calls are sent slower than the quota allows.", "aws", ge=0, le=1
-    )
+    pacing_margin: float = _option(0.01, "Share by which calls are slower than the quota allows.", "aws", ge=0, le=1)
     consistency_timeout: Seconds = _option(
-        10.0, "How long 'not found' and 'wrong state' are asked again: KMS is eventually consistent.", "aws", ge=0,
+        10.0, "How long to retry after 'not found' or 'wrong state': KMS is eventually consistent.", "aws", ge=0,
         le=600,
     )  # fmt: skip
 
     # manifest
     manifest_format: Literal["yaml", "json", "jsonl", "csv"] | None = _option(
-        None, "Format, where the name's extension does not tell.", "manifest"
+        None, "Format of the manifest. Default: as its file name's extension says.", "manifest"
     )
-    material_root: str | None = _option(None, "Folder that relative material paths start from.", "manifest")
-    role: str | None = _option(None, "Role (name or ARN template) of accounts that state none.", "manifest")
-    external_id: str | None = _option(None, "External ID of accounts that state none.", "manifest")
-    only_account: Listed = _option((), "Only targets of this account (repeatable).", "manifest")
-    only_region: Listed = _option((), "Only targets of this Region (repeatable).", "manifest")
-    only_id: Listed = _option((), "Only targets of this id (repeatable).", "manifest")
+    material_root: str | None = _option(
+        None, "Folder for relative material paths. Default: the manifest's.", "manifest"
+    )
+    role: str | None = _option(None, "Role (name or ARN template) for accounts without one.", "manifest")
+    external_id: str | None = _option(None, "External ID for accounts without one.", "manifest")
+    only_account: Listed = _option((), "Select only targets in this account (repeatable).", "manifest")
+    only_region: Listed = _option((), "Select only targets in this Region (repeatable).", "manifest")
+    only_id: Listed = _option((), "Select only targets with this id (repeatable).", "manifest")
     allow_account: Listed = _option(
-        (), "A manifest naming any other account is an error (repeatable).", "manifest", guard=True
+        (), "Refuse a manifest that names any other account (repeatable).", "manifest", guard=True
     )
     allow_source: Listed = _option(
         ("file:", "env:"),
-        "Beginning of the material URIs that the manifest may name, such as vault:byok/ (repeatable; replaces the "
+        "Prefix of the material URIs that the manifest may name, such as vault:byok/ (repeatable; replaces the "
         "default). Sources: {sources}.",
         "manifest",
         guard=True,
     )
     max_targets: int | None = _option(
-        None, "A manifest with more selected targets is an error.", "manifest", guard=True, ge=1
+        None, "Refuse a manifest with more selected targets.", "manifest", guard=True, ge=1
     )
 
     # what several commands share
@@ -96,40 +100,40 @@ class Settings(BaseSettings):
             "table", "json", "cloudformation", "cloudformation-caller", "html", "junit", "markdown", "github", "csv"
         ]
         | None
-    ) = _option(None, "Form of the result on stdout.", "format")
+    ) = _option(None, "Format of the result.", "format")
     prove: Literal["auto", "changed", "all", "none"] = _option(
         "auto",
-        "Which targets' material is compared with KMS's. `all` imports unchanged symmetric material again.",
+        "Which targets' material to compare with KMS's. `all` imports unchanged symmetric material again.",
         "prove",
     )
-    reads: int = _option(3, "Consecutive good reads that verify an import.", "decide", ge=1, le=100)
+    reads: int = _option(3, "Number of consecutive good reads that verify a target.", "decide", ge=1, le=100)
     read_interval: Seconds = _option(2.0, "Time between these reads.", "decide", ge=0, le=300)
 
     # run
-    report: str = _option("report.json", "Where the report goes: a path, s3://bucket/key, or - for stdout.", "run")
+    report: str = _option("report.json", "Where to write the report: a path, s3://bucket/key, or - for stdout.", "run")
     s3_sse: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = _option(
-        None, "How S3 encrypts what is written there. Default: the bucket's own way.", "s3"
+        None, "How S3 encrypts what is written. Default: as the bucket says.", "s3"
     )
     s3_sse_kms_key_id: str | None = _option(
-        None, "KMS key that S3 encrypts with (then aws:kms, if --s3-sse says nothing else).", "s3"
+        None, "KMS key for S3's encryption (then aws:kms, unless --s3-sse says otherwise).", "s3"
     )
-    journal: str | None = _option(None, "Where the journal goes. Default: beside the report.", "run")
-    resume: bool = _option(False, "Go on with the journal of a run that did not come to its end.", "run")  # noqa: FBT003
+    journal: str | None = _option(None, "Where to write the journal. Default: next to the report.", "run")
+    resume: bool = _option(False, "Continue an interrupted run.", "run")  # noqa: FBT003
     checkpoint: str | None = _option(
-        None, "s3://bucket/key: a copy of the journal, from which another machine can resume.", "run"
+        None, "s3://bucket/key: keep a copy of the journal, so that another machine can resume.", "run"
     )
-    checkpoint_interval: Seconds = _option(30.0, "Time between two such copies.", "run", gt=0, le=3600)
+    checkpoint_interval: Seconds = _option(30.0, "Time between two checkpoints.", "run", gt=0, le=3600)
     dry_run: bool = _option(
         False,  # noqa: FBT003 - a default
-        "Reads only: prints what would be done, as `plan` does. Option only: no variable.",
+        "Only read, and show what would be done, as `plan` does. It has no variable.",
         "run",
         variable=False,
     )
     require_proof: bool = _option(False, "Fail every target without a proof.", "run")  # noqa: FBT003
     prove_use: bool = _option(False, "Also encrypt and decrypt once with each symmetric key.", "prove_use")  # noqa: FBT003
-    verify_timeout: Seconds = _option(600.0, "Longest wait for the wanted state after an import.", "run", gt=0)
-    max_failures: int | None = _option(None, "Start no new target once N have failed.", "run", ge=1)
-    deadline: Seconds | None = _option(None, "Stop in good order after this time (exit code 7).", "run", gt=0)
+    verify_timeout: Seconds = _option(600.0, "Maximum time to wait for the wanted state after an import.", "run", gt=0)
+    max_failures: int | None = _option(None, "Start no new target after N have failed.", "run", ge=1)
+    deadline: Seconds | None = _option(None, "Stop in an orderly way after this time (exit code 7).", "run", gt=0)
     grace: Seconds = _option(20.0, "How long calls in flight may take after a stop.", "run", ge=0, le=3600)
     render: Mapped = _option(
         {},
@@ -137,17 +141,17 @@ class Settings(BaseSettings):
         "(repeatable).",
         "run",
     )
-    label: Mapped = _option({}, "KEY=VALUE kept in the report (repeatable).", "run")
+    label: Mapped = _option({}, "KEY=VALUE to store in the report (repeatable).", "run")
     shard: str | None = _option(None, "I/N: only every N-th lane, counted from 1.", "run")
 
     # plan
-    detailed_exitcode: bool = _option(False, "Exit 10 where changes are pending, none blocked.", "plan_only")  # noqa: FBT003
+    detailed_exitcode: bool = _option(False, "Exit with 10 if changes are pending and none is blocked.", "plan_only")  # noqa: FBT003
 
     # validate
     material: bool = _option(False, "Also read {offline_sources} and check the shape of the material.", "validate")  # noqa: FBT003
 
     # report
-    output: str = _option("-", "Where the result goes: a path, s3://bucket/key, or - for stdout.", "report")
+    output: str = _option("-", "Where to write the result: a path, s3://bucket/key, or - for stdout.", "report")
 
     # iam
     caller_arn: str | None = _option(None, "Role, user or account that assumes the importer roles.", "iam")
@@ -156,10 +160,10 @@ class Settings(BaseSettings):
     exec: dict[str, dict[str, Any]] = _option({}, "Commands of exec: sources: [exec.NAME].", "file", variable=False)
 
     # sandbox
-    port: int = _option(0, "Port on 127.0.0.1; 0 takes a free one.", "sandbox", ge=0, le=65535)
-    seed: str | None = _option(None, "YAML file of accounts, roles and keys to begin with.", "sandbox")
-    enforce_quotas: bool = _option(False, "Throttle as KMS does.", "sandbox")  # noqa: FBT003 - a default
-    lag: Seconds = _option(0.0, "Reads may show a state this old.", "sandbox", ge=0)
+    port: int = _option(0, "Port on 127.0.0.1; 0: any free port.", "sandbox", ge=0, le=65535)
+    seed: str | None = _option(None, "YAML file of accounts, roles and keys to start with.", "sandbox")
+    enforce_quotas: bool = _option(False, "Throttle requests as KMS does.", "sandbox")  # noqa: FBT003 - a default
+    lag: Seconds = _option(0.0, "Reads may show a state that is up to this old.", "sandbox", ge=0)
     authorization_lag: Seconds = _option(
         0.0, "New aliases, tags, key policies and grants count for permissions after this time.", "sandbox", ge=0
     )
@@ -174,7 +178,7 @@ class Settings(BaseSettings):
     def _rates(cls, rates: dict[str, float]) -> dict[str, float]:
         wrong = [name for name, rate in rates.items() if not 0 < rate <= 100_000]
         if wrong:
-            raise ValueError(f"the rate of {wrong[0]} must be above 0 and at most 100000 a second")
+            raise ValueError(f"the rate of {wrong[0]} must be above 0 and at most 100000 per second")
         return rates
 
     @field_validator("allow_account", "only_account")
@@ -205,7 +209,7 @@ class Settings(BaseSettings):
     def _renderings(cls, renderings: dict[str, str]) -> dict[str, str]:
         for name, path in renderings.items():
             if name not in RENDERINGS:
-                raise ValueError(f"{name!r} is no rendering. Use one of: {', '.join(RENDERINGS)}")
+                raise ValueError(f"{name!r} is not a rendering. Use one of: {', '.join(RENDERINGS)}")
             if path in ("", "-"):
                 raise ValueError(f"{name} needs a path, such as {name}=report.{name}")
             if in_s3(path):
@@ -249,7 +253,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic-settings' signature
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic-settings' signature
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags, then variables. --config is folded in by `load`: a .env file is never read by itself."""
+        """Flags, then variables. --config is merged by `load`: a .env file is never read by itself."""
         return init_settings, env_settings
 
 

@@ -1,0 +1,31 @@
+"""Under which heading --help lists a setting: by its name, otherwise by its group."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bulk_import.settings.model import Settings, group_of
+
+OTHERS: Final = "Options"  # --config, --help
+_MEMBERS: Final[dict[str, tuple[str, ...]]] = {
+    "Selection and guards": ("only_account", "only_region", "only_id", "allow_account", "allow_source", "max_targets"),
+    "Manifest": ("manifest",),
+    "Verification and proof": ("prove", "decide", "prove_use", "require_proof", "verify_timeout"),
+    "Report and journal": (
+        "report", "render", "label", "journal", "resume", "checkpoint", "checkpoint_interval", "s3", "format", "output",
+    ),
+    "Run": ("run", "plan_only", "validate", "iam", "sandbox"),
+    "Pace": ("aws",),
+    "Access to AWS": ("caller",),
+    "Log": ("common",),
+}  # fmt: skip
+HEADINGS: Final = (*_MEMBERS, OTHERS)
+
+
+def heading_of(name: str) -> str:
+    group = group_of(Settings.model_fields[name])
+    for member in (name, group):
+        for heading, members in _MEMBERS.items():
+            if member in members:
+                return heading
+    return OTHERS
