@@ -134,8 +134,19 @@ def read_seed(path: Path) -> Seed:
     """Reads a seed file. Raises InputError that names the file and every field at fault."""
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError([Problem(str(path), 0, "", str(error), "")]) from None
+    except FileNotFoundError:
+        advice = "Check --seed, or omit it to start without keys. bulk_import/sandbox/README.md shows a seed file."
+        raise InputError([Problem(str(path), 0, "", "there is no such seed file", advice)]) from None
+    except OSError as error:
+        advice = "Check the path and its permissions."
+        raise InputError([Problem(str(path), 0, "", f"cannot be read: {error.strerror}", advice)]) from None
+    except UnicodeDecodeError:
+        raise InputError([Problem(str(path), 0, "", "is not UTF-8", "Save the seed file as UTF-8.")]) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        said = getattr(error, "problem", None) or "not YAML"
+        line = mark.line + 1 if mark else 0
+        raise InputError([Problem(str(path), line, "", f"is not valid YAML: {said}", "Correct it.")]) from None
     return parse_seed(document, str(path), path.parent)
 
 

@@ -21,6 +21,7 @@ from typing import Any
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import DechunkedInput, ThreadedWSGIServer
 
+from bulk_import.errors import UsageError
 from bulk_import.sandbox.access import NOT_EVALUATED
 from bulk_import.sandbox.answers import Answer, json_answer
 from bulk_import.sandbox.calls import Call
@@ -140,6 +141,7 @@ class Server(ThreadedWSGIServer):
         self.control = Control(self.world)
         self.building = threading.local()
         self.cut: set[int] = set()
+        _check_port(options.port)  # werkzeug would end the process
         super().__init__("127.0.0.1", options.port, self.moto, Handler)
         if options.seed:
             self.control.folder = options.seed.parent
@@ -188,6 +190,16 @@ def _code(body: bytes) -> str:
         return ""
 
 
+def _check_port(port: int) -> None:
+    """Raises UsageError if another program listens there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise UsageError(f"--port {port}: {error.strerror}. Use another port, or 0 for any free one.") from None
+
+
 def start(options: SandboxOptions) -> Server:
     """Starts a sandbox in threads of this process. End it with stop()."""
     server = Server(options)
@@ -204,7 +216,7 @@ def stop(server: Server) -> None:
 def serve(options: SandboxOptions) -> None:
     """Runs a sandbox until SIGINT or SIGTERM, or as its options say. The first line on stdout is its endpoint URL.
 
-    Raises InputError for a seed file that cannot be used, OSError where the port is taken.
+    Raises InputError for a seed file that cannot be used, UsageError if the port cannot be used.
     """
     server = start(options)
     done = threading.Event()

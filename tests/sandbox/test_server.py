@@ -157,7 +157,7 @@ accounts:
         ("accuonts: {}", "accuonts: Extra inputs are not permitted"),
         ('accounts: {"111122223333": {regions: {us-east-1: {keys: [{key_spec: AES}]}}}}', "keys.0.key_spec: unknown"),
         ('accounts: {"111122223333": {regions: {us-east-1: {keys: [{state: Enabled}]}}}}', "keys.0.state: a key"),
-        ("accounts: [", "seed.yaml:"),
+        ("accounts: [", "seed.yaml:1: is not valid YAML: "),
     ],
 )
 def test_mistakes_in_a_seed_file(tmp_path: Path, text: str, words: str) -> None:
@@ -170,6 +170,25 @@ def test_mistakes_in_a_seed_file(tmp_path: Path, text: str, words: str) -> None:
     assert words in done.stderr
     assert str(seed) in done.stderr
     assert done.stdout == ""
+
+
+def test_a_missing_seed_file_is_named_with_what_to_do(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bulk_import", "sandbox", "--seed", "nowhere.yaml"],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 3
+    assert done.stderr.startswith("nowhere.yaml: there is no such seed file. Check --seed, or omit it")
+    assert "Errno" not in done.stderr
+
+
+def test_a_port_in_use_is_named_with_what_to_do(sandbox: Sandbox) -> None:
+    port = sandbox.url.rsplit(":", 1)[1]
+    done = subprocess.run(
+        [sys.executable, "-m", "bulk_import", "sandbox", "--port", port], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr == f"--port {port}: Address already in use. Use another port, or 0 for any free one.\n"
 
 
 def test_options_and_a_clean_end(tmp_path: Path) -> None:
