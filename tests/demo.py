@@ -60,11 +60,11 @@ def main() -> int:
         return 1
     say(f"\nFirst run: {total} keys imported, every one proved. Second run: {total} unchanged.")
     if second["unproved"]:
+        compared = total - second["unproved"]
         say(
-            f"KMS does not show which bytes a symmetric key holds. So the second run compared "
-            f"{total - second['unproved']} keys with their source again,\nand not the {second['unproved']} symmetric ones: the manifest names no "
-            "key_material_id for them."
+            f"The second run compared {compared} keys with their source again. KMS does not show which bytes a symmetric"
         )
+        say(f"key holds, and the manifest has no key_material_id for the {second['unproved']} symmetric ones.")
     shown = os.path.relpath(FOLDER)
     exports = " ".join(f"{name}={value}" for name, value in CREDENTIALS.items())
     say(

@@ -136,17 +136,17 @@ def read_seed(path: Path) -> Seed:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         advice = "Check --seed, or omit it to start without keys. bulk_import/sandbox/README.md shows a seed file."
-        raise InputError([Problem(str(path), 0, "", "there is no such seed file", advice)]) from None
+        raise InputError([Problem(str(path), 0, "", "there is no such seed file.", advice)]) from None
     except OSError as error:
         advice = "Check the path and its permissions."
-        raise InputError([Problem(str(path), 0, "", f"cannot be read: {error.strerror}", advice)]) from None
+        raise InputError([Problem(str(path), 0, "", f"cannot be read: {error.strerror}.", advice)]) from None
     except UnicodeDecodeError:
-        raise InputError([Problem(str(path), 0, "", "is not UTF-8", "Save the seed file as UTF-8.")]) from None
+        raise InputError([Problem(str(path), 0, "", "is not UTF-8.", "Save the seed file as UTF-8.")]) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         said = getattr(error, "problem", None) or "not YAML"
         line = mark.line + 1 if mark else 0
-        raise InputError([Problem(str(path), line, "", f"is not valid YAML: {said}", "Correct it.")]) from None
+        raise InputError([Problem(str(path), line, "", f"is not valid YAML: {said}.", "Correct it.")]) from None
     return parse_seed(document, str(path), path.parent)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.pages import ROOT
 from tests.sandbox.helpers import OAEP, import_material, metadata, new_material, parameters, refused
 from tests.sandbox_client import Sandbox
 
@@ -175,7 +176,7 @@ def test_mistakes_in_a_seed_file(tmp_path: Path, text: str, words: str) -> None:
 def test_a_missing_seed_file_is_named_with_what_to_do(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "bulk_import", "sandbox", "--seed", "nowhere.yaml"],
-        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}, capture_output=True, text=True, check=False,
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 3
     assert done.stderr.startswith("nowhere.yaml: there is no such seed file. Check --seed, or omit it")
