@@ -61,10 +61,10 @@ def main() -> int:
     say(f"\nFirst run: {total} keys imported, every one proved. Second run: {total} unchanged.")
     if second["unproved"]:
         compared = total - second["unproved"]
+        say(f"The second run compared {compared} keys with their source again. KMS does not show which bytes a")
         say(
-            f"The second run compared {compared} keys with their source again. KMS does not show which bytes a symmetric"
+            f"symmetric key holds, and the manifest has no key_material_id for the {second['unproved']} symmetric ones."
         )
-        say(f"key holds, and the manifest has no key_material_id for the {second['unproved']} symmetric ones.")
     shown = os.path.relpath(FOLDER)
     exports = " ".join(f"{name}={value}" for name, value in CREDENTIALS.items())
     say(
