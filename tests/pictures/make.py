@@ -1,6 +1,7 @@
-"""Makes the README's pictures anew: `python -m tests.pictures.make`. Needs Chromium (Debian's `chromium`).
+"""Makes the README's pictures again: `python -m tests.pictures.make`. Needs Chromium (Debian's `chromium`).
 
 The page is the html rendering of a made report of 1,000 targets, the terminal a real run at a pseudo-terminal.
+before/ has both as they were before the page and the terminal were redesigned.
 """
 
 from __future__ import annotations
@@ -32,19 +33,20 @@ REDRAWN = re.compile(r"(?:\r?\x1b\[2K(?:\x1b\[1A\x1b\[2K)*)+")  # how the live v
 
 
 def page() -> None:
-    """The upper part of the page at 1,000 targets, light."""
+    """The upper part of the page at 1,000 targets: light, and dark on a phone."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         file = Path(folder) / "report.html"
         render("html", make_report(1000), file)
         browser = playwright.chromium.launch(executable_path=find(), args=["--no-sandbox"])
-        view = browser.new_page(viewport={"width": 1200, "height": 900})
-        view.goto(file.as_uri())
-        view.screenshot(path=HERE / "page.png")
+        for name, width, scheme in (("page", 1200, "light"), ("page-phone", 390, "dark")):
+            view = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+            view.goto(file.as_uri())
+            view.screenshot(path=HERE / f"{name}.png")
         browser.close()
 
 
 def terminal() -> None:
-    """A run at a pseudo-terminal of 110 columns: the live view in its middle, then the end."""
+    """A run at a pseudo-terminal of 110 columns: the live view half-way through, then the end."""
     clean_environment()
     with tempfile.TemporaryDirectory() as folder, Sandbox() as sandbox:
         work = Workplace(Path(folder), sandbox.url)
@@ -57,19 +59,19 @@ def terminal() -> None:
         held = sandbox.key(key_spec="HMAC_256", material={"hex": materials.make("HMAC_256").hex()})
         work.key(held["key_id"], materials.make("HMAC_256"), name="ledger")
         path = str(work.write())
-        command = work.command("run", path, *quick(SLOWLY), *SLOWLY)
+        options = ("--render", "html=report.html")
+        command = work.command("run", path, *options, *quick(SLOWLY), *SLOWLY)
         seen = pseudo.run(command, work.folder, work.environment(), columns=110, rows=40)
     raw = CURSOR.sub("", seen.raw.replace("\r\n", "\n"))
     drawn = REDRAWN.split(raw)
     frames = [frame for frame in drawn if "imports/s of" in frame]
-    failures = "\n".join(line for line in "\n".join(drawn).splitlines() if "ERROR" in line)
-    shown = f"$ bulk-import run keys.yaml\n{failures}\n{frames[len(frames) // 2]}\n\n{drawn[-1]}"
+    shown = f"$ bulk-import run keys.yaml {' '.join(options)}\n\n{frames[len(frames) // 2]}\n\n{drawn[-1]}"
     for secret, stand_in in ((folder, "/work"), (path, "keys.yaml"), ("manifest.json", "keys.yaml")):
         shown = shown.replace(secret, stand_in)
     console = Console(record=True, width=110, file=io.StringIO(), force_terminal=True)
     console.print(Text.from_ansi(shown))
     svg = console.export_svg(title="bulk-import", theme=MONOKAI)
-    # rich names fonts of the web in it: the picture shall ask for nothing.
+    # rich puts web fonts into it: the picture must make no request.
     (HERE / "terminal.svg").write_text(re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL))
 
 
