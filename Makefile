@@ -63,7 +63,7 @@ types: $(VENV)/.ready ## mypy --strict
 check: lint types test ## what CI runs
 
 lock: ## new lock files (needs uv)
-	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --extra dev --extra sandbox pyproject.toml --output-file requirements-dev.txt
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --extra dev --extra sandbox --extra vault --extra pkcs11 pyproject.toml --output-file requirements-dev.txt
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --constraint requirements-dev.txt pyproject.toml --output-file requirements.txt
 	printf 'awscli<2\n' | uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 - --output-file requirements-bench.txt
 	printf 'ministack==1.5.33\ncryptography>=46\n' | uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 - --output-file requirements-ministack.txt

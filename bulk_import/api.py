@@ -73,14 +73,16 @@ def _manifest_in_s3(uri: str, settings: Settings) -> bytes:
         raise ManifestError([Problem(uri, 0, "", error.reason, error.advice)], code=error.code) from None
 
 
-async def check_material(manifest: Manifest, settings: Settings) -> None:
+async def check_material(manifest: Manifest, settings: Settings) -> tuple[str, ...]:
     """Reads the material of every target, where its source may be read without a run, and checks its shape.
 
-    Raises ManifestError with every problem found.
+    Returns the schemes of the sources that were not read. Raises ManifestError with every problem found.
     """
     problems = []
     readable = [target for target in manifest.targets if sources.kind_of(target.material).checked_offline]
-    async with load.materials(manifest, settings) as materials:
+    opened = load.materials(manifest, settings)
+    opened.check(readable)
+    async with opened as materials:
         await materials.begin(readable)
         for target in readable:
             try:
@@ -90,6 +92,8 @@ async def check_material(manifest: Manifest, settings: Settings) -> None:
                 problems.append(Problem(manifest.uri, target.line, f"material of {target.id}", message, error.advice))
     if problems:
         raise ManifestError(list(dict.fromkeys(problems)))
+    kinds = dict.fromkeys(sources.kind_of(target.material) for target in manifest.targets)
+    return tuple(kind.scheme for kind in kinds if not kind.checked_offline)
 
 
 async def plan(manifest: Manifest, settings: Settings) -> Plan:
@@ -98,8 +102,10 @@ async def plan(manifest: Manifest, settings: Settings) -> Plan:
     started = datetime.now(UTC)
     stop = Stop()
     lanes = by_lane(manifest)
+    opened = load.materials(manifest, settings)
+    opened.check(manifest.targets)
     async with (
-        load.materials(manifest, settings) as materials,
+        opened as materials,
         AwsSession(settings, run_id, manifest.partition, lanes) as session,
     ):
         await session.connect()

@@ -47,6 +47,9 @@ _METAVARS = {
     "shard": "I/N",
     "pacing_margin": "SHARE",
     "allow_source": "PREFIX",
+    "vault_auth_mount": "PATH",
+    "vault_role": "NAME",
+    "vault_jwt_file": "PATH",
 }
 COMPLETE = "_BULK_IMPORT_COMPLETE"  # what typer's shell scripts set
 EPILOG = (

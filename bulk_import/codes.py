@@ -137,6 +137,7 @@ CODES: dict[str, Code] = {
     "MaterialOutsideRoot": Code("Material must lie inside the manifest's folder (or --material-root)."),
     "MaterialUnreadable": Code("Check the file's permissions and type."),
     "MaterialWrongLength": Code("Check `encoding`, and that the file belongs to this key."),
+    "MaterialNotExportable": Code("Ask the owner of the key at its source to allow its export, or use another key."),
     "SourceFailed": Code("Read the message of the source, and try the source by hand."),
     "SourceUnavailable": Code(
         "The source of the material cannot be reached or is overloaded. Check its address and state, then run again."

@@ -74,6 +74,7 @@ async def run(
 ) -> RunResult:
     """One run. See api.run for what goes in and out, and for what is raised."""
     destinations.check(settings, journal_path(settings), manifest.uri)
+    materials.check(manifest.targets)
     async with AsyncExitStack() as whole:
         # begin: S3 if it is used, then the journal, which stays this run's until the report is made from it
         store, checkpoint = await _storage(manifest, settings, stop, whole)
@@ -87,6 +88,7 @@ async def run(
             begun.write(journal)
             await _keep_checkpoints(checkpoint, journal, stop, stack)
             on_start(_started(manifest, begun, session))
+            materials.record(journal, begun.left)
             await stack.enter_async_context(materials)
             # connect, lanes
             work = Work(manifest, settings, session, journal, begun, materials, stop, on_end, on_event)

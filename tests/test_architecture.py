@@ -51,6 +51,8 @@ KEPT_IN: dict[str, set[str]] = {
     "flask": {"sandbox"},
     "werkzeug": {"sandbox"},
     "cryptography": {"material", "sandbox"},
+    "hvac": {"material"},
+    "requests": {"material"},  # below hvac
     "typer": {"cli", "commands"},
     "rich": {"commands"},
     "jinja2": {"report"},

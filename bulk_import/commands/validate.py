@@ -21,12 +21,15 @@ GROUPS = ("common", "caller", "manifest", "validate")
 def execute(settings: Settings, manifest: str) -> ExitCode:
     output.configure(settings)
     loaded = api.load_manifest(manifest, settings)
+    not_read: tuple[str, ...] = ()
     if settings.material:
-        loop.run(api.check_material(loaded, settings))
+        not_read = loop.run(api.check_material(loaded, settings))
     if not settings.quiet:
         lanes = {target.lane for target in loaded.targets}
         output.say(
             f"{loaded.uri}: valid. {len(loaded.targets):,} of {plural(loaded.total, 'target')} selected, "
             f"{plural(len(loaded.accounts), 'account')}, {plural(len(lanes), 'lane')}."
         )
+        if not_read:
+            output.say(f"Not read, because that needs a run or `plan`: {' '.join(f'{name}:' for name in not_read)}")
     return ExitCode.OK

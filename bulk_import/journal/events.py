@@ -25,6 +25,9 @@ ended        at a target's end                       index, result (an Outcome: 
 lane_ended   at a lane's end                         account, region, duration_seconds, calls {operation: n},
                                                      throttled {operation: n}, quota {operation: per second}
                                                      [effective_rate {operation: per second}]
+wrapping_key before a wrapping key is made at a      mount, name, address, namespace, action (made | removed)
+             source that seals by itself (Transit),
+             with a sync; after its removal
 stopping     when no new target starts any more      reason (SIGINT | SIGTERM | SIGHUP | deadline | max_failures
                                                      | checkpoint: another run took it over)
 run_ended    last of all                             finished_at [failure {code, message, exit_code}: the error that
@@ -68,6 +71,7 @@ FIELDS: Final[dict[str, frozenset[str]]] = {
     "answered": frozenset(("index", "operation", "outcome", "request_id")),
     "ended": frozenset(("index", "result")),
     "lane_ended": frozenset(("account", "region", "duration_seconds", "calls", "throttled", "quota")),
+    "wrapping_key": frozenset(("mount", "name", "address", "namespace", "action")),
     "stopping": frozenset(("reason",)),
     "run_ended": frozenset(("finished_at",)),
     "resumed": frozenset(("from_seq",)),

@@ -10,11 +10,12 @@ target ── hold ──▶ Held: evidence, algorithm ── permit ──▶ H
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Protocol, Self
 
-from bulk_import.errors import MaterialError
+from bulk_import.errors import MaterialError, MissingExtra, Problem, SettingsError
 from bulk_import.material import expect, memory, shape, sources, wrapping
 from bulk_import.material.evidence import Evidence
 from bulk_import.material.secret import Fingerprint, Secret
@@ -54,6 +55,20 @@ class Materials:
         self._at_work: dict[str, _AtWork] = {}
         self._shares: dict[tuple[str, str], _Share] = {}
 
+    def check(self, targets: Iterable[Target]) -> None:
+        """Whether the sources of `targets` can be opened. Calls nobody. Raises MissingExtra, SettingsError."""
+        problems: list[Problem] = []
+        for kind in _kinds(targets):
+            if kind.module is not None and importlib.util.find_spec(kind.module) is None:
+                raise MissingExtra(
+                    f"The source {kind.scheme}: needs the extra `{kind.extra}`.",
+                    advice=f"Install it: pip install 'kms-bulk-import[{kind.extra}]'.",
+                )
+            for place, message, advice in kind.settings_problems(self._opening.settings):
+                problems.append(Problem("settings", 0, place, f"{message}.", advice))
+        if problems:
+            raise SettingsError(list(dict.fromkeys(problems)))
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -67,13 +82,13 @@ class Materials:
     async def begin(self, targets: Iterable[Target]) -> None:
         """Opens the sources of `targets`, and connects those that must connect before the lanes start.
 
-        A source that fails here fails its own targets when they come. Raises MissingExtra, SettingsError.
+        A source that fails here fails its own targets when they come.
         """
-        for scheme in dict.fromkeys(target.material.partition(":")[0] for target in targets):
-            at_work = self._open(scheme)
+        for kind in _kinds(targets):
+            at_work = self._open(kind)
             if at_work.opened.begin is not None:
                 try:
-                    await at_work.opened.begin()
+                    await at_work.patience(at_work.opened.begin)
                 except MaterialError as error:
                     at_work.broken = error
 
@@ -123,17 +138,16 @@ class Materials:
                 share.end()
 
     def _of(self, target: Target) -> _AtWork:
-        at_work = self._open(target.material.partition(":")[0])
+        at_work = self._open(sources.kind_of(target.material))
         if at_work.broken is not None:
             raise _again(at_work.broken)
         return at_work
 
-    def _open(self, scheme: str) -> _AtWork:
-        if scheme not in self._at_work:
-            kind = sources.kind_of(f"{scheme}:")
+    def _open(self, kind: Kind) -> _AtWork:
+        if kind.scheme not in self._at_work:
             patience = Patience(kind.at_once, self._opening.settings.retry_timeout)
-            self._at_work[scheme] = _AtWork(kind, kind.open(self._opening), patience)
-        return self._at_work[scheme]
+            self._at_work[kind.scheme] = _AtWork(kind, kind.open(self._opening), patience)
+        return self._at_work[kind.scheme]
 
 
 class _AtWork:
@@ -260,6 +274,11 @@ class _Sealed:
                 wrapping_key_spec=self._target.wrapping_key_spec,
             )
         )
+
+
+def _kinds(targets: Iterable[Target]) -> list[Kind]:
+    """In the order of their first targets."""
+    return [sources.kind_of(f"{scheme}:") for scheme in dict.fromkeys(t.material.partition(":")[0] for t in targets)]
 
 
 async def _load(at_work: _AtWork, source: Source, target: Target, key_spec: KeySpec | None) -> Secret:

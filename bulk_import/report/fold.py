@@ -134,6 +134,7 @@ class _State:
             "answered": self._on_answered,
             "ended": self._on_ended,
             "lane_ended": self._on_lane_ended,
+            "wrapping_key": _ignore,  # for the next run, which removes it
             "stopping": self._on_stopping,
             "run_ended": self._on_run_ended,
             "resumed": self._on_resumed,
@@ -296,3 +297,7 @@ def _stop(ending: Ending, failure: dict[str, Any] | None) -> tuple[str, str]:
 
 def _seconds(start: str, end: str) -> float:
     return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+
+
+def _ignore(_: Event) -> None:
+    """An event that says nothing about a result."""

@@ -156,6 +156,17 @@ class Settings(BaseSettings):
     # iam
     caller_arn: str | None = _option(None, "Role, user or account that assumes the importer roles.", "iam")
 
+    # sources of key material, for commands that may ask a server for it
+    vault_auth: Literal["token", "approle", "jwt"] = _option(
+        "token", "How to log in to Vault or OpenBao: VAULT_TOKEN, or VAULT_ROLE_ID and VAULT_SECRET_ID, or a JWT.",
+        "sources",
+    )  # fmt: skip
+    vault_auth_mount: str | None = _option(
+        None, "Path of the auth method in Vault. Default: approle or jwt.", "sources"
+    )
+    vault_role: str | None = _option(None, "Role of the JWT auth method.", "sources")
+    vault_jwt_file: str | None = _option(None, "File with the JSON Web Token for --vault-auth jwt.", "sources")
+
     # the settings file alone: a command of an exec: source is never an option, a variable or the manifest's
     exec: dict[str, dict[str, Any]] = _option({}, "Commands of exec: sources: [exec.NAME].", "file", variable=False)
 

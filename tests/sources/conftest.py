@@ -1,7 +1,18 @@
-"""A workplace at the sandbox, for tests of sources through the real command line."""
+"""A workplace at the sandbox, and the real servers and tokens that sources are tested with."""
 
 from __future__ import annotations
 
-from tests.e2e.conftest import work
+from collections.abc import Iterator
 
-__all__ = ["work"]
+import pytest
+
+from tests.e2e.conftest import ministack, work
+from tests.sources.bao import Bao
+
+__all__ = ["ministack", "work"]
+
+
+@pytest.fixture(scope="session")
+def bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bao]:
+    with Bao(tmp_path_factory.mktemp("bao")) as server:
+        yield server

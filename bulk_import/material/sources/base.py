@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from bulk_import.material.evidence import Evidence
 from bulk_import.model import Encoding, KeySpec, Target, WrappingAlgorithm, WrappingKeySpec
+from bulk_import.ports import Sink
 from bulk_import.settings import Settings
 
 _PEM = (b"-----BEGIN ", "-----BEGIN ".encode("utf-16-le"))
+T = TypeVar("T")
+
 MAX_BYTES = 64 * 1024  # an RSA_4096 key as PEM has 3.3 KB: anything larger than this is not a key
 
 
@@ -83,10 +86,20 @@ class Sealer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What sources are opened with. A source that finds here what it does not need ignores it."""
+    """What sources are opened with; each takes what it needs."""
 
     settings: Settings
     root: Path | None  # the folder that relative paths start from
+    leftovers: Sequence[Mapping[str, str]] = ()  # wrapping keys that an earlier run recorded and did not remove
+    sink: Sink | None = None  # the journal; None: nothing is sealed
+    _common: dict[object, Any] = field(default_factory=dict)
+
+    def one(self, make: Callable[[Opening], T]) -> T:
+        """What several sources share, made once for all of them."""
+        if make not in self._common:
+            self._common[make] = make(self)
+        found: T = self._common[make]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +120,11 @@ def nothing_more(_target: Target, _settings: Settings) -> Iterable[tuple[str, st
     return ()
 
 
+def no_problems(_settings: Settings) -> Iterable[tuple[str, str, str]]:
+    """For sources that need no settings."""
+    return ()
+
+
 def by_uri(rest: str, _target: Target, _settings: Settings) -> str:
     """Targets with the same URI share one result."""
     return rest
@@ -120,7 +138,8 @@ class Kind:
     whether targets that overlap share one result, which is held until the last of them is sealed; a source that is not
     shared is read again for sealing instead, so that nothing is held while a lane waits. `at_once`: most operations on
     the source at the same time. `parse` raises ValueError with a message for people; `check` yields (field, message,
-    advice) for what else a manifest may not ask of the source. `identity`: equal for targets that can share one result.
+    advice) for what else a manifest may not ask of the source. `identity`: equal for targets that can share one
+    result. `settings_problems` yields (place, message, advice) for what is wrong with the settings, before any call.
     """
 
     scheme: str
@@ -133,7 +152,9 @@ class Kind:
     checked_offline: bool = False
     shared: bool = True
     extra: str | None = None
+    module: str | None = None  # of the extra: what must be importable
     settings: tuple[str, ...] = ()  # options and variables that it reads
     at_once: int = 8
     check: Check = nothing_more
     identity: Callable[[str, Target, Settings], str] = by_uri
+    settings_problems: Callable[[Settings], Iterable[tuple[str, str, str]]] = no_problems

