@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from bulk_import.journal import narrate
+from bulk_import.journal.leftovers import wrapping_keys
 from bulk_import.journal.older import set_aside
 from bulk_import.journal.resume import Unfinished, read_unfinished
 from bulk_import.journal.writer import Journal
@@ -29,13 +30,14 @@ def new_run_id() -> str:
 def begin(manifest: Manifest, settings: Settings, *, labels: Mapping[str, str]) -> Begun:
     """With --resume, reads the journal there is; else sets it aside. Raises JournalError."""
     path = journal_path(settings)
+    left = wrapping_keys(path)
     if settings.resume:
         past = read_unfinished(path, manifest, settings)
-        return Begun(past.run_id, past.started_at, path, manifest, settings, labels, past)
+        return Begun(past.run_id, past.started_at, path, manifest, settings, labels, past, left)
     older = set_aside(path)
     if older is not None and not older.finished:
         log.warning("an unfinished journal was set aside; this run looks at KMS anew", kept=str(older.path))
-    return Begun(new_run_id(), datetime.now(UTC), path, manifest, settings, labels)
+    return Begun(new_run_id(), datetime.now(UTC), path, manifest, settings, labels, left=left)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Begun:
     settings: Settings
     labels: Mapping[str, str]
     past: Unfinished | None = None
+    left: Sequence[Mapping[str, str]] = ()  # wrapping keys that an earlier run made at a source and did not remove
 
     @property
     def finished(self) -> Sequence[int]:
@@ -70,6 +73,8 @@ class Begun:
                 started=self.started,
                 labels=self.labels,
             )
+            for key in self.left:  # known until they are removed: the journal that named them was set aside
+                journal.write("wrapping_key", action="made", **key)
             return
         journal.write("resumed", from_seq=journal.seq)
         narrate.name_targets(journal, self.manifest, self.started, after=self.past.listed)

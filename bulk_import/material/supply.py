@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Protocol, Self
 
 from bulk_import.errors import MaterialError, MissingExtra, Problem, SettingsError
@@ -22,6 +23,7 @@ from bulk_import.material.secret import Fingerprint, Secret
 from bulk_import.material.sources.base import Content, Kind, Offer, Opened, Opening, Sealer, Source
 from bulk_import.material.sources.patience import Patience
 from bulk_import.model import Encoding, KeySpec, Target, WrappingAlgorithm
+from bulk_import.ports import Sink
 
 
 class Held(Protocol):
@@ -68,6 +70,10 @@ class Materials:
                 problems.append(Problem("settings", 0, place, f"{message}.", advice))
         if problems:
             raise SettingsError(list(dict.fromkeys(problems)))
+
+    def record(self, sink: Sink, leftovers: Sequence[Mapping[str, str]]) -> None:
+        """Before anything is opened: where sources write down what a killed run would leave, and what one has left."""
+        self._opening = replace(self._opening, sink=sink, leftovers=leftovers)
 
     async def __aenter__(self) -> Self:
         return self

@@ -10,6 +10,7 @@ OTHERS: Final = "Options"  # --config, --help
 _MEMBERS: Final[dict[str, tuple[str, ...]]] = {
     "Selection and guards": ("only_account", "only_region", "only_id", "allow_account", "allow_source", "max_targets"),
     "Manifest": ("manifest",),
+    "Sources of key material": ("sources",),
     "Verification and proof": ("prove", "decide", "prove_use", "require_proof", "verify_timeout"),
     "Report and journal": (
         "report", "render", "label", "journal", "resume", "checkpoint", "checkpoint_interval", "s3", "format", "output",
