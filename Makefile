@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 help: ## lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
-setup: $(VENV)/.ready $(VENV)/.ministack ## creates .venv from the lock files
+setup: $(VENV)/.ready $(VENV)/.ministack $(VENV)/.awscli $(VENV)/.clients ## creates .venv from the lock files
 	@echo "Ready. Next: . $(VENV)/bin/activate, then bulk-import --help; or: make demo"
 
 $(VENV)/.ready: requirements-dev.txt pyproject.toml
@@ -31,11 +31,18 @@ $(VENV)/.ministack: requirements-ministack.txt
 	$(VENV)/ministack/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-ministack.txt
 	@touch $@
 
-# The AWS CLI, which the benchmark compares with, pins another botocore too.
+# The AWS CLI, which the benchmark compares with and the tests run, pins another botocore too.
 $(VENV)/.awscli: requirements-bench.txt
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(PYTHON) -m venv $(VENV)/awscli
 	$(VENV)/awscli/bin/pip install --quiet --require-hashes --requirement requirements-bench.txt
+	@touch $@
+
+# Clients of KMS that the tests run against the sandbox: the newest boto3, the AWS Encryption SDK, sops.
+$(VENV)/.clients: requirements-clients.txt
+	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV)/clients
+	$(VENV)/clients/bin/pip install --quiet --require-hashes --requirement requirements-clients.txt
 	@touch $@
 
 demo: $(VENV)/.ready ## imports a key of every type into a local AWS, twice: imported, then unchanged
@@ -66,6 +73,7 @@ lock: ## new lock files (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --extra dev --extra sandbox --extra vault --extra pkcs11 pyproject.toml --output-file requirements-dev.txt
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --constraint requirements-dev.txt pyproject.toml --output-file requirements.txt
 	printf 'awscli<2\n' | uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 - --output-file requirements-bench.txt
+	printf 'boto3\naws-encryption-sdk\nsops-binary\n' | uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 - --output-file requirements-clients.txt
 	printf 'ministack==1.5.33\ncryptography>=46\n' | uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 - --output-file requirements-ministack.txt
 
 clean: ## removes what make created
