@@ -147,3 +147,68 @@ def test_a_rotation_waits_for_every_replica(sandbox: Sandbox) -> None:
         there.rotate_key_on_demand(KeyId=replica)
     kms.rotate_key_on_demand(KeyId=primary)
     assert [metadata(*pair)["CurrentKeyMaterialId"] for pair in ((kms, primary), (there, replica))] == [second] * 2
+
+
+def test_a_replica_needs_every_material_of_its_primary(sandbox: Sandbox) -> None:
+    kms = sandbox.client()
+    old, new = os.urandom(32), os.urandom(32)
+    primary = sandbox.key(multi_region=True, material={"hex": old.hex()})["arn"]
+    import_material(kms, primary, new, **NEW)
+    kms.rotate_key_on_demand(KeyId=primary)
+    there, replica = replicate(sandbox, primary, "eu-west-1")
+    assert [(state, held) for _, state, held in materials(there, replica)] == [
+        ("NON_CURRENT", "PENDING_IMPORT"),
+        ("CURRENT", "PENDING_IMPORT"),
+    ]
+    existing = {"ImportType": "EXISTING_KEY_MATERIAL", **NEVER}
+    import_material(there, replica, new, **existing)
+    assert metadata(there, replica)["KeyState"] == "PendingImport"
+    import_material(there, replica, old, **existing)
+    assert metadata(there, replica)["KeyState"] == "Enabled"
+    assert materials(there, replica) == materials(kms, primary)
+
+
+def test_a_rotation_waits_again_for_a_replica_that_lost_the_pending_material(sandbox: Sandbox) -> None:
+    kms = sandbox.client()
+    old, new = os.urandom(32), os.urandom(32)
+    primary = sandbox.key(multi_region=True, material={"hex": old.hex()})["arn"]
+    there, replica = replicate(sandbox, primary, "eu-west-1")
+    import_material(there, replica, old)
+    pending = import_material(kms, primary, new, **NEW)["KeyMaterialId"]
+    existing = {"ImportType": "EXISTING_KEY_MATERIAL", **NEVER}
+    import_material(there, replica, new, **existing)
+    there.delete_imported_key_material(KeyId=replica, KeyMaterialId=pending)
+    assert materials(kms, primary)[1][1] == "PENDING_MULTI_REGION_IMPORT_AND_ROTATION"
+    with refused("KMSInvalidStateException"):
+        kms.rotate_key_on_demand(KeyId=primary)
+    import_material(there, replica, new, **existing)
+    kms.rotate_key_on_demand(KeyId=primary)
+    assert metadata(there, replica)["CurrentKeyMaterialId"] == pending
+
+
+def test_every_material_expires_by_itself(sandbox: Sandbox) -> None:
+    """Pending material goes without harm; the loss of a non-current one stops the key."""
+    kms = sandbox.client()
+    arn = sandbox.key()["arn"]
+    bytes_ = [os.urandom(32) for _ in range(3)]
+    days = {
+        n: {"ExpirationModel": "KEY_MATERIAL_EXPIRES", "ValidTo": datetime.now(UTC) + timedelta(days=n)}
+        for n in (1, 5, 9)
+    }
+    first = import_material(kms, arn, bytes_[0], **days[5])["KeyMaterialId"]
+    second = import_material(kms, arn, bytes_[1], ImportType="NEW_KEY_MATERIAL", **days[9])["KeyMaterialId"]
+    kms.rotate_key_on_demand(KeyId=arn)
+    import_material(kms, arn, bytes_[2], ImportType="NEW_KEY_MATERIAL", **days[1])
+    sandbox.advance(2 * 86400)
+    sandbox.forget_sessions()
+    kms = sandbox.client()
+    assert [state for _, state, _ in materials(kms, arn)] == ["NON_CURRENT", "CURRENT"]
+    assert metadata(kms, arn)["KeyState"] == "Enabled"
+    import_material(kms, arn, bytes_[2], ImportType="NEW_KEY_MATERIAL", **NEVER)  # nothing is pending now
+    sandbox.advance(4 * 86400)
+    sandbox.forget_sessions()
+    kms = sandbox.client()
+    assert metadata(kms, arn)["KeyState"] == "PendingImport"
+    assert (first, "NON_CURRENT", "PENDING_IMPORT") in materials(kms, arn)
+    import_material(kms, arn, bytes_[0], KeyMaterialId=first, ImportType="EXISTING_KEY_MATERIAL", **NEVER)
+    assert (metadata(kms, arn)["KeyState"], metadata(kms, arn)["CurrentKeyMaterialId"]) == ("Enabled", second)

@@ -143,6 +143,7 @@ class Imports:
                 _drop_pending(replica, found.id)
         if found.pending:
             _drop_pending(key, found.id)
+            settle_pending(key)
         else:  # it stays known by its ID, and in its place
             materials = tuple(replace(m, secret=None) if m is found else m for m in seen.materials)
             after = replace(seen, materials=materials)

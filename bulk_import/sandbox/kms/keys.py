@@ -69,10 +69,10 @@ class Snapshot:
         if seen.becomes and seen.becomes[0] <= now:
             seen = replace(seen, state=seen.becomes[1], becomes=None)
         if any(m.secret is not None and m.valid_to is not None and m.valid_to <= now for m in seen.materials):
-            materials = tuple(
-                replace(m, secret=None) if m.valid_to is not None and m.valid_to <= now else m for m in seen.materials
-            )
-            seen = replace(seen, materials=materials)
+            # Pending material was never in use: it goes for good. Any other stays known by its ID.
+            expired = [m for m in seen.materials if m.valid_to is not None and m.valid_to <= now]
+            kept = (m for m in seen.materials if not (m in expired and m.pending))
+            seen = replace(seen, materials=tuple(replace(m, secret=None) if m in expired else m for m in kept))
             seen = replace(seen, state=seen.state_for_materials())
         return seen
 

@@ -15,6 +15,7 @@ from bulk_import.sandbox.kms.backend import backend
 from bulk_import.sandbox.kms.keys import SandboxKey, Snapshot
 from bulk_import.sandbox.kms.naming import missing
 from bulk_import.sandbox.kms.requests import Request
+from bulk_import.sandbox.kms.rotation import settle_pending
 from bulk_import.sandbox.kms.timeline import Timeline
 
 DELAY = 0.5  # seconds that a new replica is Creating, and a family whose primary changes is Updating
@@ -81,7 +82,9 @@ def new_replica(
     replica.primary = key
     key.replicas.append(replica)
     state = "PendingImport" if key.external else "Enabled"
-    materials = () if key.external else key.now().materials
+    # A replica of an imported key knows what it has to get: all that its primary has, or had.
+    materials = tuple(replace(m, secret=None) if key.external else m for m in key.now().materials if not m.pending)
     becomes = None if ready else (key.clock.now() + DELAY, state)
     target.add(replica, Snapshot(0.0, state if ready else "Creating", materials, becomes=becomes))
+    settle_pending(key)
     return replica

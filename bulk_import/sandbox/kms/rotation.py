@@ -36,6 +36,7 @@ class Rotation:
         _must_be_symmetric(key)
         if key.primary is not key:
             raise AwsError("UnsupportedOperationException", f"{key.arn} is not a multi-region primary key.")
+        settle_pending(key)
         seen = key.now()
         states.check("RotateKeyOnDemand", key.arn, seen.state)
         if key.rotation_count >= MOST_ROTATIONS:
@@ -102,19 +103,18 @@ def _must_rotate_by_itself(key: SandboxKey, *, replica_too: bool = False) -> Non
 
 
 def settle_pending(key: SandboxKey) -> None:
-    """A multi-Region rotation is ready once every replica has the new material too."""
+    """A multi-Region rotation is ready while every replica has the new material too."""
     primary = key.primary
-    seen = primary.now()
-    pending = seen.pending
-    if not pending or pending.state != PENDING_EVERYWHERE:
+    pending = primary.now().pending
+    if pending is None:
         return
     has = (any(m.id == pending.id and m.secret for m in replica.now().materials) for replica in primary.replicas)
-    if not all(has):
-        return
+    state = PENDING if all(has) else PENDING_EVERYWHERE
     for member in primary.family:
         now = member.now()
-        materials = tuple(replace(m, state=PENDING) if m.id == pending.id else m for m in now.materials)
-        member.change(replace(now, materials=materials))
+        materials = tuple(replace(m, state=state) if m.id == pending.id else m for m in now.materials)
+        if materials != now.materials:
+            member.change(replace(now, materials=materials))
 
 
 def _promote(key: SandboxKey, pending: Material, now: float) -> None:
