@@ -41,8 +41,8 @@ class Started:
     """What is known of a run before its first call."""
 
     run_id: str
-    lanes: Mapping[Lane, int]  # targets to work on; those that a resume finds finished are left out
-    finished: int  # targets that an earlier part of the run is done with
+    lanes: Mapping[Lane, int]  # targets to work on
+    finished: int  # those of them that ended well in an earlier part of the run: they are read again
     import_rate: Callable[[Lane], float]  # a lane's imports a second by its quota; once read, it may be another
     endpoints: Mapping[str, str]  # service → URL, where it is not AWS's own
 
@@ -81,7 +81,7 @@ async def run(
         begun = begin(manifest, settings, labels=pipeline.labels(os.environ) | settings.label)
         whole.enter_context(structlog.contextvars.bound_contextvars(run=begun.run_id))
         async with AsyncExitStack() as stack:
-            session = AwsSession(settings, begun.run_id, manifest.partition, _lanes(manifest, begun))
+            session = AwsSession(settings, begun.run_id, manifest.partition, _lanes(manifest))
             await stack.enter_async_context(session)
             journal = whole.enter_context(begun.open())
             stack.callback(journal.finish)
@@ -169,15 +169,15 @@ async def _deliver(begun: Begun, delivery: Delivery, failure: BulkImportError | 
     )
 
 
-def _lanes(manifest: Manifest, begun: Begun) -> Mapping[Lane, int]:
+def _lanes(manifest: Manifest) -> Mapping[Lane, int]:
     """Targets to work on, by lane."""
-    return {lane: len(targets) for lane, targets in by_lane(manifest, begun.finished).items()}
+    return {lane: len(targets) for lane, targets in by_lane(manifest).items()}
 
 
 def _started(manifest: Manifest, begun: Begun, session: AwsSession) -> Started:
     return Started(
         run_id=begun.run_id,
-        lanes=_lanes(manifest, begun),
+        lanes=_lanes(manifest),
         finished=sum(begun.finished),
         import_rate=session.import_rate,
         endpoints={service: url for service, url in session.endpoints.items() if not is_aws(url)},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -108,7 +108,7 @@ class Work:
 
     @property
     def lanes(self) -> dict[Lane, list[Target]]:
-        return by_lane(self.manifest, self.begun.finished)
+        return by_lane(self.manifest)
 
     async def _connect(self) -> None:
         """Raises CallerError, also where a resume talks to another AWS than the run that it goes on with."""
@@ -181,11 +181,9 @@ def policy_of(settings: Settings, session: AwsSession, started: datetime, materi
     )
 
 
-def by_lane(manifest: Manifest, finished: Sequence[int] = ()) -> dict[Lane, list[Target]]:
-    """The targets to work on. `finished`: by index, whether an earlier part of the run is done with it."""
+def by_lane(manifest: Manifest) -> dict[Lane, list[Target]]:
+    """The targets to work on."""
     lanes: dict[Lane, list[Target]] = {}
     for target in manifest.targets:
-        if target.index < len(finished) and finished[target.index]:
-            continue
         lanes.setdefault(target.lane, []).append(target)
     return lanes

@@ -76,7 +76,7 @@ class Begun:
             for key in self.left:  # known until they are removed: the journal that named them was set aside
                 journal.write("wrapping_key", action="made", **key)
             return
-        journal.write("resumed", from_seq=journal.seq)
+        journal.write("resumed", from_seq=journal.seq, reads_again=True)
         narrate.name_targets(journal, self.manifest, self.started, after=self.past.listed)
 
     def wanted(self, target: Target) -> Wanted:

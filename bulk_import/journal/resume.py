@@ -30,7 +30,7 @@ class Unfinished:
     started_at: datetime
     seq: int  # of the last event that was read
     listed: int  # targets that the journal names; fewer than selected: it was killed while naming them
-    finished: bytearray  # 1 for each target that ended well: it is not asked for again
+    finished: bytearray  # 1 for each target that ended well: it is read again, and imported only if it must be
     valid_to: list[str | None]  # frozen when the run began
     pasts: dict[int, Past]
     caller: dict[str, Any]  # of the run's first part: account, environment, endpoints; empty: it came to no call
@@ -124,7 +124,7 @@ class _Reading:
 
     def _on_pinned(self, event: dict[str, Any]) -> None:
         known = self.pasts.get(event["index"])
-        if known is not None and known.sent:
+        if known is not None and (known.sent or known.rechecks):
             return  # what was found before the first change is what counts
         valid_to = event.get("valid_to")
         self.pasts[event["index"]] = Past(
@@ -138,6 +138,10 @@ class _Reading:
     def _on_intent(self, event: dict[str, Any]) -> None:
         index, operation = event["index"], event["operation"]
         before = self.pasts[index].of(operation)
+        if self.finished[index]:
+            # No longer as wanted, and made once more: what KMS accepted before says nothing of this request.
+            before = replace(before, accepted=False)
+            self.pasts[index] = replace(self.pasts[index], rechecks=False)
         self._note(index, operation, replace(before, attempts=before.attempts + 1, in_doubt=True))
         if event.get("valid_to"):
             asked = datetime.fromisoformat(event["valid_to"])
@@ -148,7 +152,16 @@ class _Reading:
 
     def _on_well(self, index: int, result: dict[str, Any]) -> None:
         self.finished[index] = 1
-        self.pasts.pop(index, None)
+        sent = {name: replace(each, accepted=True, in_doubt=False) for name, each in self.pasts[index].sent.items()}
+        self.pasts[index] = replace(
+            self.pasts[index],
+            sent=sent,
+            ended_as=result["status"],
+            rechecks=True,
+            changed=result["changed"] is True,
+            ended_state=result["key_state"],
+            key_material_id=result["key_material_id"],
+        )
         self.claimed[result["key_arn"]] = result["id"]
         if result["valid_to"]:
             until = datetime.fromisoformat(result["valid_to"])
@@ -156,7 +169,10 @@ class _Reading:
 
     def _on_failed(self, index: int, code: str | None) -> None:
         """A change that was accepted and never showed: what became of it must be looked up like a lost answer."""
+        self.finished[index] = 0
         past = self.pasts.get(index)
+        if past is not None and past.rechecks:
+            past = self.pasts[index] = replace(past, rechecks=False)
         if past is None or code != "VerificationTimeout":
             return
         for operation, sent in past.sent.items():

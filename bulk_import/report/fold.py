@@ -16,24 +16,18 @@ from typing import Any, Final
 
 import orjson
 
-from bulk_import.codes import CUTS_SHORT
 from bulk_import.errors import ExitCode
 from bulk_import.journal import events
 from bulk_import.journal.entry import plain
 from bulk_import.journal.reader import NEWER, READABLE, JournalReader, parse
-from bulk_import.model import Proof, Status
+from bulk_import.model import Status
 from bulk_import.model.run import StopReason, Summary
+from bulk_import.report import mark
 from bulk_import.report.summary import Ending, exit_code_of
-from bulk_import.report.unfinished import InFlight, unfinished_outcome
+from bulk_import.report.unfinished import InFlight, not_read_again, unfinished_outcome
 
 Event = dict[str, Any]
 
-# A target's result in one byte: its status, and three facts that the run's ending depends on.
-_STATUSES: Final = tuple(status.value for status in Status)
-_STATUS: Final = 0b0000_0111
-_UNPROVED: Final = 0b0000_1000
-_CUT_SHORT: Final = 0b0001_0000
-_INTERNAL: Final = 0b0010_0000
 _NONE: Final = -1  # no `ended` line
 
 
@@ -67,6 +61,7 @@ class Folded:
     _listed: array[int]
     _ended: array[int]
     _unfinished: dict[int, InFlight]
+    _results: bytearray
 
     def exit_code(self, *, report_elsewhere: bool = False) -> ExitCode | None:
         """None where the run was killed: it told its caller nothing."""
@@ -90,6 +85,8 @@ class Folded:
                         known = self._unfinished.get(index)
                         outcome = unfinished_outcome(event, known, stopped_code=stopped_code, why=why)
                         yield orjson.dumps(outcome, plain, orjson.OPT_PASSTHROUGH_DATETIME)
+                    elif self._results[index] & mark.UNREAD:
+                        yield orjson.dumps(not_read_again(event["result"], why=why))
                     else:
                         yield orjson.dumps(event["result"])
         except OSError as error:
@@ -137,6 +134,7 @@ class _State:
             "wrapping_key": _ignore,  # for the next run, which removes it
             "stopping": self._on_stopping,
             "run_ended": self._on_run_ended,
+            "confirmed": self._on_confirmed,
             "resumed": self._on_resumed,
         }
 
@@ -169,14 +167,15 @@ class _State:
             ending=Ending(
                 finished=self._finished_at is not None,
                 stopped_by=tuple(self._stopped_by),
-                work_left=bool(flags & _CUT_SHORT),
-                internal_error=bool(flags & _INTERNAL) or failure_exit not in (None, ExitCode.NONE_WELL),
+                work_left=bool(flags & mark.CUT_SHORT),
+                internal_error=bool(flags & mark.INTERNAL) or failure_exit not in (None, ExitCode.NONE_WELL),
                 caller_error=failure_exit == ExitCode.NONE_WELL,
             ),
             lanes=self._lanes,
             _listed=self._listed,
             _ended=self._ended,
             _unfinished=self._unfinished,
+            _results=self._results,
         )
 
     def _on_run_started(self, event: Event) -> None:
@@ -209,8 +208,12 @@ class _State:
 
     def _on_intent(self, event: Event) -> None:
         index = self._index(event)
+        known = self._open(event)
+        known.changed_before = known.changed_before or bool(
+            self._ended[index] != _NONE and self._results[index] & mark.CHANGED
+        )
         self._ended[index] = _NONE
-        self._open(event).on_intent(event)
+        known.on_intent(event)
 
     def _on_answered(self, event: Event) -> None:
         if self._ended[self._index(event)] == _NONE:
@@ -218,7 +221,7 @@ class _State:
 
     def _on_ended(self, event: Event) -> None:
         index, result = self._index(event), event["result"]
-        self._results[index] = _in_one_byte(result)
+        self._results[index] = mark.mark(result)
         self._ended[index] = self._offset
         self._unfinished.pop(index, None)
 
@@ -243,6 +246,15 @@ class _State:
         self._resumes.append({"at": event["at"], "from_seq": event["from_seq"]})
         self._finished_at = self._failure = None
         self._stopped_by.clear()
+        if event.get("reads_again"):
+            for index, result in enumerate(self._results):
+                if self._ended[index] != _NONE:
+                    self._results[index] = mark.resumed(result)
+
+    def _on_confirmed(self, event: Event) -> None:
+        index = self._index(event)
+        self._results[index] &= ~mark.UNREAD
+        self._unfinished.pop(index, None)
 
     def _index(self, event: Event) -> int:
         index: int = event["index"]
@@ -260,31 +272,11 @@ class _State:
         return _seconds(self._started["started_at"], self._finished_at or self._last_at) - self._idle
 
     def _count(self) -> tuple[Summary, int]:
-        """The summary, and every flag that any target has."""
         for index, ended in enumerate(self._ended):
             if ended == _NONE:
                 known = self._unfinished.get(index)
-                status = Status.FAILED if known and known.last else Status.NOT_ATTEMPTED
-                self._results[index] = _STATUSES.index(status.value) | _CUT_SHORT
-        counts: Counter[str] = Counter()
-        unproved = flags = 0
-        for result, number in Counter(self._results).items():
-            counts[_STATUSES[result & _STATUS]] += number
-            unproved += number if result & _UNPROVED else 0
-            flags |= result
-        return Summary(total=len(self._results), unproved=unproved, **{s: counts[s] for s in _STATUSES}), flags
-
-
-def _in_one_byte(result: dict[str, Any]) -> int:
-    status = Status(result["status"])
-    verification, error = result["verification"], result["error"]
-    byte = _STATUSES.index(status.value)
-    if status.well and (verification is None or verification["proof"] == Proof.NONE.value):
-        byte |= _UNPROVED
-    if error is not None:
-        byte |= _CUT_SHORT if error["code"] in CUTS_SHORT else 0
-        byte |= _INTERNAL if error["code"] == "InternalError" else 0
-    return byte
+                self._results[index] = mark.unfinished(Status.FAILED if known and known.last else Status.NOT_ATTEMPTED)
+        return mark.count(self._results)
 
 
 def _stop(ending: Ending, failure: dict[str, Any] | None) -> tuple[str, str]:

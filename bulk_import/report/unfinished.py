@@ -42,12 +42,13 @@ class InFlight:
     sent: dict[str, Sent] = field(default_factory=dict)  # by operation
     requests: list[Request] = field(default_factory=list)
     key_material_id: str | None = None
+    changed_before: bool = False  # a change took effect, and the target ended, before these
 
     def on_intent(self, event: dict[str, Any]) -> None:
         self.last = event["operation"]
         sent = self.sent.setdefault(self.last, Sent())
         sent.in_doubt = sent.in_doubt or sent.pending
-        sent.attempts += 1
+        sent.attempts = max(sent.attempts + 1, event["attempt"])
         sent.pending = True
         if self.last == IMPORT:
             self.intent = event
@@ -70,7 +71,7 @@ class InFlight:
     def code(self) -> str:
         if any((sent.in_doubt or sent.pending) and not sent.accepted for sent in self.sent.values()):
             return "OutcomeUnknown"
-        if any(sent.accepted for sent in self.sent.values()):
+        if self.changed_before or any(sent.accepted for sent in self.sent.values()):
             return "NotVerified"
         return "Interrupted" if self.sent else "Stopped"
 
@@ -112,6 +113,18 @@ def unfinished_outcome(target: Mapping[str, Any], known: InFlight | None, *, sto
             advice=advice_for(code),
         ),
     )
+
+
+def not_read_again(result: dict[str, Any], *, why: str) -> dict[str, Any]:
+    """The entry of a target that ended well before a resume which has not read it again. `result`: what it was."""
+    error = {
+        "code": "NotVerified",
+        "operation": None,
+        "message": f"This target ended as {result['status']}; the resume was stopped ({why}) before it read it again.",
+        "retryable": True,
+        "advice": advice_for("NotVerified"),
+    }
+    return result | {"status": Status.FAILED.value, "error": error}
 
 
 def _moment(text: str | None) -> datetime | None:

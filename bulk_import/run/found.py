@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from bulk_import.codes import NOT_YET_CONSISTENT
 from bulk_import.errors import ServiceError, TargetError
 from bulk_import.model import KeyView, Past, Proof, Verification
-from bulk_import.plan import must_wait
+from bulk_import.plan import Decision, decide, must_wait, needs_rotations
 from bulk_import.ports import KeyService
 from bulk_import.run.prover import ProofResult, check_shown_id, prove, round_trip
 from bulk_import.run.target_run import Policy, TargetRun
@@ -61,6 +62,7 @@ class Steady:
         self._deadline = self._clock() + policy.verify_timeout
         self._last = run.view
         self._consecutive = 1
+        self.delay = policy.read_interval if policy.reads > 1 else 0.0  # seconds until the first look
 
     async def __call__(self) -> float | None:
         run = self._run
@@ -150,3 +152,49 @@ def check_same_key(run: TargetRun, past: Past, view: KeyView) -> None:
             code="WrongKey",
             operation="DescribeKey",
         )
+
+
+def contradiction(before: KeyView | None, view: KeyView) -> TargetError:
+    """Two reads of one key that cannot both be the truth for long."""
+    was = f"{before.state}, {before.expiration_model}, {before.valid_to}" if before else "nothing"
+    return TargetError(
+        f"Reads of {view.arn} contradict each other: {was}, then {view.state}, {view.expiration_model}, "
+        f"{view.valid_to}.",
+        code="KeyStateChanged",
+        operation="DescribeKey",
+    )
+
+
+def check_unchanged_since(run: TargetRun, view: KeyView) -> None:
+    """Raises TargetError where a target that ended well before a resume is as wanted, but not as it was then."""
+    past = run.past
+    if past is None:
+        return
+    if past.ended_state not in (None, view.state):
+        raise TargetError(
+            f"{view.arn} was {past.ended_state} when its target ended before the resume, and is {view.state} now.",
+            code="KeyStateChanged",
+            operation="DescribeKey",
+        )
+    if past.key_material_id is not None and view.current_key_material_id not in (None, past.key_material_id):
+        raise TargetError(
+            f"{view.arn} held material {past.key_material_id} when its target ended before the resume, and holds "
+            f"{view.current_key_material_id} now.",
+            code="MaterialMismatch",
+            operation="DescribeKey",
+        )
+
+
+async def decide_by(run: TargetRun, kms: KeyService, view: KeyView, *, import_again: bool = False) -> Decision:
+    """The decision for what a read showed. `import_again`: --prove all. Raises ServiceError."""
+    now = datetime.now(UTC)
+    decision = decide(run.wanted, view, [], now=now)
+    if decision.error is not None:
+        return decision  # no further read for a key that cannot be imported into
+    try:
+        rotations = await kms.list_key_rotations(view.arn, run) if needs_rotations(view) else []
+    except ServiceError as error:
+        if error.code not in ("UnknownOperationException", "InvalidAction"):
+            raise
+        rotations = []  # a KMS without on-demand rotation has no rotated keys
+    return decide(run.wanted, view, rotations, now=now, import_again=import_again)

@@ -24,10 +24,18 @@ from functools import cached_property, partial
 
 from bulk_import.codes import NOT_YET_CONSISTENT
 from bulk_import.errors import ServiceError, TargetError
-from bulk_import.model import KeyRotation, KeyView, Lane, Outcome, Past, Target
-from bulk_import.plan import Action, Decision, Wanted, decide, must_wait, needs_rotations, recovered
+from bulk_import.model import KeyView, Lane, Outcome, Past, Target
+from bulk_import.plan import Action, Wanted, decide, must_wait, recovered
 from bulk_import.ports import KeyService, Sink
-from bulk_import.run.found import Found, Settling, check_same_key
+from bulk_import.run.found import (
+    Found,
+    Settling,
+    Steady,
+    check_same_key,
+    check_unchanged_since,
+    contradiction,
+    decide_by,
+)
 from bulk_import.run.lifecycle import UNCHANGING, Event, State
 from bulk_import.run.steps import carry_out, not_yet_made, recover
 from bulk_import.run.stop import Stop
@@ -76,6 +84,7 @@ class LaneRunner:
         self._away = 0  # targets in the watch that may come back for a decision
         self._back: deque[tuple[TargetRun, KeyView, bool]] = deque()  # those that came back; whether they are settled
         self._news = asyncio.Event()  # one came back, or will not
+        self._steady: set[int] = set()  # indexes of targets that were read again after a resume
         self._differed: set[int] = set()  # indexes of targets whose decision was restarted
 
     async def run(self) -> None:
@@ -207,6 +216,10 @@ class LaneRunner:
             run.view = view
             self._settle(run)
             return
+        if run.past is not None and run.rechecks and owner == run.target.id:
+            check_same_key(run, run.past, view)
+            await self._recheck(run, view)
+            return
         run.pin(view)
         if owner != run.target.id:
             raise TargetError(f"{view.arn} is the key of target {owner!r} already.", code="DuplicateKey")
@@ -215,7 +228,7 @@ class LaneRunner:
             if await recover(run, self._kms, self._policy, view):
                 await self._continue(run, view)
                 return
-        decision = run.decision = await self._decide(run, view)
+        decision = run.decision = await decide_by(run, self._kms, view, import_again=self._policy.prove == "all")
         if decision.error is not None:
             raise decision.error
         if decision.keeps_expiry:
@@ -226,6 +239,24 @@ class LaneRunner:
         run.life.advance(Event.AS_WANTED)
         found = Found(run, self._kms, self._policy, partial(self._on_differing, run))
         self._send_away(run, found, found.delay)
+
+    async def _recheck(self, run: TargetRun, view: KeyView) -> None:
+        """A target that ended well before the resume. N equal reads decide whether it is as wanted still."""
+        run.view, run.read_since = view, True
+        if run.target.index not in self._steady:
+            self._steady.add(run.target.index)
+            steady = Steady(run, self._kms, self._policy, partial(self._on_back, run, settled=True))
+            self._send_away(run, steady, steady.delay)
+            return
+        decision = await decide_by(run, self._kms, view)
+        if decision.error is not None:
+            raise decision.error
+        if decision.action is Action.UNCHANGED:
+            check_unchanged_since(run, view)
+            run.confirm()
+            return
+        run.rechecks, run.past = False, None  # it is worked on as if this were its first read
+        await self._judge(run, view, settled=True)
 
     def _settle(self, run: TargetRun) -> None:
         settling = Settling(run, self._kms, self._policy, partial(self._on_back, run, settled=True))
@@ -249,24 +280,10 @@ class LaneRunner:
         Raises TargetError the second time.
         """
         if run.target.index in self._differed:
-            found = run.view
-            before = f"{found.state}, {found.expiration_model}, {found.valid_to}" if found else "nothing"
-            raise TargetError(
-                f"Reads of {view.arn} contradict each other: {before}, then {view.state}, {view.expiration_model}, "
-                f"{view.valid_to}.",
-                code="KeyStateChanged",
-                operation="DescribeKey",
-            )
+            raise contradiction(run.view, view)
         self._differed.add(run.target.index)
         run.life.advance(Event.DIFFERS)
         self._on_back(run, view)
-
-    async def _decide(self, run: TargetRun, view: KeyView) -> Decision:
-        decision = decide(run.wanted, view, [], now=datetime.now(UTC))
-        if decision.error is not None:
-            return decision  # no further read for a key that cannot be imported into
-        rotations = await self._rotations(run, view) if needs_rotations(view) else []
-        return decide(run.wanted, view, rotations, now=datetime.now(UTC), import_again=self._policy.prove == "all")
 
     async def _continue(self, run: TargetRun, view: KeyView) -> None:
         """A resumed target, some of whose changes took effect before: the others are left, then the checks."""
@@ -275,21 +292,13 @@ class LaneRunner:
             left = decide(run.wanted, view, [], now=datetime.now(UTC)).steps
             decision = recovered(run.wanted, run.before or view)
         else:
-            decision = await self._decide(run, view)
+            decision = await decide_by(run, self._kms, view, import_again=self._policy.prove == "all")
             left = decision.steps
             if decision.error is not None:
                 raise decision.error
         run.decision = replace(decision, steps=not_yet_made(run, left))
         if not run.decision.steps:
             await self._change(run)
-
-    async def _rotations(self, run: TargetRun, view: KeyView) -> list[KeyRotation]:
-        try:
-            return await self._kms.list_key_rotations(view.arn, run)
-        except ServiceError as error:
-            if error.code in ("UnknownOperationException", "InvalidAction"):
-                return []  # a KMS without on-demand rotation has no rotated keys
-            raise
 
     async def _change(self, run: TargetRun) -> None:
         evidence = await carry_out(run, self._kms, self._policy)

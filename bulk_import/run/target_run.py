@@ -46,8 +46,9 @@ class TargetRun:
     """Implements ports.Trace. Ends exactly once, with one `ended` line in the journal."""
 
     __slots__ = (
-        "before", "decision", "doubts", "effects", "held", "life", "material_id", "on_end", "past", "read_since",
-        "requests", "sent_calls", "sink", "started_at", "tried", "verification", "view", "wanted",
+        "before", "decision", "doubts", "earlier", "effects", "ended_as", "held", "life", "material_id", "on_end",
+        "past", "read_since", "rechecks", "requests", "sent_calls", "sink", "started_at", "tried", "verification",
+        "view", "wanted",
     )  # fmt: skip
 
     def __init__(self, wanted: Wanted, sink: Sink, on_end: Callable[[Outcome], None], past: Past | None = None) -> None:
@@ -70,6 +71,11 @@ class TargetRun:
         self.tried = set(sent)  # operations of changes that the journal has an intent of
         self.doubts = {operation for operation, before in sent.items() if before.in_doubt}  # got no clear answer
         self.effects = [operation for operation, before in sent.items() if before.accepted]  # in order
+        self.ended_as = Status(past.ended_as) if past and past.ended_as else None  # it ended well before the resume,
+        self.rechecks = past is not None and past.rechecks  # and is only read again, until it needs a change
+        self.earlier = past is not None and past.changed  # a change took effect, and was verified
+        if self.rechecks:
+            self.effects.clear()
         self.read_since = past is None  # whether `view` is newer than the last change that was sent
         self.started_at: datetime | None = None
 
@@ -152,18 +158,29 @@ class TargetRun:
         self.verification = verification
         comparing = self.life.state is State.COMPARING
         self.life.advance(Event.PROVED)
-        if comparing:
+        if comparing and self.earlier and self.ended_as is not None:
+            self._end(self.ended_as, changed=True, error=None)  # this part of the run changed nothing more
+        elif comparing:
             self._end(Status.UNCHANGED, changed=False, error=None)
         else:
             found_empty = self.decision is not None and self.decision.action is Action.IMPORT
             self._end(Status.IMPORTED if found_empty else Status.REIMPORTED, changed=True, error=None)
+
+    def confirm(self) -> None:
+        """It ended well before the resume, and is as wanted still: its result stays in the journal as it is."""
+        if self.ended_as is None:
+            raise RuntimeError("only a target that ended well is confirmed")
+        self.life.advance(Event.AS_WANTED)
+        self.life.advance(Event.PROVED)
+        self.sink.write("confirmed", index=self.target.index)
+        self._end(self.ended_as, changed=self.changed, error=None, written=False)
 
     @property
     def changed(self) -> bool | None:
         """Whether a change took effect; None where one was sent and it could not be found out."""
         if self.doubts.difference(self.effects):
             return None
-        return bool(self.life.changed or self.effects)
+        return bool(self.life.changed or self.effects or self.earlier)
 
     def fail(self, error: TargetError) -> None:
         changed = self.changed
@@ -177,6 +194,12 @@ class TargetRun:
     def stop(self, reason: str) -> None:
         """The run ends before the target does: says truthfully how far it came."""
         changed = self.changed
+        if self.rechecks:
+            self.life.advance(Event.ERROR)
+            message = f"The run was stopped ({reason}) before this target was read again."
+            error = Failure("NotVerified", None, message, True, advice_for("NotVerified"))  # noqa: FBT003
+            self._end(Status.FAILED, changed=changed, error=error, written=False)  # its result may serve another resume
+            return
         # What was sent before a resume counts too: such a target is never "not attempted".
         sent = any(self.sent_calls[operation] for operation in self.tried)
         self.life.advance(Event.ERROR if sent else Event.STOPPED)
@@ -199,7 +222,7 @@ class TargetRun:
             )
         self._end(status, changed=changed, error=Failure(code, None, message, True, advice_for(code)))  # noqa: FBT003
 
-    def _end(self, status: Status, *, changed: bool | None, error: Failure | None) -> None:
+    def _end(self, status: Status, *, changed: bool | None, error: Failure | None, written: bool = True) -> None:
         target, view, decision = self.target, self.view, self.decision
         seen = view if self.read_since or changed is False else None  # a read from before the import says nothing now
         importing = decision is not None and decision.action in (Action.IMPORT, Action.REIMPORT)
@@ -226,7 +249,8 @@ class TargetRun:
             finished_at=datetime.now(UTC) if self.started_at else None,
             error=error,
         )
-        self.sink.write("ended", index=target.index, result=outcome)
+        if written:
+            self.sink.write("ended", index=target.index, result=outcome)
         self.on_end(outcome)
 
 

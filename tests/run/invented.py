@@ -51,3 +51,4 @@ def plan_paint(monkeypatch: pytest.MonkeyPatch, order: str, painted: Callable[[s
 
     monkeypatch.setitem(KINDS, "paint", Paint)
     monkeypatch.setattr("bulk_import.run.lane.decide", decide_and_paint)
+    monkeypatch.setattr("bulk_import.run.found.decide", decide_and_paint)

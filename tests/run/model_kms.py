@@ -31,6 +31,7 @@ from bulk_import.run.stop import Stop
 
 LANE = Lane("aws", "111122223333", "us-east-1")
 FOREVER = "KEY_MATERIAL_DOES_NOT_EXPIRE"
+READS_OF_A_RESUME = 2  # the --reads of the model check
 TORN = b'{"seq":99,"at":"2026-11-2'
 OAEP = padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None)
 
@@ -106,11 +107,14 @@ class Key:
     read_since: bool = False  # somebody has looked since the last import was sent
     answers: list[str] = field(default_factory=list)  # of DescribeKey in this part of the run: good, stale
     doubt: bool = False  # an import got no answer, and nobody has looked since
+    emptied: bool = False  # it held its material until a moment ago: a stale read still shows that
+    wrong: bool = False  # in this part of the run a response was for another key
+    again: int = 0  # imports for a target that was well, after reads that showed otherwise
 
     def view(self, arn: str, *, stale: bool) -> KeyView:
         usage = "GENERATE_VERIFY_MAC" if self.spec.startswith("HMAC") else "ENCRYPT_DECRYPT"
         view = KeyView(arn, "PendingImport", "EXTERNAL", "CUSTOMER", self.spec, usage)
-        if stale or not self.imports:
+        if (stale and not self.emptied) or not (self.imports or (stale and self.emptied)):
             return view
         current = "a" * 64 if self.spec == "SYMMETRIC_DEFAULT" else None
         return replace(view, state="Enabled", expiration_model=FOREVER, current_key_material_id=current)
@@ -136,7 +140,7 @@ class World:
         self.stale_for_good.clear()
         for key in self.keys.values():
             key.answers.clear()
-            key.accepted = False
+            key.accepted = key.wrong = False
 
     def heed(self, step: str) -> None:
         """Before a call: a signal may come."""
@@ -217,12 +221,14 @@ class ModelKms:
         arn = key_id.replace("alias/", "arn:aws:kms:us-east-1:111122223333:key/")
         key = self._begin("DescribeKey", trace, arn)
         assert not key.accepted or durable(world, "answered")[arn], "an outcome that a power cut would take"
-        options = ["good", "no answer"]
-        if key.imports:
+        options = ["good", "no answer", "wrong key"]
+        if key.imports or key.emptied:
             options += ["stale", "stale for good"]
         answer = "stale" if arn in world.stale_for_good else world.choices.among("DescribeKey", *options)
         if answer == "no answer":
             raise lost("DescribeKey")
+        if answer == "wrong key":
+            raise wrong_key(key, "DescribeKey")
         if answer == "stale for good":
             world.stale_for_good.add(arn)
         stale = answer != "good"
@@ -262,8 +268,11 @@ class ModelKms:
 
     async def get_parameters_for_import(self, key_id: str, trace: Trace, **_: Any) -> ImportParameters:
         self._begin("GetParametersForImport", trace, key_id)
-        if self._world.choices.among("GetParametersForImport", "ok", "no answer") == "no answer":
+        answer = self._world.choices.among("GetParametersForImport", "ok", "no answer", "wrong key")
+        if answer == "no answer":
             raise lost("GetParametersForImport")
+        if answer == "wrong key":
+            raise wrong_key(self._world.keys[key_id], "GetParametersForImport")
         public = wrapping_key().public_key()
         der = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         return ImportParameters(b"token", der, datetime.now(UTC) + timedelta(days=1))
@@ -277,7 +286,9 @@ class ModelKms:
         key.read_since = False
         assert durable(world, "intent")[key_id] >= key.sent, "an import whose intent a power cut would take"
         assert not key.doubt, "an import that is repeated without a look"
-        assert key_id not in world.well, "an import for a target that was well"
+        if key_id in world.well:
+            assert key.answers[-READS_OF_A_RESUME:] == ["stale"] * READS_OF_A_RESUME, "an import for one that was well"
+            key.again += 1
         answer = world.choices.among("ImportKeyMaterial", *ANSWERS)
         if "carried out" in answer:
             material = wrapping_key().decrypt(sealed, OAEP)
@@ -297,8 +308,11 @@ class ModelKms:
 
     async def generate_mac(self, key_id: str, trace: Trace, *, message: bytes, **_: Any) -> bytes:
         key = self._begin("GenerateMac", trace, key_id)
-        if self._world.choices.among("GenerateMac", "ok", "no answer") == "no answer":
+        answer = self._world.choices.among("GenerateMac", "ok", "no answer", "wrong key")
+        if answer == "no answer":
             raise lost("GenerateMac")
+        if answer == "wrong key":
+            raise wrong_key(key, "GenerateMac")
         context = HMAC(key.material, hashes.SHA256())
         context.update(message)
         return context.finalize()
@@ -326,6 +340,16 @@ def unknown(key: Key, code: str = "ConnectionFailed", request_id: str = "") -> S
     )  # fmt: skip
 
 
+def wrong_key(key: Key, operation: str) -> ServiceError:
+    """What the port makes of a response for another key."""
+    key.wrong = True
+    changes = operation == "ImportKeyMaterial"
+    key.doubt = key.doubt or changes
+    return ServiceError(
+        "It was for another.", code="WrongKey", operation=operation, outcome_unknown=changes, request_id="request-w"
+    )
+
+
 def refused(code: str, *, retryable: bool = False) -> ServiceError:
     return ServiceError("No.", code=code, operation="ImportKeyMaterial", retryable=retryable, request_id="request-r")
 
@@ -336,6 +360,8 @@ ANSWERS: dict[str, Callable[[Key], ServiceError]] = {
     "carried out, 500": lambda key: unknown(key, "KMSInternalException", "request-5"),
     "no answer": unknown,
     "500": lambda key: unknown(key, "KMSInternalException", "request-5"),
+    "carried out, wrong key": lambda key: wrong_key(key, "ImportKeyMaterial"),
+    "wrong key": lambda key: wrong_key(key, "ImportKeyMaterial"),
     "throttled": lambda _: refused("ThrottlingException", retryable=True),
     "token refused": lambda _: refused("InvalidImportTokenException"),
     "denied": lambda _: refused("AccessDeniedException"),

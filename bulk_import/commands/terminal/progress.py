@@ -135,6 +135,6 @@ class Progress:
 def _first_line(manifest: Manifest, run: Started) -> str:
     where = ", ".join(sorted(set(run.endpoints.values())))
     warning = f"Not AWS: this run talks to {where}. " if where else ""
-    done = f" ({run.finished:,} more are already done)" if run.finished else ""
+    done = f" ({run.finished:,} of them ended before, and are read again)" if run.finished else ""
     work = f"{plural(sum(run.lanes.values()), 'target')} in {plural(len(run.lanes), 'lane')}{done}"
     return f"{warning}Run {run.run_id}, {harmless(manifest.uri)}: {work}."
