@@ -226,6 +226,7 @@ class Front:
             backend(who.account, call.region),
             at=self.world.lag.draw(self.world.clock.now()),
         )
+        request.is_principal = self.world.gate.is_principal(request)
         if "KeyId" in request.params:
             request.named = resolve(request, request.params["KeyId"])
             call.key = request.named.arn

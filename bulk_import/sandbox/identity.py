@@ -38,6 +38,7 @@ class Role:
     max_session_duration: int = 3600
     policies: tuple[dict[str, Any], ...] = ()
     trust: dict[str, Any] | None = None
+    since: float = 0.0  # seconds since 1970
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,15 @@ class Identity:
         match = ROLE_ARN.fullmatch(who.role)
         role = self.roles.get(who.account, {}).get(match[3]) if match else None
         return list(role.policies) if role else []
+
+    def knows(self, arn: str, at: float | None) -> bool:
+        """Whether a role exists, `at` a moment or now. An account without listed roles has every role."""
+        match = ROLE_ARN.fullmatch(arn)
+        roles = self.roles.get(match[2]) if match else None
+        if match is None or not roles:
+            return True
+        role = roles.get(match[3])
+        return role is not None and (at is None or role.since <= at)
 
     def assume(self, by: Principal, params: dict[str, Any], partition: str, trusted: Trusted) -> Session:
         """The session of an AssumeRole or its kin. `trusted` raises AwsError unless the role trusts `by`."""

@@ -204,10 +204,13 @@ def plant(world: World, seed: Seed) -> list[dict[str, str]]:
         identity.caller_secret = seed.caller.secret_access_key
         identity.caller_arn = seed.caller.arn
         identity.caller_policies = seed.caller.policies
-    made = []
+    made, now = [], world.clock.now()
     for account, form in seed.accounts.items():
         known = identity.roles.setdefault(account, {})
-        known |= {role.name: Role(**role.model_dump() | {"policies": tuple(role.policies)}) for role in form.roles}
+        known |= {
+            role.name: Role(**role.model_dump() | {"policies": tuple(role.policies), "since": now})
+            for role in form.roles
+        }
         identity.providers.setdefault(account, {}).update(form.oidc_providers)
         for region, lane in form.regions.items():
             world.quotas.lane_rates |= {(account, region, quota): rate for quota, rate in lane.quotas.items()}

@@ -233,6 +233,24 @@ def test_a_key_policy_that_names_the_role_is_enough(strict: Sandbox) -> None:
         worker(strict, Policy=json.dumps(document(statement("kms:Encrypt")))).describe_key(KeyId=key)
 
 
+def test_a_key_policy_names_roles_that_exist(strict: Sandbox) -> None:
+    """A role that was just made is unknown for a while, and makes the policy malformed."""
+    plant(strict)
+    strict.advance(100)
+    admin = client(strict, **session(strict, "Admin"))
+    own = statement("kms:*") | {"Principal": {"AWS": f"arn:aws:iam::{A}:root"}}
+    new = statement("kms:Encrypt") | {"Principal": {"AWS": f"arn:aws:iam::{A}:role/ci/New"}}
+    policy = json.dumps(document(own, new))
+    for seconds in (0, 30, 30):
+        with refused("MalformedPolicyDocumentException") as refusal:
+            admin.create_key(Policy=policy)
+        assert refusal.message == "Policy contains a statement with one or more invalid principals."
+        strict.seed({"accounts": {A: {"roles": [{"name": "ci/New"}]}}} if seconds == 0 else {})
+        strict.post("lag", seconds=50, share=1)
+        strict.advance(seconds)
+    assert admin.create_key(Policy=policy)["KeyMetadata"]
+
+
 def test_a_grant_allows_its_operations_until_it_is_revoked(strict: Sandbox) -> None:
     key = plant(strict)["key_id"]
     admin = client(strict, **session(strict, "Admin"))

@@ -102,3 +102,51 @@ def test_service_quotas_tell_the_rate(sandbox: Sandbox, default: bool) -> None:
     assert listed["NextToken"]
     with refused("NoSuchResourceException"):
         client.get_service_quota(ServiceCode="kms", QuotaCode="L-00000000")
+
+
+def test_a_replica_counts_twice_as_a_key_in_its_region(sandbox: Sandbox) -> None:
+    """And once as a replica in the primary's Region; other Regions' keys are not counted."""
+    kms = sandbox.client()
+    key = sandbox.key(origin="AWS_KMS", multi_region=True)["key_id"]
+    lane = {"account": "111122223333", "region": "eu-west-1"}
+    sandbox.post("quotas", enforce=True, rates={"CreateKey": 3, "ReplicateKey": 1000})
+    sandbox.post("quotas", rates={"CreateKey": 0.001}, account="111122223333", region="eu-west-2")
+    kms.replicate_key(KeyId=key, ReplicaRegion="eu-west-1")
+    there = sandbox.client(region="eu-west-1")
+    sandbox.post("quotas", rates={"CreateKey": 0.001}, **lane)
+    sandbox.key("111122223333", "eu-west-1")  # the seed takes nothing
+    there.create_key()
+    with refused("ThrottlingException"):
+        there.create_key()
+    kms.replicate_key(KeyId=key, ReplicaRegion="eu-west-2")  # a full bucket holds what one call takes
+    with refused("ThrottlingException"):
+        sandbox.client(region="eu-west-2").create_key()
+    for _ in range(3):
+        kms.create_key()
+
+
+@pytest.mark.parametrize(
+    ("operation", "fields"),
+    [
+        ("TagResource", {"Tags": [{"TagKey": "a", "TagValue": "b"}]}),
+        ("UntagResource", {"TagKeys": ["a"]}),
+        ("PutKeyPolicy", {"Policy": "{}"}),
+        ("UpdateKeyDescription", {"Description": "d"}),
+        ("DeleteImportedKeyMaterial", {}),
+        ("RotateKeyOnDemand", {}),
+        ("CreateGrant", {"GranteePrincipal": "arn:aws:iam::111122223333:role/R", "Operations": ["Encrypt"]}),
+    ],
+)
+def test_every_kind_of_change_has_its_quota(sandbox: Sandbox, operation: str, fields: dict[str, Any]) -> None:
+    """A refusal for another reason takes from the quota too."""
+    kms, key = sandbox.client(), sandbox.key()["key_id"]
+    sandbox.quotas(**{operation: 0.001})
+    call = getattr(kms, "".join(f"_{c.lower()}" if c.isupper() else c for c in operation).lstrip("_"))
+    codes = []
+    for _ in range(2):
+        try:
+            call(KeyId=key, **fields)
+        except kms.exceptions.ClientError as error:
+            codes.append(error.response["Error"]["Code"])
+    assert codes[-1] == "ThrottlingException"
+    assert codes.count("ThrottlingException") == 1

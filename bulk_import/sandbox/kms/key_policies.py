@@ -15,6 +15,7 @@ from bulk_import.sandbox.kms.requests import Request
 
 LARGEST = 32 * 1024  # bytes: https://docs.aws.amazon.com/kms/latest/developerguide/resource-limits.html
 LOCKOUT = "The new key policy will not allow you to update the key policy in the future."
+PRINCIPALS = "Policy contains a statement with one or more invalid principals."
 ALLOWED_FIELDS = frozenset(
     "Sid Effect Principal NotPrincipal Action NotAction Resource NotResource Condition".split()  # noqa: SIM905
 )
@@ -51,6 +52,8 @@ def accept(text: str, request: Request, *, bypass: bool) -> None:
     if len(text.encode()) > LARGEST:
         raise AwsError("LimitExceededException", f"The key policy is larger than {LARGEST} bytes.")
     statements = parse(text)
+    if not all(request.is_principal(name) for statement in statements for name in _named(statement)):
+        raise _malformed(PRINCIPALS)
     if not bypass and not any(_lets_put(statement, request) for statement in statements):
         raise _malformed(LOCKOUT)
 
@@ -103,7 +106,7 @@ def _check_condition(given: Any) -> None:
 
 
 def _check_principal(given: Any) -> None:
-    wrong = _malformed("Policy contains a statement with one or more invalid principals.")
+    wrong = _malformed(PRINCIPALS)
     if given == "*":
         return
     if not isinstance(given, dict) or not given or not set(given) <= PRINCIPAL_KINDS:
@@ -120,6 +123,12 @@ def texts(value: Any) -> list[str]:
     """A string or a list of strings as a list; empty for anything else."""
     values = value if isinstance(value, list) else [value]
     return values if values and all(isinstance(item, str) and item for item in values) else []
+
+
+def _named(statement: dict[str, Any]) -> list[str]:
+    """The AWS principals that a statement names."""
+    given = statement.get("Principal", statement.get("NotPrincipal"))
+    return texts(given.get("AWS", [])) if isinstance(given, dict) else []
 
 
 def _lets_put(statement: dict[str, Any], request: Request) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,10 @@ from bulk_import.sandbox.kms.keys import SandboxKey
 
 @dataclass(slots=True)
 class Request:
-    """`at`: the moment whose state the answering host knows; None: it knows everything."""
+    """`at`: the moment whose state the answering host knows; None: it knows everything.
+
+    `is_principal`: whether the host knows the principal of an ARN.
+    """
 
     operation: str
     params: dict[str, Any]
@@ -21,6 +25,7 @@ class Request:
     store: SandboxKmsBackend
     at: float | None = None
     named: SandboxKey | None = None
+    is_principal: Callable[[str], bool] = lambda _: True
 
     @property
     def key(self) -> SandboxKey:
