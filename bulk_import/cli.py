@@ -17,6 +17,7 @@ import typer
 from bulk_import import __version__
 from bulk_import.commands.help import Grouped
 from bulk_import.errors import BulkImportError, ExitCode, InputError, Interrupted, UsageError
+from bulk_import.shown import shown_lines
 
 # Command → what it does. Its module is bulk_import.commands.<name>.
 COMMANDS: dict[str, str] = {
@@ -51,6 +52,7 @@ _METAVARS = {
     "vault_role": "NAME",
     "vault_jwt_file": "PATH",
 }
+_WrongUsage: Any = typer.BadParameter.__bases__[0]  # typer brings its own click, and names this one of its errors
 COMPLETE = "_BULK_IMPORT_COMPLETE"  # what typer's shell scripts set
 EPILOG = (
     "Every option also has a variable, BULK_IMPORT_ and its name in capitals (commas separate the values of a list), "
@@ -63,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if arguments is None else arguments)
     try:
         _refuse(argv)
-        result = _app(argv)(args=argv, prog_name="bulk-import", standalone_mode=True)
+        result = _app(argv)(args=argv, prog_name="bulk-import", standalone_mode=False)
         return int(result or 0)
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else ExitCode.USAGE
@@ -73,6 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _say("Stopped by SIGINT before anything was changed.")
         return ExitCode.SIGINT
+    except _WrongUsage as error:
+        error.message = shown_lines(error.message)
+        error.show()
+        return ExitCode.USAGE
     except BulkImportError as error:
         _say(_told(error))
         return error.exit_code

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from bulk_import.codes import NEVER_RETRIED, advice_for
+from bulk_import.shown import shown, shown_lines
 from bulk_import.text import harmless, harmless_lines
 
 
@@ -72,6 +73,9 @@ class UsageError(BulkImportError):
 
     exit_code = ExitCode.USAGE
 
+    def __init__(self, message: str, *, code: str | None = None, advice: str | None = None) -> None:
+        super().__init__(shown_lines(message), code=code, advice=advice)
+
 
 class MissingExtra(BulkImportError):
     """An optional dependency is not installed; the message names the extra."""
@@ -93,11 +97,15 @@ class Problem:
     message: str
     advice: str
 
+    def __post_init__(self) -> None:
+        for name in ("file", "field", "message"):
+            object.__setattr__(self, name, shown(getattr(self, name)))  # frozen for everybody else
+
     def __str__(self) -> str:
-        where = harmless(self.file) + (f":{self.line}" if self.line else "")
-        field = f" {harmless(self.field)}:" if self.field else ""
+        where = self.file + (f":{self.line}" if self.line else "")
+        field = f" {self.field}:" if self.field else ""
         advice = f" {harmless(self.advice)}" if self.advice else ""
-        return f"{where}:{field} {harmless(self.message)}{advice}"
+        return f"{where}:{field} {self.message}{advice}"
 
 
 class InputError(BulkImportError):
@@ -194,6 +202,17 @@ class TargetError(BulkImportError):
 
 class MaterialError(TargetError):
     """The key material is missing, unreadable or of the wrong shape. Never quotes the material."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        operation: str | None = None,
+        retryable: bool = False,
+        advice: str | None = None,
+    ) -> None:
+        super().__init__(shown(message), code=code, operation=operation, retryable=retryable, advice=advice)
 
 
 class ServiceError(TargetError):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from bulk_import.shown import shown
 from bulk_import.text import harmless
 
 _LABELS: dict[str, tuple[str, ...]] = {
@@ -30,4 +31,4 @@ def labels(environment: Mapping[str, str]) -> dict[str, str]:
     if environment.get("GITHUB_RUN_ID") and environment.get("GITHUB_REPOSITORY"):
         server = environment.get("GITHUB_SERVER_URL", "https://github.com")
         found["job_url"] = f"{server}/{environment['GITHUB_REPOSITORY']}/actions/runs/{environment['GITHUB_RUN_ID']}"
-    return {label: harmless(text) for label, text in found.items()}
+    return {label: harmless(text) if label == "commit" else shown(text) for label, text in found.items()}

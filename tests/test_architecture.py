@@ -16,6 +16,7 @@ ROOT = Path(bulk_import.__file__).parent
 ORDER: tuple[tuple[str, ...], ...] = (
     ("process",),
     ("text",),
+    ("shown",),
     ("codes",),
     ("errors",),
     ("files",),

@@ -17,6 +17,7 @@ from bulk_import.aws.wire.translate import translate
 from bulk_import.codes import STALE_CREDENTIALS
 from bulk_import.errors import BulkImportError, CallerError, LaneError, ServiceError
 from bulk_import.model import AccountAccess
+from bulk_import.shown import shown
 
 FIRST_CALL_PATIENCE = 30.0  # seconds
 _NEEDED = {
@@ -85,7 +86,7 @@ class Sts:
                 answer = await self._retry(lambda: self._call("AssumeRole", request))
             except ServiceError as error:
                 raise LaneError(
-                    f"The role {access.role_arn} cannot be assumed: {error.message}",
+                    shown(f"The role {access.role_arn} cannot be assumed: {error.message}"),
                     code=error.code,
                     operation="AssumeRole",
                     retryable=error.retryable,
@@ -94,7 +95,7 @@ class Sts:
             assumed = str(answer["AssumedRoleUser"]["Arn"]).split(":")
             if assumed[4] != access.account:
                 raise LaneError(
-                    f"The role {access.role_arn} led into account {assumed[4]}, not {access.account}.",
+                    f"The role {shown(access.role_arn or '')} led into account {assumed[4]}, not {access.account}.",
                     code="WrongAccount",
                     operation="AssumeRole",
                 )

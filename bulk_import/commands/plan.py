@@ -55,7 +55,7 @@ def _document(plan: Plan) -> PlanDocument:
     return PlanDocument(
         schema_version=1,
         tool=Tool("bulk-import", __version__),
-        manifest=ManifestFacts(plan.manifest.uri, plan.manifest.sha256, plan.manifest.total),
+        manifest=ManifestFacts(plan.manifest.shown_uri, plan.manifest.sha256, plan.manifest.total),
         selection=Selected(**plan.selection),
         caller=CallerFacts(**plan.caller),
         partition=plan.manifest.partition,

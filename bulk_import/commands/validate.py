@@ -27,7 +27,7 @@ def execute(settings: Settings, manifest: str) -> ExitCode:
     if not settings.quiet:
         lanes = {target.lane for target in loaded.targets}
         output.say(
-            f"{loaded.uri}: valid. {len(loaded.targets):,} of {plural(loaded.total, 'target')} selected, "
+            f"{loaded.shown_uri}: valid. {len(loaded.targets):,} of {plural(loaded.total, 'target')} selected, "
             f"{plural(len(loaded.accounts), 'account')}, {plural(len(lanes), 'lane')}."
         )
         if not_read:

@@ -15,7 +15,7 @@ def document(manifest: Manifest, accounts: Sequence[Access], caller_arn: str | N
     return {
         "schema_version": 1,
         "tool": {"name": "bulk-import", "version": __version__},
-        "manifest": {"uri": manifest.uri, "sha256": manifest.sha256, "targets": manifest.total},
+        "manifest": {"uri": manifest.shown_uri, "sha256": manifest.sha256, "targets": manifest.total},
         "partition": manifest.partition,
         "caller": {"arn": caller_arn, "permissions_policies": caller_policies(manifest)},
         "accounts": [_section(access) for access in accounts],

@@ -36,7 +36,7 @@ def begin(
 def bound_to(manifest: Manifest, settings: Settings) -> dict[str, Any]:
     """What a journal is bound to: a resume must find the same."""
     return {
-        "manifest": {"uri": manifest.uri, "sha256": manifest.sha256, "targets": manifest.total},
+        "manifest": {"uri": manifest.shown_uri, "sha256": manifest.sha256, "targets": manifest.total},
         "selection": selection(settings),
         "partition": manifest.partition,
         "shard": settings.shard,

@@ -42,7 +42,7 @@ def check_public_key(public_key: bytes, expect: Expect) -> None:
     found = hashlib.sha256(public_key).hexdigest()
     if found != expect.spki_sha256:
         raise MaterialError(
-            f"the SHA-256 of the material's public key is {found}, not the one in expect.spki_sha256",
+            f"the SHA-256 of the material's public key is sha256:{found}, not the one in expect.spki_sha256",
             code="CheckValueMismatch",
         )
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from bulk_import.shown import shown
+
 
 class KeySpec(StrEnum):
     """Key specs whose material can be imported (SM2 of the China Regions is not in this version)."""
@@ -215,6 +217,11 @@ class Manifest:
     partition: str
     folder: str | None  # that relative material paths start from; None: stdin or S3 without --material-root
     before_sharding: int | None = None  # targets selected before --shard took its part; None: no shard
+
+    @property
+    def shown_uri(self) -> str:
+        """`uri` as it may be written down: without what looks like key material, or the user of a URL."""
+        return shown(self.uri)
 
     @property
     def selected(self) -> int:

@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from bulk_import.model import ObjectUri, in_s3
 from bulk_import.settings.values import Listed, Mapped, Rates, Seconds
-from bulk_import.text import harmless
+from bulk_import.shown import shown
 
 PREFIX = "BULK_IMPORT_"
 RENDERINGS = ("html", "junit", "markdown", "github", "csv")  # of a report
@@ -192,6 +192,14 @@ class Settings(BaseSettings):
             raise ValueError(f"the rate of {wrong[0]} must be above 0 and at most 100000 per second")
         return rates
 
+    @field_validator("endpoint_url")
+    @classmethod
+    def _endpoint(cls, url: str | None) -> str | None:
+        """Also where the URL is malformed, so that a parser would see the password as a part of the host."""
+        if url is not None and "@" in url:
+            raise ValueError("the URL holds a user or a password, which would be written down with it. Leave them out")
+        return url
+
     @field_validator("allow_account", "only_account")
     @classmethod
     def _accounts(cls, accounts: tuple[str, ...]) -> tuple[str, ...]:
@@ -213,7 +221,7 @@ class Settings(BaseSettings):
     def _labels(cls, labels: dict[str, str]) -> dict[str, str]:
         if len(labels) > 50 or any(len(k) > 128 or len(v) > 1024 for k, v in labels.items()):
             raise ValueError("at most 50 labels, names of at most 128 and values of at most 1024 characters")
-        return {harmless(name): harmless(value) for name, value in labels.items()}
+        return {shown(name): shown(value) for name, value in labels.items()}
 
     @field_validator("render")
     @classmethod

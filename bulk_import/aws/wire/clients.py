@@ -185,14 +185,14 @@ class Clients:
 
 def refuse_plain_http(endpoint: str) -> None:
     """Key material never leaves the machine without TLS. Raises SettingsError."""
+    if "@" in endpoint:  # also where the URL is malformed, so that a password would be a part of the host
+        problem = "the endpoint's URL holds a user or a password, which would be written down with it."
+        raise SettingsError([Problem("settings", 0, "--endpoint-url", problem, "Leave them out.")])
     if "{" in endpoint:
         raise SettingsError(
             [Problem("settings", 0, "--endpoint-url", f"{endpoint}: an unknown placeholder.", "There is {region}.")]
         )
     url = urlsplit(endpoint)
-    if url.username is not None or url.password is not None:
-        problem = "the endpoint's URL holds a user or a password, which would be written down with it."
-        raise SettingsError([Problem("settings", 0, "--endpoint-url", problem, "Leave them out.")])
     if url.scheme == "https" or (url.scheme == "http" and _is_loopback(url.hostname or "")):
         return
     raise SettingsError(

@@ -22,7 +22,6 @@ from bulk_import.commands.terminal.tally import Tally
 from bulk_import.model import Manifest, Outcome, Status
 from bulk_import.report.formats.view import duration, plural
 from bulk_import.settings import Settings
-from bulk_import.text import harmless
 
 EVERY = 10.0  # seconds between two lines
 QUIET_EVERY = 60.0  # the same with --quiet
@@ -72,7 +71,7 @@ class Progress:
         self._release()
         able = self._console.is_terminal and not self._console.is_dumb_terminal
         if able and not self._json and not self._quiet:
-            head = f"{'Not AWS: ' if run.endpoints else ''}{run.run_id}, {harmless(self._manifest.uri)}"
+            head = f"{'Not AWS: ' if run.endpoints else ''}{run.run_id}, {self._manifest.shown_uri}"
             self._live = LiveView(self._console, self._tally, head)
             self._live.start()
         self._task = asyncio.create_task(self._tell(self._tally))
@@ -137,4 +136,4 @@ def _first_line(manifest: Manifest, run: Started) -> str:
     warning = f"Not AWS: this run talks to {where}. " if where else ""
     done = f" ({run.finished:,} of them ended before, and are read again)" if run.finished else ""
     work = f"{plural(sum(run.lanes.values()), 'target')} in {plural(len(run.lanes), 'lane')}{done}"
-    return f"{warning}Run {run.run_id}, {harmless(manifest.uri)}: {work}."
+    return f"{warning}Run {run.run_id}, {manifest.shown_uri}: {work}."

@@ -27,13 +27,8 @@ class EnvSource:
         value = os.environb.get(rest.encode("ascii"))
         if not value:
             state = "is not set" if value is None else "is set, but empty"
-            raise MaterialError(f"the environment variable{_shown(rest)} {state}", code="MaterialNotFound")
+            raise MaterialError(f"the environment variable {rest} {state}", code="MaterialNotFound")
         return Content(bytearray(value), Encoding.BASE64)
-
-
-def _shown(name: str) -> str:
-    """The name, unless it is long and has no part of a name in it: it could be a key in hex or base64."""
-    return f" {name}" if len(name) < 32 or "_" in name else ""
 
 
 KIND = Kind(

@@ -1,0 +1,258 @@
+"""Nothing that looks like key material, and no password of a URL, is shown wherever a value becomes text."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from bulk_import.cli import main
+from bulk_import.shown import HIDDEN, shown
+from tests.e2e import materials
+from tests.e2e.support import Workplace
+from tests.sandbox_client import Sandbox
+
+FORMS: dict[str, Callable[[bytes], str]] = {
+    "hex": bytes.hex,
+    "HEX": lambda key: key.hex().upper(),
+    "hex with colons": lambda key: key.hex(":"),
+    "hex with blanks": lambda key: key.hex(" ", 2),
+    "hex with dashes": lambda key: key.hex("-", 4),
+    "0x": lambda key: "0x" + key.hex(),
+    "C": lambda key: "".join(f"\\x{byte:02x}" for byte in key),
+    "base64": lambda key: base64.b64encode(key).decode(),
+    "base64 without padding": lambda key: base64.b64encode(key).decode().rstrip("="),
+    "base64url": lambda key: base64.urlsafe_b64encode(key).decode(),
+    "base64url without padding": lambda key: base64.urlsafe_b64encode(key).decode().rstrip("="),
+    "base64 of hex": lambda key: base64.b64encode(key.hex().encode()).decode(),
+}
+PLACES = ["{}", "file:{}", "file:keys/{}.key", "env:{}", "'{}'", "alias {} .", "key={}", "k.{}", "https://host/{}?x=1",
+          "arn:aws:kms:us-east-1:111122223333:key/{}"]  # fmt: skip
+
+
+def pieces(text: str, length: int = 12) -> set[str]:
+    """What must not be seen of a text: every run of 12 characters of it."""
+    return {text[at : at + length] for at in range(len(text) - length + 1)}
+
+
+@given(st.binary(min_size=32, max_size=64).filter(lambda key: len(set(key)) > 20), st.sampled_from(list(FORMS)),
+       st.sampled_from(PLACES))  # fmt: skip
+@example(bytes(range(200, 232)), "base64", "{}")
+def test_material_is_hidden_in_any_form(key: bytes, form: str, place: str) -> None:
+    if form.startswith("base64") and len(set(base64.b64encode(key))) < 24:
+        return  # a text that hypothesis made from a few characters is no random one
+    text = FORMS[form](key)
+    assert not any(piece in shown(place.format(text)) for piece in pieces(text)), shown(place.format(text))
+
+
+def test_random_base64_is_hidden_almost_always() -> None:
+    """The rule is statistical: what remains is below one in a thousand for the shortest key."""
+    for length, most in ((28, 15), (32, 8), (48, 2)):
+        texts = [base64.b64encode(os.urandom(length)).decode() for _ in range(5000)]
+        assert sum(HIDDEN not in shown(text) for text in texts) <= most
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1234abcd-12ab-34cd-56ef-1234567890ab",
+        "mrk-1234abcd12ab34cd56ef1234567890ab",
+        "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+        "arn:aws-us-gov:kms:us-gov-west-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab",
+        "arn:aws:iam::111122223333:role/service-roles/byok/KmsMaterialImporterOfProduction",
+        "arn:aws:iam::111122223333:role/me@example.com",
+        "alias/payments-production-eu-central-1-primary-hmac-256",
+        "keys/production/eu-central-1/payments-2026-q4/hsm-export-primary.key",
+        "PAYMENTS_KEY_MATERIAL_PRODUCTION_EU_CENTRAL_1",
+        "RSA_AES_KEY_WRAP_SHA_256",
+        "a commit: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b",
+        "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "111122223333, 444455556666, 777788889999, 000011112222",
+        "2026-06-30T00:00:00Z is more than 365 days ahead",
+        "https://gitlab.example.com/group/project/-/jobs/123456789",
+        "/builds/group/project/manifests/production.yaml",
+        "someone@example.com",
+    ],
+)
+def test_names_stay_readable(text: str) -> None:
+    assert shown(text) == text
+
+
+SECRET_URLS = [
+    "https://user:hunter2pass@kms.example/",
+    "https://hunter2pass@kms.example/",
+    "https://user:hunter2/pass@kms.example/",
+    "https://user:hunter2#pass?x@kms.example:8443/path",
+    "https://user:hunter2 pass@kms.example/",
+    "https://us@er:hunter2pass@kms.example/",
+    "https:/user:hunter2pass@kms.example",
+    "https//user:hunter2pass@kms.example",
+    "//user:hunter2pass@kms.example",
+    "user:hunter2pass@kms.example:443",
+    "HTTPS://user:hunter2pass@[::1/",
+    "socks5h://user:hunter2pass@proxy",
+]
+
+
+@pytest.mark.parametrize("url", SECRET_URLS)
+@pytest.mark.parametrize("place", ["{}", "--endpoint-url: '{}' is wrong", "manifest={}"])
+def test_the_user_of_a_url_is_hidden_even_where_it_does_not_parse(url: str, place: str) -> None:
+    text = shown(place.format(url))
+    assert "hunter2" not in text
+    assert "user" not in text
+    assert "@" in text
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+FIELDS = ["version", "id", "account", "region", "key_id", "key_spec", "material", "encoding", "key_material_id",
+          "wrapping_algorithm", "wrapping_key_spec", "valid_to", "valid_for", "renew_before", "role", "external_id",
+          "session_duration", "expect", "expect.kcv", "expect.spki_sha256", "an unknown field", "regions", "accounts",
+          "the name of a field"]  # fmt: skip
+GOOD = {
+    "id": "one",
+    "account": "111122223333",
+    "region": "us-east-1",
+    "key_id": "alias/one",
+    "material": "file:one.key",
+}
+KEYS = {form: make(os.urandom(32)) for form, make in FORMS.items()}
+
+
+def document(field: str, value: str, shape: str) -> str:
+    key: dict[str, object] = dict(GOOD)
+    head: dict[str, object] = {"version": 1, "defaults": {"role": "Importer"}}
+    if field == "version":
+        head["version"] = value
+    elif field in ("role", "external_id", "session_duration") and shape in ("json", "yaml"):
+        head["defaults"] = {"role": "Importer", field: value}
+    elif field in ("regions", "accounts"):
+        del key[field[:-1]]
+        key[field] = [value]
+    elif field.startswith("expect."):
+        key["expect"] = {field.removeprefix("expect."): value}
+    elif field == "the name of a field":
+        key[value] = "x"
+    else:
+        key[field] = value
+    if shape == "jsonl":
+        return json.dumps({"role": "Importer", **key})
+    if shape == "csv":
+        row = {"role": "Importer"} | {
+            name: str(text) for name, text in key.items() if not isinstance(text, dict | list)
+        }
+        quoted = ('"' + text.replace('"', '""') + '"' for text in row.values())
+        return ",".join('"' + name + '"' for name in row) + "\n" + ",".join(quoted) + "\n"
+    return json.dumps({**head, "keys": [key]}, indent=1)
+
+
+@pytest.mark.parametrize("shape", ["json", "yaml", "jsonl", "csv"])
+@pytest.mark.parametrize("form", FORMS)
+def test_no_field_of_a_manifest_is_quoted_if_it_may_be_a_key(
+    form: str, shape: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "one.key").write_bytes(os.urandom(32))
+    for field in FIELDS:
+        Path(f"m.{shape}").write_text(document(field, KEYS[form], shape))
+        for options in ([], ["--material"]):
+            main(["validate", f"m.{shape}", *options])
+            said = capsys.readouterr()
+            leaked = [piece for piece in pieces(KEYS[form]) if piece in said.out + said.err]
+            assert not leaked or field == "id", (field, said.err)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_option_variable_or_key_of_the_settings_file_is_quoted(
+    form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    key = KEYS[form]
+    Path("m.json").write_text(document("encoding", "raw", "json"))
+    Path("s.toml").write_text(f'"{key.replace(chr(92), "")}" = 1\n[quota]\n"{key.replace(chr(92), "")}" = "x"\n')
+    calls: list[list[str]] = [
+        [key],
+        ["validate", key],
+        ["validate", f"{key}.yaml"],
+        ["validate", "m.json", key],
+        ["validate", "m.json", f"--{key}"],
+        ["report", key],
+        ["report", "m.json", "--format", key],
+        ["schema", key],
+        ["template", key],
+        ["iam", "m.json", "--caller-arn", key],
+        ["validate", "m.json", "--config", key],
+        ["validate", "m.json", "--config", "s.toml"],
+    ]
+    options = ["role", "external-id", "only-account", "only-region", "only-id", "allow-account", "allow-source",
+               "max-targets", "manifest-format", "material-root", "log-level"]  # fmt: skip
+    calls += [["validate", "m.json", f"--{option}", key] for option in options]
+    calls += [
+        ["run", "m.json", f"--{option}", value]
+        for option in ("endpoint-url", "sts-region", "reads", "quota", "label", "render", "shard", "prove", "s3-sse",
+                       "checkpoint", "deadline", "profile")
+        for value in (key, f"a={key}", f"{key}=a")
+    ]  # fmt: skip
+    for call in calls:
+        main(call)
+        said = capsys.readouterr()
+        assert not [piece for piece in pieces(key) if piece in said.out + said.err], (call, said.err)
+    for setting in ("ROLE", "REPORT", "ONLY_ID", "QUOTA", "LABEL", "READS", key.replace("=", "").replace("\\", "")):
+        with monkeypatch.context() as patch:
+            patch.setenv(f"BULK_IMPORT_{setting}", key)
+            main(["validate", "m.json"])
+        said = capsys.readouterr()
+        assert not [piece for piece in pieces(key) if piece in said.out + said.err], (setting, said.err)
+
+
+@pytest.mark.parametrize("url", SECRET_URLS)
+def test_no_password_of_a_url_is_shown(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "one.key").write_bytes(os.urandom(32))
+    Path("m.json").write_text(document("encoding", "raw", "json"))
+    for call in (["validate", url], ["validate", f"{url}.yaml"], ["run", "m.json", "--endpoint-url", url],
+                 ["report", url], ["run", "m.json", "--checkpoint", url], ["schema", url]):  # fmt: skip
+        main(call)
+        said = capsys.readouterr()
+        assert "hunter2" not in said.out + said.err, (call, said.err)
+
+
+def test_a_run_shows_no_key_in_anything_it_writes(sandbox: Sandbox, tmp_path: Path) -> None:
+    """The key instead of its file's or variable's name, in the manifest's path, and in a label."""
+    work = Workplace(tmp_path, sandbox.url)
+    good = materials.make("HMAC_256")
+    work.key(sandbox.key(key_spec="HMAC_256")["key_id"], good, name="good")
+    for number, form in enumerate(FORMS):
+        for scheme in ("file", "env"):
+            if scheme == "env" and not KEYS[form].replace("_", "").replace("-", "").isalnum():
+                continue  # not a name: refused by validate already
+            key = sandbox.key(key_spec="HMAC_256")
+            work.key(key["key_id"], b"-", name=f"{scheme}{number}")
+            work.keys[-1]["material"] = f"{scheme}:{KEYS[form]}"
+    folder = tmp_path / KEYS["hex"]
+    folder.mkdir()
+    manifest = work.write(f"{KEYS['hex']}/{KEYS['base64url']}.json")
+    (folder / "good.key").write_bytes(good)
+    formats = ["html", "junit", "markdown", "github", "csv"]
+    renders = [word for name in formats for word in ("--render", f"{name}=out.{name}")]
+    result = work.call(
+        "run", str(manifest.relative_to(tmp_path)), "--reads", "1", "--report", "report.json", "--read-interval", "0",
+        "--label", f"key={KEYS['base64']}", "--label", f"url={SECRET_URLS[0]}", "--consistency-timeout", "0", *renders,
+    )  # fmt: skip
+    assert result.code == 4, result.stderr
+    assert result.entries["good"]["status"] == "imported"
+    assert result.report["run"]["manifest"]["uri"].endswith(f"{HIDDEN}.json")
+    written = {path.name: path.read_text("utf-8") for path in tmp_path.iterdir() if path.suffix in (".json", ".jsonl")}
+    written |= {f"out.{name}": (tmp_path / f"out.{name}").read_text("utf-8") for name in formats}
+    written |= {"stderr": result.stderr, "stdout": result.stdout.decode()}
+    for key in (*KEYS.values(), "hunter2"):
+        for name, text in written.items():
+            assert not [piece for piece in pieces(key, min(12, len(key))) if piece in text], name
