@@ -12,14 +12,20 @@ Every function raises the exceptions of bulk_import.errors, and no others on pur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from bulk_import import job, load
 from bulk_import.aws import objects
 from bulk_import.aws.session import AwsSession
+from bulk_import.ceremony import prepare as ceremony
+from bulk_import.ceremony import submit as submission
+from bulk_import.ceremony.prepare import Preparation
+from bulk_import.ceremony.submit import Inputs
+from bulk_import.ceremony.trust import Trust, all_of
 from bulk_import.errors import (
     InputError,
     ManifestError,
@@ -32,6 +38,7 @@ from bulk_import.journal import narrate
 from bulk_import.journal.begin import new_run_id
 from bulk_import.manifest.read import MAX_BYTES
 from bulk_import.material import Materials, sources
+from bulk_import.material.sources.base import Opening
 from bulk_import.model import Manifest, Outcome, Target, in_s3
 from bulk_import.plan import Wanted
 from bulk_import.run.planner import LanePlanner, Plan, summarise
@@ -41,7 +48,10 @@ from bulk_import.settings import Settings
 from bulk_import.settings import load as load_settings
 from bulk_import.work import by_lane, policy_of
 
-__all__ = ["RunResult", "Started", "check_material", "fetch", "load_manifest", "load_settings", "plan", "run"]
+__all__ = [
+    "Inputs", "Preparation", "RunResult", "Started", "check_material", "fetch", "load_manifest", "load_settings",
+    "plan", "prepare", "read_inputs", "run", "submit",
+]  # fmt: skip
 
 
 def load_manifest(uri: str, settings: Settings, *, stdin: BinaryIO | None = None, check_dates: bool = True) -> Manifest:
@@ -138,6 +148,26 @@ async def plan(manifest: Manifest, settings: Settings) -> Plan:
         )
 
 
+async def prepare(manifest: Manifest, settings: Settings, into: Path) -> Preparation:
+    """Import parameters for every target that needs an import, in a bundle: a new file, or one that is continued.
+
+    Raises InputError where the file cannot be continued, CallerError, SettingsError.
+    """
+    # No source is opened: a bundle holds no material.
+    materials = Materials(Opening(settings=settings, root=None))
+    try:
+        return await ceremony.prepare(
+            manifest, settings, into,
+            policy_of=lambda session, started: policy_of(settings, session, started, materials),
+            lanes=lambda done: by_lane(
+                replace(manifest, targets=tuple(target for target in manifest.targets if target.index not in done))
+            ),
+        )  # fmt: skip
+    except OSError as error:
+        problem = Problem(str(into), 0, "", f"cannot be written: {error.strerror}.", "Name another file.")
+        raise InputError([problem]) from None
+
+
 async def run(
     manifest: Manifest,
     settings: Settings,
@@ -163,6 +193,35 @@ async def run(
         on_end=on_end,
         on_event=on_event,
     )
+
+
+async def submit(
+    inputs: Inputs,
+    settings: Settings,
+    *,
+    stop: Stop | None = None,
+    on_start: Callable[[Started], None] = lambda _: None,
+    on_end: Callable[[Outcome], None] = lambda _: None,
+    on_event: Callable[[str, Mapping[str, Any]], None] = lambda *_: None,
+) -> RunResult:
+    """Imports what was sealed, with the bundle's import parameters; verifies, proves and reports as `run` does."""
+    return await job.run(
+        submission.manifest_of(inputs), settings, submission.SealedMaterials(inputs, settings), stop=stop or Stop(),
+        on_start=on_start, on_end=on_end, on_event=on_event,
+    )  # fmt: skip
+
+
+def read_inputs(
+    bundle: Path, sealed: Sequence[Path], settings: Settings, *, ask: Callable[[str], str] | None = None
+) -> Inputs:
+    """The files of a ceremony, each vouched for before anything of it is used.
+
+    `ask`: asks a person for a fingerprint that the settings do not give. Raises InputError where a file is vouched for
+    by nobody, was altered, or does not fit the bundle.
+    """
+    trust = Trust(settings.fingerprint, settings.signed_by, ask)
+    first, *others = all_of(trust, [bundle, *sealed])
+    return submission.read(first, others)
 
 
 async def _check_one(target: Target, materials: Materials) -> None:

@@ -24,10 +24,13 @@ COMMANDS: dict[str, str] = {
     "validate": "Read, check and expand a manifest. Calls AWS only for s3:// URIs.",
     "plan": "Show what `run` would do per target, and how long it would take. Only reads.",
     "run": "Import what is not as wanted, verify it, and write the report.",
+    "prepare": "Get import parameters for a later `seal` and `submit`. Writes a bundle and changes nothing.",
+    "seal": "Seal material for the keys of a bundle, on a machine without a network.",
+    "submit": "Import what was sealed for a bundle, verify it, and write the report.",
     "report": "Render reports, merge them, or rebuild one from a journal. Calls AWS only for s3:// URIs.",
     "iam": "Print least-privilege policies for exactly this manifest. Calls AWS only for s3:// URIs.",
     "template": "Print a ready-to-use file for a pipeline or a batch engine.",
-    "schema": "Print the JSON Schema of the manifest, the report or the plan.",
+    "schema": "Print the JSON Schema of the manifest, the report, the plan, or a ceremony's files.",
     "sandbox": "Run a local AWS on 127.0.0.1 until stopped. Needs the extra `sandbox`.",
 }
 _METAVARS = {
@@ -51,6 +54,9 @@ _METAVARS = {
     "vault_auth_mount": "PATH",
     "vault_role": "NAME",
     "vault_jwt_file": "PATH",
+    "fingerprint": "HEX",
+    "signed_by": "PATH",
+    "sign_with": "PATH",
 }
 _WrongUsage: Any = typer.BadParameter.__bases__[0]  # typer brings its own click, and names this one of its errors
 COMPLETE = "_BULK_IMPORT_COMPLETE"  # what typer's shell scripts set

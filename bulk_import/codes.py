@@ -166,6 +166,13 @@ CODES: dict[str, Code] = {
         "Something between this machine and KMS changes its responses: check proxies and endpoints.",
     ),
     "WrongPartition": Code("Start the run with credentials of the manifest's partition."),
+    # The ceremony
+    "BundleContradiction": Code(
+        "The custodian's manifest decides. Find out why the prepared manifest is another one, then prepare again."
+    ),
+    "NotPrepared": Code("Fix what the message says, then run `prepare` again for this target."),
+    "NotSealed": Code("Ask the custodian of this target for a sealed file, and give it to `submit` as well."),
+    "ParametersExpired": Code("Run `prepare` and `seal` again for this target, and submit within 24 hours."),
     # KMS and STS: their own codes
     "AccessDenied": Code(
         "Check the role's trust policy (principal, external ID) and that the caller may call sts:AssumeRole on it.",

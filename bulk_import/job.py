@@ -81,7 +81,9 @@ async def run(
         begun = begin(manifest, settings, labels=pipeline.labels(os.environ) | settings.label)
         whole.enter_context(structlog.contextvars.bound_contextvars(run=begun.run_id))
         async with AsyncExitStack() as stack:
-            session = AwsSession(settings, begun.run_id, manifest.partition, _lanes(manifest))
+            # Sealed material has its import parameters already.
+            scarcest = "ImportKeyMaterial" if manifest.ceremony else "GetParametersForImport"
+            session = AwsSession(settings, begun.run_id, manifest.partition, _lanes(manifest), scarcest=scarcest)
             await stack.enter_async_context(session)
             journal = whole.enter_context(begun.open())
             stack.callback(journal.finish)

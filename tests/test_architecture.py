@@ -32,6 +32,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("journal",),
     ("report",),
     ("delivery",),
+    ("ceremony",),
     ("iam", "templates"),
     ("pipeline",),
     ("work",),
@@ -51,7 +52,7 @@ KEPT_IN: dict[str, set[str]] = {
     "moto": {"sandbox"},
     "flask": {"sandbox"},
     "werkzeug": {"sandbox"},
-    "cryptography": {"material", "sandbox"},
+    "cryptography": {"ceremony", "material", "sandbox"},
     "hvac": {"material"},
     "requests": {"material"},  # below hvac
     "typer": {"cli", "commands"},

@@ -78,10 +78,9 @@ def test_defaults_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_options_are_listed_under_headings_in_the_same_order_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
-    found = re.findall(r"^(\S.*):$", shown(capsys, "run", "--help"), re.MULTILINE)
-    assert found == ["Arguments", "Selection and guards", "Manifest", "Sources of key material",
-                     "Verification and proof", "Report and journal",
-                     "Run", "Pace", "Access to AWS", "Log", "Options"]  # fmt: skip
+    found = ["Arguments", "Selection and guards", "Manifest", "Sources of key material",
+             "Verification and proof", "Report and journal",
+             "Ceremony", "Run", "Pace", "Access to AWS", "Log", "Options"]  # fmt: skip
     for name in COMMANDS:
         own = re.findall(r"^(\S.*):$", shown(capsys, name, "--help"), re.MULTILINE)
         assert own == [heading for heading in found if heading in own]

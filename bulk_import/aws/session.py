@@ -25,10 +25,20 @@ SANDBOX_SERVER = "bulk-import-sandbox"  # the Server header of the local AWS
 class AwsSession:
     """An asynchronous context manager. Enter it, `connect` once, then ask for lanes."""
 
-    def __init__(self, settings: Settings, run_id: str, partition: str, lanes: Iterable[Lane]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        run_id: str,
+        partition: str,
+        lanes: Iterable[Lane],
+        *,
+        scarcest: str = "GetParametersForImport",
+    ) -> None:
+        """`scarcest`: the operation of an import whose quota decides how fast a lane can be."""
         self._settings = settings
         self._run_id = run_id
         self._partition = partition
+        self._scarcest = scarcest
         self._regions = sorted({lane.region for lane in lanes})
         self._quotas = merge_quotas(settings.quota)
         self._lanes: dict[Lane, LaneKms] = {}
@@ -100,7 +110,7 @@ class AwsSession:
     def import_rate(self, lane: Lane) -> float:
         """Imports a second that the quota allows the lane, as far as is known now: its first call may read another."""
         known = self._lanes.get(lane)
-        return known.limiter.quota("GetParametersForImport") if known else self._quotas["GetParametersForImport"]
+        return known.limiter.quota(self._scarcest) if known else self._quotas[self._scarcest]
 
     @property
     def endpoints(self) -> dict[str, str]:

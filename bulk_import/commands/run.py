@@ -21,7 +21,10 @@ from bulk_import.settings import Settings
 ARGUMENTS: dict[str, Any] = {
     "manifest": Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, s3://bucket/key, or - for stdin.")]
 }
-GROUPS = ("common", "caller", "aws", "manifest", "sources", "format", "prove", "decide", "run", "s3", "prove_use")
+GROUPS = (
+    "common", "caller", "aws", "manifest", "sources", "format", "prove", "decide", "run", "shard", "dry_run", "s3",
+    "prove_use",
+)  # fmt: skip
 FORMATS = plan.FORMATS
 
 

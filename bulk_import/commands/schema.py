@@ -9,6 +9,7 @@ import orjson
 import typer
 
 from bulk_import import manifest
+from bulk_import.ceremony import bundle
 from bulk_import.commands import output
 from bulk_import.errors import ExitCode, UsageError
 from bulk_import.material import sources
@@ -19,6 +20,7 @@ DOCUMENTS: dict[str, Callable[[], dict[str, Any]]] = {
     "manifest": lambda: manifest.json_schema(sources.lines()),
     "report": schema.report_schema,
     "plan": schema.plan_schema,
+    "bundle": bundle.json_schema,
 }
 
 
@@ -28,7 +30,8 @@ def _completed(incomplete: str) -> list[str]:
 
 ARGUMENTS: dict[str, Any] = {
     "document": Annotated[
-        str, typer.Argument(metavar="manifest|report|plan", help="Which document's schema.", autocompletion=_completed)
+        str,
+        typer.Argument(metavar="|".join(DOCUMENTS), help="Which document's schema.", autocompletion=_completed),
     ]
 }
 GROUPS = ("common",)

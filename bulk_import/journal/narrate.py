@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,6 +42,7 @@ def bound_to(manifest: Manifest, settings: Settings) -> dict[str, Any]:
         "partition": manifest.partition,
         "shard": settings.shard,
         "settings": settings.model_dump(mode="json", include=set(MATTERS)),
+        **({"ceremony": asdict(manifest.ceremony)} if manifest.ceremony else {}),
     }
 
 

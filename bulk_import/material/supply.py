@@ -22,7 +22,7 @@ from bulk_import.material.evidence import Evidence
 from bulk_import.material.secret import Fingerprint, Secret
 from bulk_import.material.sources.base import Content, Kind, Offer, Opened, Opening, Sealer, Source
 from bulk_import.material.sources.patience import Patience
-from bulk_import.model import Encoding, KeySpec, Target, WrappingAlgorithm
+from bulk_import.model import Encoding, ImportParameters, KeySpec, Target, WrappingAlgorithm
 from bulk_import.ports import Sink
 
 
@@ -40,6 +40,11 @@ class Held(Protocol):
     @property
     def remark(self) -> str:
         """What could not be checked about the material; empty if nothing."""
+        ...
+
+    @property
+    def parameters(self) -> ImportParameters | None:
+        """Those that it was sealed for before the run: KMS is not asked for others. None: it is sealed when asked."""
         ...
 
     async def seal(self, public_key: bytes) -> bytes:
@@ -209,6 +214,7 @@ class _Reread:
         self.evidence: Evidence
         self.algorithm = _algorithm(target, key_spec)
         self.remark = ""
+        self.parameters = None
 
     @classmethod
     async def of(cls, at_work: _AtWork, source: Source, target: Target, key_spec: KeySpec) -> Self:
@@ -242,6 +248,7 @@ class _Borrowed:
         self.evidence = evidence
         self.algorithm = _algorithm(target, evidence.key_spec)
         self.remark = ""
+        self.parameters = None
 
     async def seal(self, public_key: bytes) -> bytes:
         return wrapping.seal(
@@ -259,6 +266,7 @@ class _Sealed:
         self.evidence = offer.evidence
         self.algorithm = offer.algorithm
         self.remark = offer.remark
+        self.parameters = None
 
     @classmethod
     async def of(cls, at_work: _AtWork, sealer: Sealer, target: Target, key_spec: KeySpec) -> Self:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from bulk_import.model.ceremony import CeremonyFacts
 from bulk_import.model.fields import (
     ACCOUNT,
     REGION,
@@ -120,6 +121,7 @@ class Run:
         ),
     ] = field(default_factory=list)
     error: Annotated[RunFailure | None, about("What ended the complete run, where it was not a single target.")] = None
+    ceremony: Annotated[CeremonyFacts | None, about("What `submit` was given. null: it was not a ceremony.")] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from bulk_import.model.ceremony import CeremonyFacts
 from bulk_import.shown import shown
 
 
@@ -217,6 +218,7 @@ class Manifest:
     partition: str
     folder: str | None  # that relative material paths start from; None: stdin or S3 without --material-root
     before_sharding: int | None = None  # targets selected before --shard took its part; None: no shard
+    ceremony: CeremonyFacts | None = None  # what the targets were read from, if not from a manifest
 
     @property
     def shown_uri(self) -> str:

@@ -96,6 +96,7 @@ def _run(folded: Folded, *, report_elsewhere: bool) -> Run:
         resumes=[Resume(**resume) for resume in folded.resumes],
         stopped_by=list(folded.ending.stopped_by),
         error=_failure(folded.failure) if folded.failure else None,
+        ceremony=started.get("ceremony"),
     )
 
 

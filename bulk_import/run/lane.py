@@ -25,7 +25,7 @@ from functools import cached_property, partial
 from bulk_import.codes import NOT_YET_CONSISTENT
 from bulk_import.errors import ServiceError, TargetError
 from bulk_import.model import KeyView, Lane, Outcome, Past, Target
-from bulk_import.plan import Action, Wanted, decide, must_wait, recovered
+from bulk_import.plan import Action, Decision, Wanted, decide, must_wait, recovered
 from bulk_import.ports import KeyService, Sink
 from bulk_import.run.found import (
     Found,
@@ -43,6 +43,7 @@ from bulk_import.run.target_run import IMPORT, Policy, TargetRun
 from bulk_import.run.verifier import Verifying
 from bulk_import.run.watch import LaneWatch, Look
 
+SECONDS_AHEAD = 0.5  # of imports, at the rate of the quota, whose targets are inspected before their turn
 LOOK_AHEAD = 2  # targets inspected before their turn; one, until the lane has taken its first permit
 READS_AT_ONCE = 32  # the most, in a lane whose keys are as wanted
 # Importers per permit a second: from the permit to the import's answer a target takes well under this many seconds.
@@ -140,7 +141,7 @@ class LaneRunner:
                 run, inspected = window.popleft()
                 await inspected
                 if run.life.state in (State.PREPARING, State.APPLIED):
-                    width = max(width, LOOK_AHEAD)
+                    width = max(width, LOOK_AHEAD, math.ceil(SECONDS_AHEAD * self._import_rate()))
                     await self._start_in(self._importing, group, run, self._change)
                 else:
                     width = min(width * 2, READS_AT_ONCE)
@@ -228,7 +229,7 @@ class LaneRunner:
             if await recover(run, self._kms, self._policy, view):
                 await self._continue(run, view)
                 return
-        decision = run.decision = await decide_by(run, self._kms, view, import_again=self._policy.prove == "all")
+        decision = run.decision = await self._decide(run, view)
         if decision.error is not None:
             raise decision.error
         if decision.keeps_expiry:
@@ -239,6 +240,9 @@ class LaneRunner:
         run.life.advance(Event.AS_WANTED)
         found = Found(run, self._kms, self._policy, partial(self._on_differing, run))
         self._send_away(run, found, found.delay)
+
+    async def _decide(self, run: TargetRun, view: KeyView) -> Decision:
+        return await decide_by(run, self._kms, view, import_again=self._policy.prove == "all")
 
     async def _recheck(self, run: TargetRun, view: KeyView) -> None:
         """A target that ended well before the resume. N equal reads decide whether it is as wanted still."""
@@ -292,7 +296,7 @@ class LaneRunner:
             left = decide(run.wanted, view, [], now=datetime.now(UTC)).steps
             decision = recovered(run.wanted, run.before or view)
         else:
-            decision = await decide_by(run, self._kms, view, import_again=self._policy.prove == "all")
+            decision = await self._decide(run, view)
             left = decision.steps
             if decision.error is not None:
                 raise decision.error

@@ -43,6 +43,8 @@ class ProofResult:
 async def prove(run: TargetRun, kms: KeyService, evidence: Evidence, view: KeyView) -> ProofResult:
     """Compares KMS's material with the evidence. Raises TargetError (MaterialMismatch) on a contradiction."""
     spec = KeySpec(view.key_spec)
+    if (spec.hmac and not evidence.mac) or (spec.asymmetric and not evidence.public_key):
+        return ProofResult(Proof.NONE, "material_not_compared")  # it was sealed elsewhere, without evidence
     try:
         if spec.hmac:
             return await _by_mac(run, kms, evidence, view)

@@ -15,7 +15,8 @@ _MEMBERS: Final[dict[str, tuple[str, ...]]] = {
     "Report and journal": (
         "report", "render", "label", "journal", "resume", "checkpoint", "checkpoint_interval", "s3", "format", "output",
     ),
-    "Run": ("run", "plan_only", "validate", "iam", "sandbox"),
+    "Ceremony": ("prepare", "trust", "sign"),
+    "Run": ("run", "shard", "dry_run", "plan_only", "validate", "iam", "sandbox"),
     "Pace": ("aws",),
     "Access to AWS": ("caller",),
     "Log": ("common",),

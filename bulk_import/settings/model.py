@@ -126,7 +126,7 @@ class Settings(BaseSettings):
     dry_run: bool = _option(
         False,  # noqa: FBT003 - a default
         "Only read, and show what would be done, as `plan` does. It has no variable.",
-        "run",
+        "dry_run",
         variable=False,
     )
     require_proof: bool = _option(False, "Fail every target without a proof.", "run")  # noqa: FBT003
@@ -142,13 +142,25 @@ class Settings(BaseSettings):
         "run",
     )
     label: Mapped = _option({}, "KEY=VALUE to store in the report (repeatable).", "run")
-    shard: str | None = _option(None, "I/N: only every N-th lane, counted from 1.", "run")
+    shard: str | None = _option(None, "I/N: only every N-th lane, counted from 1.", "shard")
 
     # plan
     detailed_exitcode: bool = _option(False, "Exit with 10 if changes are pending and none is blocked.", "plan_only")  # noqa: FBT003
 
     # validate
     material: bool = _option(False, "Also read {offline_sources} and check the shape of the material.", "validate")  # noqa: FBT003
+
+    # the ceremony
+    standby: bool = _option(False, "Prepare every target, also those that are as wanted.", "prepare")  # noqa: FBT003
+    fingerprint: Listed = _option(
+        (), "Fingerprint of an input file, as a person gave it: 64 hex digits (repeatable).", "trust"
+    )
+    signed_by: Listed = _option(
+        (),
+        "PEM file of a public key (Ed25519, ECDSA P-256). Every input must have its signature (repeatable).",
+        "trust",
+    )
+    sign_with: str | None = _option(None, "PEM file of a private key that signs the written file.", "sign")
 
     # report
     output: str = _option("-", "Where to write the result: a path, s3://bucket/key, or - for stdout.", "report")

@@ -51,6 +51,7 @@ def write(report: Mapping[str, Any], out: TextIO) -> None:
         template.render(
             report=report,
             run=report["run"],
+            ceremony=view.ceremony(report),
             summary=report["summary"],
             counts=view.COUNTS,
             exit_code=view.exit_code(report),

@@ -126,7 +126,8 @@ def _foot(report: Mapping[str, Any]) -> list[str]:
         f"Manifest {_cell(run['manifest']['uri'])}, SHA-256 {_cell(run['manifest']['sha256'])}.",
         f"{_cell(tool['name'])} {_cell(tool['version'])}.",
     ]
-    return [" ".join(facts)]
+    steps = [f"- {step}: {_cell('; '.join(facts))}" for step, facts in view.ceremony(report)]
+    return [" ".join(facts), *(["", "### Ceremony", "", *steps] if steps else [])]
 
 
 def _table(

@@ -36,6 +36,30 @@ def environment_warning(report: Mapping[str, Any]) -> str | None:
     return not_aws("run", run["environment"], run.get("endpoints") or {})
 
 
+def ceremony(report: Mapping[str, Any]) -> list[tuple[str, tuple[str, str, str]]]:
+    """Who prepared, sealed and submitted, for auditors: step, and what, fingerprint and trust. Empty: no ceremony."""
+    run = report["run"]
+    facts = run.get("ceremony")
+    if not facts:
+        return []
+
+    def step(file: Mapping[str, Any], by: str) -> tuple[str, str, str]:
+        what = f"{file['file']}, {plural(file['targets'], 'target')}, begun {file['made_at']}{by}"
+        trust = f"verified by {file['signed_by']}" if file["signed_by"] else "fingerprint given by a person"
+        return what, spoken(file["sha256"]), f"{trust}; manifest SHA-256 {file['manifest_sha256']}"
+
+    standby = ", for every target (standby)" if facts["standby"] else ""
+    return [
+        ("Prepared", step(facts["bundle"], f" by {facts['prepared_by']}{standby}")),
+        *(("Sealed", step(file, "")) for file in facts["sealed"]),
+    ]
+
+
+def spoken(hexadecimal: str) -> str:
+    """A fingerprint in groups of four, as people read it aloud."""
+    return " ".join(hexadecimal[at : at + 4] for at in range(0, len(hexadecimal), 4))
+
+
 def not_aws(what: str, environment: str | None, endpoints: Mapping[str, str]) -> str | None:
     """A warning if `what` (run, plan) talked to anything but AWS. `environment` None: it made no call."""
     if environment in ("aws", None):

@@ -66,7 +66,7 @@ class ImportMaterial(Kind):
 
     def renews(self, error: ServiceError) -> bool:
         """Too old while it waited, or spent by a try that was not accepted: one new set, once."""
-        if error.code not in TOKEN_REFUSED or self._token_renewed:
+        if error.code not in TOKEN_REFUSED or self._token_renewed or self._held.parameters is not None:
             return False
         self._token_renewed = True
         self._parameters = None
@@ -88,7 +88,8 @@ class ImportMaterial(Kind):
         check_expiry(run.wanted, datetime.now(UTC))
         if run.life.state is State.PREPARING:
             run.life.advance(Event.PREPARED)
-        parameters = await self.kms.get_parameters_for_import(
+        # After a lost response, parameters that the material was sealed for before the run are sent again as they are.
+        parameters = held.parameters or await self.kms.get_parameters_for_import(
             self._before.arn, run, wrapping_algorithm=held.algorithm, wrapping_key_spec=run.target.wrapping_key_spec
         )
         self._sealed = await held.seal(parameters.public_key)

@@ -1,0 +1,263 @@
+"""The first step: what `plan` decides, and import parameters for every target that needs an import.
+
+https://docs.aws.amazon.com/kms/latest/APIReference/API_GetParametersForImport.html
+
+Changes nothing in AWS, and opens no source of material. Each line is written as it arrives, so that a killed `prepare`
+is continued by the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from bulk_import import __version__
+from bulk_import.aws.session import AwsSession
+from bulk_import.ceremony import trust
+from bulk_import.ceremony.bundle import (
+    VERSION,
+    Access,
+    Bundle,
+    BundleHead,
+    NotPrepared,
+    Prepared,
+    as_utc,
+    members,
+    read_bundle,
+)
+from bulk_import.ceremony.lines import LineWriter, fingerprint, last_check, read_bytes, refuse
+from bulk_import.journal import narrate
+from bulk_import.journal.begin import new_run_id
+from bulk_import.material.wrapping import default_algorithm
+from bulk_import.model import KeySpec, KeyView, Lane, Manifest, Outcome, Status, Target
+from bulk_import.model.run import CallerFacts, ManifestFacts, Tool
+from bulk_import.plan import Action, Decision, Wanted
+from bulk_import.ports import KeyService
+from bulk_import.run.lane import LaneRunner
+from bulk_import.run.planner import NoSink
+from bulk_import.run.runner import run_lanes
+from bulk_import.run.stop import Stop
+from bulk_import.run.target_run import Policy, TargetRun
+from bulk_import.settings import Settings
+
+SPARE: Final = timedelta(hours=1)  # a bundle whose parameters expire sooner is not continued
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """A bundle as it is after `prepare`. `signature`: the file that holds it, if --sign-with was given."""
+
+    bundle: Bundle
+    fingerprint: str
+    signature: Path | None = None
+
+    @property
+    def deadlines(self) -> list[datetime]:
+        return sorted(line.deadline for line in self.bundle.targets.values() if isinstance(line, Prepared))
+
+    @property
+    def others(self) -> list[NotPrepared]:
+        return [line for line in self.bundle.targets.values() if isinstance(line, NotPrepared)]
+
+
+async def prepare(
+    manifest: Manifest,
+    settings: Settings,
+    into: Path,
+    *,
+    policy_of: Callable[[AwsSession, datetime], Policy],
+    lanes: Callable[[set[int]], dict[Lane, list[Target]]],
+) -> Preparation:
+    """Writes or continues a bundle. `lanes`: the lanes with their targets, without those of the given indexes.
+
+    Raises CeremonyError where the file at `into` cannot be continued, CallerError, SettingsError, OSError.
+    """
+    if settings.sign_with:
+        trust.check_key(settings.sign_with)
+    known = _known(into, manifest, settings)
+    started, run_id, stop = datetime.now(UTC), new_run_id(), Stop()
+    left = lanes(set(known.targets) if known else set())
+    async with AwsSession(settings, run_id, manifest.partition, left) as session:
+        await session.connect()
+        writer = _writer(into, known, manifest, settings, session=session, run_id=run_id, started=started)
+        try:
+            runners = [
+                LanePreparer(
+                    lane, targets, await session.lane(lane, manifest.accounts[lane.account]),
+                    policy_of(session, started), stop=stop, writer=writer, manifest=manifest,
+                    standby=settings.standby, rate=partial(session.import_rate, lane),
+                )
+                for lane, targets in left.items()
+            ]  # fmt: skip
+            await run_lanes(runners, stop, grace=0)
+        finally:
+            await asyncio.to_thread(writer.close)
+        if stop.fatal is not None:
+            raise stop.fatal
+    data = read_bytes(into)
+    signature = trust.sign(into, settings.sign_with) if settings.sign_with else None
+    return Preparation(read_bundle(into, data), fingerprint(data), signature)
+
+
+class LanePreparer(LaneRunner):
+    """A lane runner that stops after GetParametersForImport, and writes down what it got."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        targets: list[Target],
+        kms: KeyService,
+        policy: Policy,
+        *,
+        stop: Stop,
+        writer: LineWriter,
+        manifest: Manifest,
+        standby: bool,
+        rate: Callable[[], float],
+    ) -> None:
+        # As in a plan: one read, and no source is opened to compare what is as wanted.
+        policy = replace(policy, reads=1, prove="none", require_proof=False, prove_use=False)
+        super().__init__(
+            lane, targets, kms, policy, sink=NoSink(), stop=stop, import_rate=rate, on_end=lambda _: None,
+            wanted=lambda target: Wanted(target, target.expiry.instant(policy.started_at)),
+        )  # fmt: skip
+        self._writer = writer
+        self._manifest = manifest
+        self._standby = standby
+
+    def _new_run(self, target: Target) -> TargetRun:
+        run = TargetRun(self._wanted(target), self._sink, lambda outcome: self._ended(run, outcome))
+        return run
+
+    async def _decide(self, run: TargetRun, view: KeyView) -> Decision:
+        decision = await super()._decide(run, view)
+        if self._standby and decision.action is Action.UNCHANGED:
+            return replace(decision, action=Action.REIMPORT)
+        return decision
+
+    async def _change(self, run: TargetRun) -> None:
+        decision, view, target = run.decision, run.view, run.target
+        if decision is None or view is None or decision.key_spec is None:
+            raise RuntimeError("a target is prepared only after a decision")
+        algorithm = target.wrapping_algorithm or default_algorithm(decision.key_spec)
+        found = await self._kms.get_parameters_for_import(
+            view.arn, run, wrapping_algorithm=algorithm, wrapping_key_spec=target.wrapping_key_spec
+        )
+        line = Prepared(
+            kind="prepared",
+            wrapping_algorithm=algorithm,
+            wrapping_key_spec=target.wrapping_key_spec,
+            public_key=base64.b64encode(found.public_key).decode(),
+            import_token=base64.b64encode(found.token).decode(),
+            deadline=found.valid_to.astimezone(UTC),
+            **self._facts(run) | {"key_arn": view.arn, "key_spec": decision.key_spec},
+        )
+        self._writer.write(members(line))
+
+    def _ended(self, run: TargetRun, outcome: Outcome) -> None:
+        """A target without parameters: as wanted, or blocked. One that was not reached is left to the next call."""
+        if outcome.status is Status.NOT_ATTEMPTED:
+            return
+        error = outcome.error
+        self._writer.write(
+            members(
+                NotPrepared(
+                    kind="blocked" if error else "unchanged", code=error.code if error else None,
+                    message=error.message if error else None, **self._facts(run),
+                )
+            )
+        )  # fmt: skip
+
+    def _facts(self, run: TargetRun) -> dict[str, Any]:
+        target, view = run.target, run.view
+        expiry = target.expiry
+        return {
+            "manifest_sha256": self._manifest.sha256,
+            "index": target.index,
+            "id": target.id,
+            "account": target.lane.account,
+            "region": target.lane.region,
+            "key_id": target.key_id,
+            "key_arn": view.arn if view else None,
+            "key_spec": KeySpec(view.key_spec) if view and view.key_spec in set(KeySpec) else target.key_spec,
+            "key_material_id": target.key_material_id,
+            "valid_to": expiry.valid_to,
+            "valid_for": None if expiry.valid_for is None else int(expiry.valid_for.total_seconds()),
+            "renew_before": None if expiry.renew_before is None else int(expiry.renew_before.total_seconds()),
+        }
+
+
+def _known(into: Path, manifest: Manifest, settings: Settings) -> Bundle | None:
+    """The bundle that is continued, its torn last line cut off; None: there is none yet. Raises CeremonyError."""
+    if not into.exists():
+        return None
+    data = read_bytes(into)
+    whole = data[: data.rfind(b"\n") + 1]
+    if not whole:
+        into.unlink()  # killed while it wrote its first line
+        return None
+    known = read_bundle(into, whole)
+    head = known.head
+    advice = "Name another file, or move this one away."
+    if (head.manifest.sha256, head.selection, head.standby) != (
+        manifest.sha256, narrate.selection(settings), settings.standby,
+    ):  # fmt: skip
+        raise refuse(into, 1, "is a bundle of another manifest or selection, or with another --standby.", advice)
+    for line in known.targets.values():
+        if isinstance(line, Prepared) and line.deadline - datetime.now(UTC) < SPARE:
+            raise refuse(into, 0, f"its import parameters expire at {as_utc(line.deadline)}.", advice)
+    if len(whole) < len(data):
+        os.truncate(into, len(whole))
+    return known
+
+
+def _writer(
+    into: Path,
+    known: Bundle | None,
+    manifest: Manifest,
+    settings: Settings,
+    *,
+    session: AwsSession,
+    run_id: str,
+    started: datetime,
+) -> LineWriter:
+    """Raises OSError, CeremonyError where the bundle was begun by another caller or at another endpoint."""
+    caller = CallerFacts(session.caller.account, session.caller.arn)
+    if known is not None:
+        if (known.head.prepared_by.account, known.head.environment) != (caller.account, session.environment):
+            advice = "Use the credentials and endpoints that it was begun with, or name another file."
+            raise refuse(into, 1, "was begun by another caller or in another environment.", advice)
+        data = read_bytes(into)
+        return LineWriter(into, line=data.count(b"\n"), after=last_check(data))
+    writer = LineWriter(into)
+    head = BundleHead(
+        kind="bundle",
+        version=VERSION,
+        tool=Tool("bulk-import", __version__),
+        bundle_id=run_id,
+        prepared_at=started,
+        prepared_by=caller,
+        partition=manifest.partition,
+        environment=session.environment,
+        endpoints=session.endpoints,
+        manifest=ManifestFacts(manifest.uri, manifest.sha256, manifest.total),
+        selection=narrate.selection(settings),
+        selected=len(manifest.targets),
+        standby=settings.standby,
+        accounts=[
+            Access(
+                account=access.account, role_arn=access.role_arn, external_id=access.external_id,
+                session_duration=access.session_duration,
+            )
+            for access in manifest.accounts.values()
+        ],
+    )  # fmt: skip
+    writer.write(members(head))
+    return writer

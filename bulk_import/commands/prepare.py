@@ -1,0 +1,59 @@
+"""`prepare MANIFEST BUNDLE`: import parameters for every target that needs an import."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from bulk_import import api
+from bulk_import.ceremony.bundle import as_utc
+from bulk_import.commands import loop, output
+from bulk_import.errors import ExitCode, UsageError
+from bulk_import.model import STDOUT, in_s3
+from bulk_import.report.formats.view import not_aws, plural, spoken
+from bulk_import.settings import Settings
+
+ARGUMENTS: dict[str, Any] = {
+    "manifest": Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, s3://bucket/key, or - for stdin.")],
+    "bundle": Annotated[str, typer.Argument(metavar="BUNDLE", help="The file to write, or to continue.")],
+}
+GROUPS = ("common", "caller", "aws", "manifest", "prepare", "sign")
+_SOON: Final = timedelta(hours=1)
+
+
+def execute(settings: Settings, manifest: str, bundle: str) -> ExitCode:
+    output.configure(settings)
+    if in_s3(bundle) or bundle == STDOUT:
+        raise UsageError(f"{bundle}: a bundle is written line by line, to a file. Name a file.")
+    loaded = api.load_manifest(manifest, settings)
+    found = loop.run(api.prepare(loaded, settings, Path(bundle)))
+    return _say(found, Path(bundle), settings)
+
+
+def _say(found: api.Preparation, bundle: Path, settings: Settings) -> ExitCode:
+    head, deadlines = found.bundle.head, found.deadlines
+    if warning := not_aws("prepare", head.environment, head.endpoints):
+        output.say(warning)
+    blocked = [line for line in found.others if line.kind == "blocked"]
+    for line in blocked:
+        output.say(f"{line.id} in {line.account}/{line.region}: {line.code}: {line.message}")
+    unchanged = len(found.others) - len(blocked)
+    missing = head.selected - len(found.bundle.targets)
+    if not settings.quiet:
+        output.say(
+            f"{bundle}: {plural(len(deadlines), 'target')} prepared, {unchanged} as wanted already, {len(blocked)} "
+            f"blocked{f', {missing} not reached' if missing else ''}."
+        )
+        if deadlines:
+            output.say(f"Submit the first before {as_utc(deadlines[0])}, the last before {as_utc(deadlines[-1])}.")
+            if deadlines[0] - datetime.now(UTC) < _SOON:
+                output.say("Warning: some import parameters expire within the hour.")
+        output.say(f"Fingerprint, to read aloud: {spoken(found.fingerprint)}")
+    if signature := found.signature:
+        output.say(f"Signature: {signature}")
+    if not deadlines and not unchanged:
+        return ExitCode.NONE_WELL
+    return ExitCode.PARTIAL if blocked or missing else ExitCode.OK

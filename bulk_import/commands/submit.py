@@ -1,0 +1,66 @@
+"""`submit BUNDLE SEALED…`: imports sealed material with the bundle's import parameters; verifies, proves, reports."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from bulk_import import api
+from bulk_import.ceremony import submit as submission
+from bulk_import.ceremony.bundle import as_utc
+from bulk_import.commands import loop, output
+from bulk_import.commands.asking import asker
+from bulk_import.commands.signals import Signals
+from bulk_import.commands.terminal import actions, ending
+from bulk_import.commands.terminal.progress import Progress
+from bulk_import.errors import ExitCode, UsageError
+from bulk_import.run.stop import Stop
+from bulk_import.settings import Settings
+
+ARGUMENTS: dict[str, Any] = {
+    "bundle": Annotated[str, typer.Argument(metavar="BUNDLE", help="The file that `prepare` wrote.")],
+    "sealed": Annotated[list[str], typer.Argument(metavar="SEALED", help="The files that `seal` wrote.")],
+}
+GROUPS = ("common", "caller", "aws", "prove", "decide", "run", "s3", "prove_use", "trust")
+_SOON: Final = timedelta(hours=1)
+
+
+def without_effect(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Settings that would do nothing beside the others, and why."""
+    if not settings.checkpoint:
+        yield "checkpoint_interval", "without --checkpoint s3://bucket/key: no copy of the journal is kept."
+    if not settings.uploads:
+        for name in ("s3_sse", "s3_sse_kms_key_id"):
+            yield name, "where nothing goes to S3: none of --report, --render and --checkpoint is s3://bucket/key."
+
+
+def execute(settings: Settings, bundle: str, sealed: list[str]) -> ExitCode:
+    if settings.require_proof and settings.prove == "none":
+        raise UsageError("--require-proof and --prove none contradict each other.")
+    if settings.prove == "all":
+        raise UsageError("--prove all imports again what is as wanted. `submit` imports only what was prepared for it.")
+    output.configure(settings)
+    with Signals(settings.grace) as signals:
+        inputs = api.read_inputs(Path(bundle), [Path(name) for name in sealed], settings, ask=asker())
+        for line in submission.expiring(inputs, _SOON):
+            output.say(f"Warning: {line.id} in {line.account}/{line.region}: its parameters expire at "
+                       f"{as_utc(line.deadline)}.")  # fmt: skip
+        progress = Progress(submission.manifest_of(inputs), settings)
+        result = loop.run(_run(inputs, settings, progress, signals))
+        ending.tell(result, settings, elsewhere=progress.elsewhere)
+        actions.tell(result.document.whole(), os.environ, quiet=settings.quiet)
+    return result.exit_code
+
+
+async def _run(inputs: api.Inputs, settings: Settings, progress: Progress, signals: Signals) -> api.RunResult:
+    stop = Stop()
+    signals.attach(stop)
+    async with progress:
+        return await api.submit(
+            inputs, settings, stop=stop, on_start=progress.started, on_end=progress.ended, on_event=progress.event
+        )
