@@ -111,7 +111,7 @@ CODES: dict[str, Code] = {
         "--require-proof was given and no proof was possible. Grant the operation of the proof to the "
         "role (kms:GenerateMac, kms:GetPublicKey), or specify key_material_id.",
     ),
-    "ReportNotWritten": Code("Take the report from where the message says, and make the requested place writable."),
+    "ReportNotWritten": Code("Use the report at the place that the message names, and make the requested place writable."),
     "ResumedElsewhere": Code(
         "Resume with the credentials and endpoints that the run started with, or run without --resume.",
     ),
@@ -134,7 +134,7 @@ CODES: dict[str, Code] = {
         "Provide the material in the form that the key spec requires (see the page on manifests, key specs).",
     ),
     "MaterialNotFound": Code("Check the URI in `material`, and that the pipeline provides the file or variable."),
-    "MaterialOutsideRoot": Code("Material must lie inside the manifest's folder (or --material-root)."),
+    "MaterialOutsideRoot": Code("Material must be inside the manifest's folder (or --material-root)."),
     "MaterialUnreadable": Code("Check the file's permissions and type."),
     "MaterialWrongLength": Code("Check `encoding`, and that the file belongs to this key."),
     "MaterialNotExportable": Code("Ask the owner of the key at its source to allow its export, or use another key."),

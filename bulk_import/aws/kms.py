@@ -67,7 +67,7 @@ class LaneKms:
         found = answer["KeyMetadata"]
         arn = found.get("Arn")
         if not arn:  # without it nothing tells whose key this is
-            raise ServiceError("The answer names no key.", code="MalformedAnswer", operation="DescribeKey")
+            raise ServiceError("The response names no key.", code="MalformedAnswer", operation="DescribeKey")
         return KeyView(
             arn=arn,
             state=found.get("KeyState", ""),
@@ -250,7 +250,7 @@ def _whole(operation: str, answer: dict[str, Any], *needed: str) -> dict[str, An
     missing = [name for name in needed if name not in answer]
     if missing:
         raise ServiceError(
-            f"The answer lacks {missing[0]}.",
+            f"The response lacks {missing[0]}.",
             code="MalformedAnswer",
             operation=operation,
             retryable=True,

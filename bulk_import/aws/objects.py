@@ -39,17 +39,17 @@ _CALLERS = frozenset(
 _ADVICE = {
     "NoSuchBucket": "Check the bucket's name and the partition; it is not made by this program.",
     "NoSuchKey": "Check the key, and that the step before has uploaded it.",
-    "PreconditionFailed": "Another run writes to the same place. Give each run a key of its own.",
-    "ConditionalRequestConflict": "Another run writes to the same place. Give each run a key of its own.",
+    "PreconditionFailed": "Another run writes to the same place. Use a separate key for each run.",
+    "ConditionalRequestConflict": "Another run writes to the same place. Use a separate key for each run.",
     "ConnectionFailed": "Check the network path to S3: proxy, VPC endpoint, firewall, DNS.",
-    "MalformedAnswer": "Something between here and S3 answers in its place: look at the proxy and at the endpoint.",
+    "MalformedAnswer": "Something between this machine and S3 responds instead of S3: check the proxy and the endpoint.",
     "InvalidURI": "Nothing in the key is percent-decoded: write it as `aws s3 ls` shows it.",
     "TooLarge": "Check that this is the object that was meant; a manifest can be split into several.",
 }
 _DENIED = {
     "GetObject": "Grant the caller s3:GetObject on it, and kms:Decrypt on the key that it is encrypted with. "
     "Without s3:ListBucket, S3 calls a missing object denied, too: check the key.",
-    "PutObject": "Grant the caller s3:PutObject and s3:GetObject on it (and on the names beside it), and "
+    "PutObject": "Grant the caller s3:PutObject and s3:GetObject on it (and on the names next to it), and "
     "kms:GenerateDataKey and kms:Decrypt on the KMS key of --s3-sse-kms-key-id; or look at the bucket's policy, "
     "which may ask for an encryption (--s3-sse).",
 }
@@ -207,7 +207,7 @@ def _encryption(settings: Settings) -> dict[str, str]:
     if key is None:
         return {"ServerSideEncryption": way} if way else {}
     if way == "AES256":
-        advice = "Leave out one of the two, or say --s3-sse aws:kms."
+        advice = "Omit one of the two, or use --s3-sse aws:kms."
         raise SettingsError([Problem("settings", 0, "--s3-sse-kms-key-id", "AES256 takes no KMS key.", advice)])
     return {"ServerSideEncryption": way or "aws:kms", "SSEKMSKeyId": key}
 
@@ -225,7 +225,7 @@ def _whole(operation: str, answer: Mapping[str, Any], *needed: str) -> Mapping[s
     """Raises ServiceError for a 200 that is not S3's."""
     missing = [name for name in needed if name not in answer]
     if missing:
-        message = f"The answer lacks {missing[0]}."
+        message = f"The response lacks {missing[0]}."
         raise ServiceError(message, code="MalformedAnswer", operation=operation, retryable=True)
     return answer
 

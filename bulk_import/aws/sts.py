@@ -126,7 +126,7 @@ class Sts:
         finally:
             self._gate.release()
         if not _NEEDED[operation] <= answer.keys():
-            raise ServiceError("The answer says nothing.", code="MalformedAnswer", operation=operation, retryable=True)
+            raise ServiceError("The response is empty.", code="MalformedAnswer", operation=operation, retryable=True)
         return answer
 
 
@@ -156,5 +156,5 @@ class OwnCredentials:
             "The caller's own credentials have expired or were revoked.",
             code="ExpiredTokenException",
             operation="AssumeRole",
-            advice="Give the run credentials that outlive it or renew themselves, and go on with --resume.",
+            advice="Give the run credentials that outlive it or refresh themselves, and continue with --resume.",
         )

@@ -83,7 +83,7 @@ def _table(plan: Plan) -> str:
     lines.append("")
     lines.append(f"{plural(len(plan.targets), 'target')} in {plural(len(plan.lanes), 'lane')}: {counts}.")
     lines.append(
-        f"The quotas make it take at least {longest.floor_seconds:.0f} s "
+        f"Quotas allow no faster than {longest.floor_seconds:.0f} s "
         f"({plural(longest.imports, 'import')} in {longest.account}/{longest.region})."
     )
     return "\n".join(lines) + "\n"

@@ -104,10 +104,10 @@ class Checkpoint:
         if place.facts is None:
             return
         if place.run_id is None:
-            raise _problem(self._uri, "this object is no checkpoint.", "Name another --checkpoint.")
+            raise _problem(self._uri, "this object is not a checkpoint.", "Name another --checkpoint.")
         kept = await keep(self._store, place, "")
         if place.facts.metadata.get("finished") != "true":
-            log.warning("an unfinished run's checkpoint was set aside; this run looks at KMS anew", kept=str(kept))
+            log.warning("an unfinished run's checkpoint was set aside; this run reads every key first", kept=str(kept))
 
     async def _compare(self, place: Place) -> None:
         if place.facts is None or await asyncio.to_thread(_begins_with, self._journal, place.facts):
@@ -123,7 +123,7 @@ class Checkpoint:
         if place.denied is not None:
             raise place.denied
         if place.facts is None:
-            message = f"there is no checkpoint to resume from, nor {self._journal}."
+            message = f"there is neither a checkpoint to resume from nor {self._journal}."
             raise _problem(self._uri, message, "Run without --resume.")
         try:
             with tempfile.TemporaryDirectory(prefix=".checkpoint-", dir=self._journal.parent) as folder:

@@ -42,7 +42,7 @@ def check(settings: Settings, journal: Path, manifest: str) -> None:
         elif isinstance(path, Path) and path.is_dir():
             problems.append(_problem(option, f"{target} is a folder.", "Name a file in it."))
         elif isinstance(path, Path) and not path.parent.is_dir():
-            problems.append(_problem(option, f"the folder {path.parent} does not exist.", "Make it first."))
+            problems.append(_problem(option, f"the folder {path.parent} does not exist.", "Create it first."))
         taken.setdefault(path, f"the rendering {name} goes")
     if problems:
         raise SettingsError(problems)

@@ -63,13 +63,13 @@ def read_unfinished(path: Path, manifest: Manifest, settings: Settings) -> Unfin
         and all(state.finished)
         and (datetime.now(UTC) - state.ended_at > FOR_THE_REPORT or _told(settings.report, reader.sha256))
     ):
-        message = "the journal's run came to its end and all its targets are well: there is nothing to resume."
-        advice = "Run without --resume: it looks at every key anew. `bulk-import report` makes its report again."
+        message = "the journal's run is complete and all its targets are OK: there is nothing to resume."
+        advice = "Run without --resume: it reads every key again. `bulk-import report` creates its report again."
         raise JournalError([Problem(str(path), 0, "", message, advice)])
     _refuse_due(path, state, manifest)
     if state.good_until is not None and state.good_until <= datetime.now(UTC):
-        message = f"material of a target that was well has expired since ({state.good_until:%Y-%m-%dT%H:%M:%SZ})."
-        raise JournalError([Problem(str(path), 0, "", message, "Run without --resume: it looks at every key anew.")])
+        message = f"material of a target that was OK has expired since ({state.good_until:%Y-%m-%dT%H:%M:%SZ})."
+        raise JournalError([Problem(str(path), 0, "", message, "Run without --resume: it reads every key again.")])
     return Unfinished(
         run_id=state.started["run_id"],
         started_at=datetime.fromisoformat(state.started["started_at"]),

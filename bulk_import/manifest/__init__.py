@@ -87,7 +87,7 @@ def load(
     guard(expander.accounts.values(), also, allow_accounts, findings)
     findings.raise_if_any()
     if not expander.total:
-        raise fail(source.file, 0, "names no key", "State at least one.")
+        raise fail(source.file, 0, "names no key", "Specify at least one.")
     selection.check(expander.accounts.values(), len(expander.targets), findings)
     if max_targets is not None and len(expander.targets) > max_targets:
         message = f"{len(expander.targets):,} targets are selected; --max-targets allows {max_targets:,}"

@@ -52,7 +52,7 @@ class Account:
         """`role` and `external_id` serve where the manifest states none; a stated null stays null."""
         stated = self.stated("role")
         if stated is None and role is None and not self.broken("role"):
-            advice = "State role for it (null: the caller's own credentials), or give --role."
+            advice = "Specify a role for it (null: the caller's own credentials), or use --role."
             self.named_by.report(findings, self.named_at, f"account {self.id} has no role", advice)
         text = stated[0] if stated else role
         arn = None if text is None else check.role_arn(text, partition, self.id)

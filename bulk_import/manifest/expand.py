@@ -111,7 +111,7 @@ class Expander:
         """(id, account, Region) is unique."""
         if key in ids:
             message = f"{key} is already there for account {lane.account} in {lane.region}, on line {ids[key]}"
-            self._say(entry, ("id",), message, "Give each target of an account and Region its own id.")
+            self._say(entry, ("id",), message, "Use a different id for each target of an account and Region.")
         ids[key] = entry.line
         self.total += 1
         if self.total > MAX_TARGETS:

@@ -44,7 +44,7 @@ def explain(error: ErrorDetails, known: Sequence[str]) -> Said:
     if kind.endswith("_type"):
         return f"must be {_TYPES.get(kind.partition('_')[0], 'another type')}, not {_type_of(value)}", ""
     if kind == "too_short":
-        return "is an empty list", "Name at least one, or leave the field out."
+        return "is an empty list", "Name at least one, or omit the field."
     if kind == "enum":
         return _not_of_enum(name, str(value))
     if loc[-1] == "[key]":
@@ -101,7 +101,7 @@ def _valid_to(value: str) -> Said:
     if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
         return f"{value} has no time and no offset", f"Write {value}T00:00:00Z."
     if re.search(r"[0-9]\.[0-9]+([Zz]|[+-][0-9:]+)?$", value):
-        return "has fractions of a second; KMS keeps whole seconds", "Write it without the fraction."
+        return "has fractions of a second; KMS stores whole seconds", "Write it without the fraction."
     if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2})?", value):
         return f"{value} has no offset", "Add the offset: Z for UTC, or one such as +02:00."
     return "is not a date", "Write RFC 3339 with an offset, such as 2027-06-30T00:00:00Z, or never."

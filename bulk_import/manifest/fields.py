@@ -181,8 +181,8 @@ def _key_id_form(text: str) -> tuple[str, str]:
             return "is the ARN of another service than kms", _FORMS
         return "is not the ARN of a KMS key or alias", "arn:aws:kms:eu-central-1:111122223333:key/… or :alias/…"
     if re.fullmatch(r"[A-Za-z0-9/_-]{1,40}", text) and not re.fullmatch(r"[0-9a-fA-F]{24,}", text):
-        return f"{text} is no form of key ID", f"If it is an alias: alias/{text}." if "/" not in text else _FORMS
-    return "is no form of key ID", _FORMS
+        return f"{text} is not a valid key ID", f"If it is an alias: alias/{text}." if "/" not in text else _FORMS
+    return "is not a valid key ID", _FORMS
 
 
 # --- material -------------------------------------------------------------------------------------------------------

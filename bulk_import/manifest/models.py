@@ -241,7 +241,7 @@ class Head(TypedDict):
         Annotated[
             DefaultFields | None,
             Field(
-                description="What every key and account has that does not say otherwise.",
+                description="Fields of every key and account that does not specify them.",
                 examples=[{"role": "KmsMaterialImporter"}],
             ),
         ]

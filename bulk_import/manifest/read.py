@@ -160,7 +160,7 @@ def _format(uri: str, file: str, stated: str | None) -> Format:
         return Format.YAML
     extension = os.path.splitext(uri)[1].lower()  # noqa: PTH122 - also of an s3:// URI
     if (known := _EXTENSIONS.get(extension)) is None:
-        message = f"its format cannot be told from the extension {extension!r}"
+        message = f"its extension does not show its format {extension!r}"
         raise fail(file, 0, message, f"Name it {joined(_EXTENSIONS)}, or give --manifest-format.")
     return known
 

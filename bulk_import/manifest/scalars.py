@@ -32,7 +32,7 @@ Account = Annotated[
     str,
     Field(
         pattern=r"^[0-9]{12}$",
-        description="AWS account ID, 12 digits. May stand unquoted: it is read as it is written.",
+        description="AWS account ID, 12 digits. It may be unquoted: it is read as written.",
         examples=["111122223333"],
         json_schema_extra=number_too(minimum=0, maximum=999_999_999_999),
     ),

@@ -236,7 +236,7 @@ class _Composer:
     def _alias(self, event: Any) -> None:
         line = event.start_mark.line + 1
         if any(anchor == event.anchor for anchor, _ in self._pending):
-            raise fail(self._file, line, "a YAML alias repeats the very collection that it stands in", "Remove it.")
+            raise fail(self._file, line, "a YAML alias repeats the collection that contains it", "Remove it.")
         if event.anchor not in self._anchors:
             raise fail(self._file, line, "a YAML alias names an anchor that is not there", "Check its name.")
         value, nodes, _ = self._anchors[event.anchor]

@@ -140,7 +140,7 @@ def _wrapping_key(public_key: bytes, wrapping_key_spec: WrappingKeySpec) -> rsa.
     except (ValueError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, rsa.RSAPublicKey):
-        _invalid_key("is no RSA public key")
+        _invalid_key("is not an RSA public key")
     if key.key_size != RSA_BITS[wrapping_key_spec]:
         _invalid_key(f"has {key.key_size} bits, and {wrapping_key_spec} was asked for")
     return key

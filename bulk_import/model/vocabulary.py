@@ -83,9 +83,9 @@ class ObjectUri:
         if not text.startswith(S3_SCHEME):
             raise ValueError("write s3://bucket/key")
         if not _BUCKET.fullmatch(bucket):
-            raise ValueError(f"{bucket!r} is no bucket's name. Write s3://bucket/key")
+            raise ValueError(f"{bucket!r} is not a bucket name. Write s3://bucket/key")
         if not key or key.endswith("/") or len(key.encode()) > 1024:
-            raise ValueError(f"{text!r} names no object. Write s3://bucket/key, the key of at most 1,024 bytes")
+            raise ValueError(f"{text!r} does not name an object. Write s3://bucket/key, the key of at most 1,024 bytes")
         return cls(bucket, key)
 
     def beside(self, name: str) -> ObjectUri:

@@ -62,7 +62,7 @@ class PlannedLane:
         Seconds,
         about("The shortest time that the quota of GetParametersForImport and the verification allow."),
     ]
-    quota: Annotated[dict[str, Rate], about("Requests per second that the run would keep to.")]
+    quota: Annotated[dict[str, Rate], about("Requests per second that the run would use.")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,7 @@ async def round_trip(run: TargetRun, kms: KeyService, view: KeyView) -> tuple[bo
         return None, f"round_trip: {reason} ({error.operation})"
     if opened != plaintext:
         raise TargetError(
-            f"{view.arn} decrypted something else than it had encrypted.", code="RoundTripFailed", operation="Decrypt"
+            f"{view.arn} did not decrypt to the original.", code="RoundTripFailed", operation="Decrypt"
         )
     return True, ""
 

@@ -39,7 +39,7 @@ class Stop:
         if self.fatal is None:
             advice = error.advice
             if dead:
-                advice = "Give the run credentials that outlive it or renew themselves, and go on with --resume."
+                advice = "Give the run credentials that outlive it or refresh themselves, and continue with --resume."
             self.fatal = CallerError(error.message, code=error.code, advice=advice)
             self.request(error.code)
         return True

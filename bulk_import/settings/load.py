@@ -63,11 +63,11 @@ def _unknown_variables() -> list[Problem]:
         setting = name[len(PREFIX) :].upper()
         if not name.upper().startswith(PREFIX) or name.removeprefix(PREFIX) in known:
             continue
-        message, advice = "is no setting.", _nearest(setting, known, PREFIX)
+        message, advice = "is not a setting.", _nearest(setting, known, PREFIX)
         if _option_only(setting.lower()):
             if not os.environ[name]:
                 continue  # not set
-            message = f"is no setting: {flag_of(setting.lower())} has no variable."
+            message = f"is not a setting: {flag_of(setting.lower())} has no variable."
             advice = f"Give {flag_of(setting.lower())} itself, so that the command line shows it."
         found.append(Problem("environment", 0, name, message, advice))
     return found
@@ -124,7 +124,7 @@ def _read_config(path: str, problems: list[Problem]) -> dict[str, Any]:
             known[name] = value
         else:
             problems.append(
-                Problem(path, _line_of(path, key), key, "is no setting.", _nearest(name, set(Settings.model_fields)))
+                Problem(path, _line_of(path, key), key, "is not a setting.", _nearest(name, set(Settings.model_fields)))
             )
     return known
 

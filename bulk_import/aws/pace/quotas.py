@@ -93,7 +93,7 @@ class AppliedQuotas:
         quota: dict[str, Any] = answer.get("Quota") or {}
         value = quota.get("Value")
         if not isinstance(value, int | float) or not 0 < value < math.inf:
-            raise ServiceError(f"The answer's Value is {value!r}.", code="MalformedAnswer", operation=OPERATION)
+            raise ServiceError(f"The response's Value is {value!r}.", code="MalformedAnswer", operation=OPERATION)
         return quota
 
     def _warn(self, error: ServiceError) -> None:

@@ -64,7 +64,7 @@ class Clients:
             ) from None  # fmt: skip
         except BotoCoreError as error:
             raise SettingsError(
-                [Problem("AWS configuration", 0, "", f"cannot be read: {error}.", "Mend that file.")]
+                [Problem("AWS configuration", 0, "", f"cannot be read: {error}.", "Correct that file.")]
             ) from None
         self._callers = create_credential_resolver(self._core)
         self._core.register("after-call", make_harmless)

@@ -52,9 +52,9 @@ def translate(error: Exception, operation: str) -> ServiceError:
         # Only a connection that was never made proves that nothing was sent.
         return _lost(f"No connection ({type(error).__name__}).", operation, sent=False)
     if isinstance(error, ReadTimeoutError | TimeoutError):
-        return _lost("No answer came in time.", operation, sent=True)
+        return _lost("No response arrived in time.", operation, sent=True)
     if isinstance(error, ResponseParserError):
-        return _lost("The answer could not be read.", operation, sent=True)
+        return _lost("The response could not be read.", operation, sent=True)
     if isinstance(error, HTTPClientError | ConnectionError):
         cause = error.kwargs.get("error")
         never_sent = isinstance(cause, ClientConnectorError | ClientProxyConnectionError)
@@ -65,7 +65,7 @@ def translate(error: Exception, operation: str) -> ServiceError:
     if isinstance(error, ClientConnectionError | ClientPayloadError | OSError):
         return _lost(f"The connection failed ({type(error).__name__}).", operation, sent=True)
     # The parser's own exceptions: the request may have been carried out.
-    return _lost(f"The answer could not be read ({type(error).__name__}).", operation, sent=True)
+    return _lost(f"The response could not be read ({type(error).__name__}).", operation, sent=True)
 
 
 def _answered(error: ClientError, operation: str) -> ServiceError:

@@ -59,7 +59,7 @@ def _read(path: str, root: Path) -> bytearray:
     real_root = _real(root)
     real = Path(os.path.realpath(os.path.join(real_root, path)))  # what is missing, _open says  # noqa: PTH118
     if not real.is_relative_to(real_root):
-        raise MaterialError(f"{_shown(path)} lies outside the folder {real_root}", code="MaterialOutsideRoot")
+        raise MaterialError(f"{_shown(path)} is outside the folder {real_root}", code="MaterialOutsideRoot")
     if real == real_root:
         raise _not_regular(path, stat.S_IFDIR)
     with _open(real_root, real.relative_to(real_root), path) as file:

@@ -22,7 +22,7 @@ def headline(report: Mapping[str, Any]) -> str:
     parts = [f"{summary['failed']:,} of {plural(summary['total'], 'target')} failed"] if summary["failed"] else []
     if summary["not_attempted"]:
         parts.append(f"{summary['not_attempted']:,} not attempted")
-    parts.append(f"{well:,} well" if parts else f"all {plural(well, 'target')} well")
+    parts.append(f"{well:,} OK" if parts else f"all {plural(well, 'target')} OK")
     return f"{report['run']['outcome']}: {', '.join(parts)}"
 
 
@@ -78,7 +78,7 @@ def warnings(report: Mapping[str, Any]) -> list[str]:
     if run["outcome"] == "interrupted":
         left = f"; {summary['not_attempted']:,} of {plural(summary['total'], 'target')} not attempted"
         found.append(
-            "Interrupted: the run was stopped before its end"
+            "Interrupted: the run was stopped before it ended"
             f"{left if summary['not_attempted'] else ''}. Run again with --resume."
         )
     if summary.get("unproved"):
@@ -92,7 +92,7 @@ def warnings(report: Mapping[str, Any]) -> list[str]:
 def exit_code(report: Mapping[str, Any]) -> str:
     """`exit code 4`; a run that was killed has none."""
     code = report["run"]["exit_code"]
-    return "no exit code: killed, or still at work" if code is None else f"exit code {code}"
+    return "no exit code: killed, or still running" if code is None else f"exit code {code}"
 
 
 def failures(report: Mapping[str, Any]) -> list[Result]:
