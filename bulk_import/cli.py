@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(_told(error))
         return error.exit_code
     except (BrokenPipeError, UnsupportedOperation):
-        # Whoever read stdout has gone. Python's own flush at exit must not complain about it again.
+        # Anyone who read stdout has gone. Python's own flush at exit must not complain about it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.INTERNAL
     except Exception as error:  # noqa: BLE001 - the last line of defence: a message, not a traceback

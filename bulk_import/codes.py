@@ -37,7 +37,7 @@ class Code:
 DEFAULT_ADVICE = "Look up the code in the KMS API reference, and the request ID in CloudTrail."
 
 CODES: dict[str, Code] = {
-    # What must not be lost among a thousand denials: keys that may hold the wrong bytes, and what nobody knows.
+    # What must not be lost among a thousand denials: keys that may hold the wrong bytes, and what no one knows.
     # The order here is the order in every rendering: the gravest first.
     "MaterialMismatch": Code(
         "KMS holds OTHER key material than the source. Do not use the key until you know which is right. "
@@ -111,7 +111,7 @@ CODES: dict[str, Code] = {
         "--require-proof was given and no proof was possible. Grant the operation of the proof to the "
         "role (kms:GenerateMac, kms:GetPublicKey), or specify key_material_id.",
     ),
-    "ReportNotWritten": Code("Use the report at the place that the message names, and make the requested place writable."),
+    "ReportNotWritten": Code("Use the report that the message names, and make the requested place writable."),
     "ResumedElsewhere": Code(
         "Resume with the credentials and endpoints that the run started with, or run without --resume.",
     ),

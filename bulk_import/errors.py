@@ -15,7 +15,7 @@
         ├── ServiceError               an answer of KMS or STS, translated at the edge
         └── LaneError                  ends every target of a lane (WrongAccount, a denied role)
 
-A TargetError never leaves its target: it becomes the `error` of a result, and its siblings go on.
+A TargetError never leaves its target: it becomes the `error` of a result, and its siblings continue.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class ExitCode(IntEnum):
     INTERNAL = 1  # an unexpected error of the program itself
     USAGE = 2
     INPUT = 3  # manifest, settings or journal unreadable or invalid; no KMS or STS call was made
-    PARTIAL = 4  # some targets failed or were not attempted, some are well
-    NONE_WELL = 5  # no target is well, or the caller's credentials do not work
+    PARTIAL = 4  # some targets failed or were not attempted, some are OK
+    NONE_WELL = 5  # no target is OK, or the caller's credentials do not work
     REPORT_ELSEWHERE = 6  # the work ended, but the report is not where it was asked for
     DEADLINE = 7
     CHANGES_PENDING = 10  # plan --detailed-exitcode
@@ -61,7 +61,7 @@ class BulkImportError(Exception):
 
 
 class Interrupted(BaseException):
-    """SIGINT, SIGTERM or SIGHUP where there is nothing to drain. Not an Exception: nobody may take it for a failure."""
+    """SIGINT, SIGTERM or SIGHUP where there is nothing to drain. Not an Exception: no one may take it for a failure."""
 
     def __init__(self, number: int, message: str) -> None:
         super().__init__(message)
@@ -152,7 +152,7 @@ class ReportNotWritten(BulkImportError):
 class ObjectError(BulkImportError):
     """An object of S3 could not be read or written; the message names its URI.
 
-    Whoever asked for the object turns it into an error of their own: of the manifest, the report, the journal.
+    Anyone who asked for the object turns it into an error of their own: of the manifest, the report, the journal.
     `code`: S3's error code; `conflict`: somebody else wrote the object since it was looked at; `missing`: it, or its
     bucket, is not there; `denied`: the caller may not.
     """

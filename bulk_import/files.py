@@ -25,19 +25,19 @@ def fsync_directory(folder: Path) -> None:
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """`os.write` may take less than it is given; this goes on until all is taken. Raises OSError."""
+    """`os.write` may take less than it is given; this continues until all is taken. Raises OSError."""
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
 
 
 def keeps_its_place(path: Path) -> bool:
-    """A pipe or a device is written into: a new file in its place would be seen by nobody."""
+    """A pipe or a device is written into: a new file in its place would be seen by no one."""
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
 class NewFile:
-    """A file beside `path` that takes its name only when it is whole and on disk.
+    """A file next to `path` that takes its name only when it is whole and on disk.
 
     Use: `with NewFile(path) as new: new.fill(chunks); new.commit()`. Left without `commit`, nothing remains.
     """

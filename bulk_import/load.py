@@ -1,4 +1,4 @@
-"""A manifest as the settings read it, and the sources of its material. Calls nobody, and loads no AWS library."""
+"""A manifest as the settings read it, and the sources of its material. Calls no one, and loads no AWS library."""
 
 from __future__ import annotations
 

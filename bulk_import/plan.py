@@ -42,7 +42,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What KMS shall show for one target, frozen at the run's start."""
+    """What KMS must show for one target, frozen at the run's start."""
 
     target: Target
     valid_to: datetime | None  # None: KEY_MATERIAL_DOES_NOT_EXPIRE

@@ -82,7 +82,7 @@ class Work:
             await self.stop.unless_requested(self.materials.begin(targets))
 
     async def run_lanes(self) -> None:
-        """Takes every target to its end. Raises JournalError where the journal failed."""
+        """Takes every target to the end. Raises JournalError where the journal failed."""
         ports = [await self.session.lane(lane, self.manifest.accounts[lane.account]) for lane in self.lanes]
         on_end = self._counting()
         policy = policy_of(self.settings, self.session, self.begun.started, self.materials)
@@ -111,7 +111,7 @@ class Work:
         return by_lane(self.manifest)
 
     async def _connect(self) -> None:
-        """Raises CallerError, also where a resume talks to another AWS than the run that it goes on with."""
+        """Raises CallerError, also where a resume talks to another AWS than the run that it continues."""
         await self.session.connect()
         caller = self.session.caller
         before = self.begun.past.caller if self.begun.past else {}

@@ -129,8 +129,10 @@ MANIFESTS = [
     Case("a folder", "validate .yaml", (".yaml", "Name it .yaml"), files={".yaml": GOOD}),
     Case("a folder", "validate d.yaml", ("d.yaml", "is a folder", "Name one file"), files={"d.yaml/x": ""}),
     Case("no extension", "validate keys", ("keys", "--manifest-format"), files={"keys": GOOD}),
-    Case("S3 without a key", "validate s3://bucket", ("s3://bucket", "names no object", "bucket/key")),
-    Case("S3 without a bucket", "validate s3:///keys.yaml", ("s3:///keys.yaml", "no bucket's name", "s3://bucket/key")),
+    Case("S3 without a key", "validate s3://bucket", ("s3://bucket", "does not name an object", "bucket/key")),
+    Case(
+        "S3 without a bucket", "validate s3:///keys.yaml", ("s3:///keys.yaml", "not a bucket name", "s3://bucket/key")
+    ),
     Case("another store", "validate gs://bucket/keys.yaml", ("gs://bucket/keys.yaml", "cannot be read", "Fetch")),
     Case("empty stdin", "validate -", ("stdin", "is empty", "`version`"), stdin=""),
     Case("bad stdin", "validate -", ("stdin:9", "keys[0].colour", "unknown field"), stdin=GOOD + "    colour: red\n"),
@@ -230,9 +232,9 @@ OPTIONS = [
     option("the journal's folder", "run m.yaml --report none/report.json", "none/report.journal.jsonl", code=3),
     *[option(name, f"{name} m.yaml", f"There is no command `{name}`") for name in ("prepare", "seal", "submit")],
     option("--yes, of a command to come", "run m.yaml --yes", "--yes"),
-    variable("BULK_IMPORT_REGION", "us-east-1", "environment", "is no setting"),
+    variable("BULK_IMPORT_REGION", "us-east-1", "environment", "is not a setting"),
     variable("BULK_IMPORT_ONLY_REGIONS", "us-east-1", "Did you mean BULK_IMPORT_ONLY_REGION?"),
-    variable("BULK_IMPORT_YES", "1", "is no setting"),
+    variable("BULK_IMPORT_YES", "1", "is not a setting"),
     variable("BULK_IMPORT_READS", "x", "environment", "integer"),
     variable("BULK_IMPORT_QUIET", "perhaps", "environment", "boolean"),
     option(

@@ -360,7 +360,7 @@ def test_an_unknown_variable_names_the_nearest(name: str, hint: str, monkeypatch
     monkeypatch.setenv(name, "1")
     (problem,) = problems()
     assert (problem.file, problem.field) == ("environment", name)
-    assert "is no setting" in problem.message
+    assert "is not a setting" in problem.message
     assert hint in problem.advice
 
 

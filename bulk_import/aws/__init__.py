@@ -1,1 +1,1 @@
-"""The only rooms that import aioboto3: credentials, clients, limits, and the KMS port."""
+"""The only packages that import aioboto3: credentials, clients, limits, and the KMS port."""

@@ -42,7 +42,7 @@ _ADVICE = {
     "PreconditionFailed": "Another run writes to the same place. Use a separate key for each run.",
     "ConditionalRequestConflict": "Another run writes to the same place. Use a separate key for each run.",
     "ConnectionFailed": "Check the network path to S3: proxy, VPC endpoint, firewall, DNS.",
-    "MalformedAnswer": "Something between this machine and S3 responds instead of S3: check the proxy and the endpoint.",
+    "MalformedAnswer": "Something on the network path responds instead of S3: check the proxy and the endpoint.",
     "InvalidURI": "Nothing in the key is percent-decoded: write it as `aws s3 ls` shows it.",
     "TooLarge": "Check that this is the object that was meant; a manifest can be split into several.",
 }
@@ -60,7 +60,7 @@ _ELSE = "Look the code up in the S3 API reference."
 
 @asynccontextmanager
 async def open_objects(settings: Settings, *, partition: str = "aws", run_id: str = "-") -> AsyncIterator[S3Objects]:
-    """Makes the client, and finds the caller's credentials; calls nobody at S3.
+    """Makes the client, and finds the caller's credentials; calls no one at S3.
 
     `partition`: whose first Region is asked where none is configured. Raises CallerError, SettingsError.
     """

@@ -57,7 +57,7 @@ class AwsSession:
         self._sts_client: Any = None
 
     async def __aenter__(self) -> Self:
-        """Makes every client. Raises SettingsError for an endpoint that is not to be trusted; calls nobody."""
+        """Makes every client. Raises SettingsError for an endpoint that is not to be trusted; calls no one."""
         await self._stack.enter_async_context(self._clients)
         try:
             self._sts_client = await self._clients.sts(self._clients.sts_region(self._partition))

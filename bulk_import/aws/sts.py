@@ -36,7 +36,7 @@ class Caller:
 
 
 class Sts:
-    """STS for a whole run: its quota is the calling account's, whatever account a role stands in."""
+    """STS for a whole run: its quota is the calling account's, whatever account a role is in."""
 
     def __init__(
         self, client: Any, credentials: Any, *, limiter: LaneLimiter, gate: Places, run_id: str,
@@ -52,11 +52,11 @@ class Sts:
     async def caller(self) -> Caller:
         """Raises CallerError: without working credentials nothing can be done for any target."""
         try:
-            # The run's first call: a wrong endpoint or a closed network shall not take minutes to be told.
+            # The run's first call: a wrong endpoint or a closed network must not take minutes to be told.
             patience = replace(self._retry, timeout=min(self._retry.timeout, FIRST_CALL_PATIENCE))
             answer = await patience(lambda: self._call("GetCallerIdentity", {}))
         except ServiceError as error:
-            reached = error.code != "ConnectionFailed"  # else nobody looked at the credentials
+            reached = error.code != "ConnectionFailed"  # else no one looked at the credentials
             raise CallerError(
                 f"{'The credentials of the caller do not work' if reached else 'STS cannot be reached'}: "
                 f"{error.message} (GetCallerIdentity)",
@@ -151,7 +151,7 @@ class OwnCredentials:
         return self._credentials
 
     async def renew(self, used: Any) -> None:  # noqa: ARG002 - as AccountCredentials has it
-        """The caller's credentials refresh themselves, or not at all. Raises LaneError: no role can be assumed anew."""
+        """The caller's credentials refresh themselves, or not at all. Raises LaneError: no role can be assumed."""
         raise LaneError(
             "The caller's own credentials have expired or were revoked.",
             code="ExpiredTokenException",

@@ -74,7 +74,7 @@ class _Text:
 
     def __init__(self) -> None:
         self._at_terminal = sys.stderr.isatty()
-        # A terminal that is able to, and nobody said NO_COLOR: https://no-color.org
+        # A terminal that is able to, and no one said NO_COLOR: https://no-color.org
         self._colours = (
             self._at_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
         )
@@ -87,7 +87,7 @@ class _Text:
         where = " in ".join(str(part) for part in (target, place) if part)
         what = ": ".join(str(part) for part in (where, text, code, message) if part)
         if self._at_terminal:
-            event.pop("run", None)  # the first line says it, and nobody joins the lines of a screen
+            event.pop("run", None)  # the first line says it, and no one joins the lines of a screen
         rest = " ".join(f"{name}={value}" for name, value in event.items())
         colour = _COLOURS.get(level, "") if self._colours else ""
         word = f"{colour}{level.upper()}{_RESET}" if colour else level.upper()
@@ -118,7 +118,7 @@ def result(data: bytes) -> None:
         # Python's own flush at exit must not complain about it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
-            raise  # whoever read it has gone, and knows
+            raise  # anyone who read it has gone, and knows
         raise BulkImportError(
             f"stdout cannot be written: {error.strerror or 'it is closed'}.",
             code="OutputNotWritten",

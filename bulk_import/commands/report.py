@@ -43,7 +43,7 @@ FORMATS = ("table", "json", *formats.FORMATS)
 
 
 def without_effect(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Settings that would do nothing beside the others, and why."""
+    """Settings that would do nothing next to the others, and why."""
     if not in_s3(settings.output):
         for name in ("s3_sse", "s3_sse_kms_key_id"):
             yield name, "because nothing goes to S3: use --output s3://bucket/key."

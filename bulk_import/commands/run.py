@@ -29,7 +29,7 @@ FORMATS = plan.FORMATS
 
 
 def without_effect(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Settings that would do nothing beside the others, and why."""
+    """Settings that would do nothing next to the others, and why."""
     if settings.dry_run:
         for name in ("resume", "deadline", "render", "checkpoint"):
             yield name, "with --dry-run, which makes no run. Leave one of the two out."

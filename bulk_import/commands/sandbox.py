@@ -21,7 +21,7 @@ def execute(settings: Settings) -> ExitCode:
     except ModuleNotFoundError as error:
         raise MissingExtra(
             f"`sandbox` needs the extra `sandbox` ({error.name} is not installed).",
-            advice="Install it: pip install 'kms-bulk-import[sandbox]', from the place where this program was installed from",
+            advice="Install it: pip install 'kms-bulk-import[sandbox]', from where you installed this program",
         ) from None
     serve(
         SandboxOptions(

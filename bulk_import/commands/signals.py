@@ -2,7 +2,7 @@
 
 before the work   nothing can have changed: the command ends at once
 at work           the first drains, a second makes it urgent (run/stop.py)
-after the work    only the report is still written: the first signal lets that come to its end, a second does not
+after the work    only the report is still written: the first signal lets that end, a second does not
 """
 
 from __future__ import annotations
@@ -112,10 +112,10 @@ class Signals:
 
     @property
     def _loop_turns(self) -> bool:
-        """False where the run's own code is at work, or blocked: raised there, an exception ends it in good order.
+        """False where the run's own code is at work, or blocked: raised there, an exception ends it in an orderly way.
 
         Between its steps an exception would end up with one of the loop's callbacks, and that which waits for it wait
-        for ever.
+        forever.
         """
         if self._loop is None or self._loop.is_closed():
             return False

@@ -9,8 +9,8 @@ material, once. What it cannot see is who made an import; the lost events stay l
 The first checkpoint is written before the first call to KMS, so that the targets' frozen expiry is in it.
 
 Nothing locks a machine out, so the object itself is what two runs meet at: each write is on condition that the object
-is as this run left it. A run that begins takes the place (an older object is kept under its run's ID), and whoever
-wrote there before finds out at its next write: it is then `taken`, and stops in good order.
+is as this run left it. A run that begins takes the place (an older object is kept under its run's ID), and anyone who
+wrote there before finds out at its next write: it is then `taken`, and stops in an orderly way.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Checkpoint:
         self.taken = False  # by another run
 
     async def begin(self, *, resume: bool) -> None:
-        """Finds the place: makes room for a new run, or fetches what to go on with where there is no journal here.
+        """Finds the place: makes room for a new run, or fetches what to continue where there is no journal here.
 
         Raises JournalError, CallerError.
         """
@@ -148,7 +148,7 @@ class Checkpoint:
 
     async def _keep(self, journal: Journal, on_taken: Callable[[], None]) -> None:
         written = journal.seq
-        with suppress(JournalError):  # whoever writes to the journal next is told
+        with suppress(JournalError):  # anyone who writes to the journal next is told
             while not self.taken:
                 await asyncio.sleep(self._interval)
                 if journal.seq == written:
@@ -193,7 +193,7 @@ class Checkpoint:
         )  # fmt: skip
 
     async def _is_ours(self) -> bool:
-        """Whether what stands in the way is of this run: written by a request whose answer was lost."""
+        """Whether what is in the way is of this run: written by a request whose answer was lost."""
         found = await self._store.look(self._uri)
         if found is None or found[0].metadata.get("sha256") not in self._sent:
             return False

@@ -1,4 +1,4 @@
-"""The report and its renderings to where they were asked for. S3: by way of a file beside the journal.
+"""The report and its renderings to where they were asked for. S3: by way of a file next to the journal.
 
 What S3 does not take stays in that file, and the message says where it is.
 """
@@ -46,7 +46,7 @@ class Delivery:
     written: dict[str, Path | ObjectUri] = field(default_factory=dict)  # renderings: format → where it is
 
     async def report(self, folded: Folded, *, report_elsewhere: bool = False) -> Path | ObjectUri | None:
-        """Returns where it is; None: stdout. `report_elsewhere`: it shall say exit code 6.
+        """Returns where it is; None: stdout. `report_elsewhere`: it must say exit code 6.
 
         Raises ReportNotWritten, which says where it is instead.
         """
@@ -115,7 +115,7 @@ class Delivery:
     async def _upload(self, send: Callable[[], Coroutine[Any, Any, None]]) -> Refused | None:
         """None: it is there."""
         if self.checkpoint is not None and self.checkpoint.taken:
-            # What goes on with this run writes its own there, and knows more.
+            # What continues this run writes its own there, and knows more.
             return Refused("another run took over the checkpoint")
         try:
             if await in_time(send(), self.given_up()):

@@ -31,8 +31,8 @@ def check(settings: Settings, journal: Path, manifest: str) -> None:
     place = Path(journal).resolve()
     clash = _clash("--journal", str(journal), place, taken)
     if not clash and place.exists() and not place.is_file():
-        # A journal that is in the way is renamed, and a device or a pipe is nobody's to rename.
-        clash = [_problem("--journal", f"{journal} is no file.", "Name one.")]
+        # A journal that is in the way is renamed, and a device or a pipe is no one's to rename.
+        clash = [_problem("--journal", f"{journal} is not a file.", "Name one.")]
     problems += clash
     taken.setdefault(place, "the journal goes")
     for name, target in settings.render.items():

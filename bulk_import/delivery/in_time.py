@@ -1,4 +1,4 @@
-"""Work that may take long, and the moment at which nobody waits for it any more."""
+"""Work that may take long, and the moment at which no one waits for it any more."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 async def in_time(work: Coroutine[Any, Any, None], given_up: Coroutine[Any, Any, None]) -> bool:
-    """Whether `work` came to its end before `given_up`; else it is cancelled. Raises what `work` raises."""
+    """Whether `work` ended before `given_up`; else it is cancelled. Raises what `work` raises."""
     working, waiting = asyncio.ensure_future(work), asyncio.ensure_future(given_up)
     try:
         await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)

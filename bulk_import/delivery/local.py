@@ -28,10 +28,10 @@ class Written:
 
 
 def write_report(folded: Folded, destination: str, *, report_elsewhere: bool = False) -> Written:
-    """Writes the report to a path, or to stdout for `-`. `report_elsewhere`: it shall say exit code 6.
+    """Writes the report to a path, or to stdout for `-`. `report_elsewhere`: it must say exit code 6.
 
     An older report at the path is kept under its run's ID, and `<report>.sha256` says the new one's sum, in
-    sha256sum's format. Where the path cannot be written the report goes beside the journal, or else to the
+    sha256sum's format. Where the path cannot be written the report goes next to the journal, or else to the
     folder for temporary files, with exit code 6 in it, and ReportNotWritten says where.
     """
     try:
@@ -103,7 +103,7 @@ def keep_older(path: Path, run_id: str) -> None:
     # Without a run's ID it is no report of ours; it is not thrown away either.
     older = found or changed_at(path)
     if older == run_id:
-        sha256_path(path).unlink(missing_ok=True)  # never beside a report that it does not fit
+        sha256_path(path).unlink(missing_ok=True)  # never next to a report that it does not fit
         return
     kept = named_after(path, older)
     kept.unlink(missing_ok=True)

@@ -4,7 +4,7 @@ What is at the place is read first. An object of another run is copied to `<name
 new one is written on condition that the place is still as it was read: empty (If-None-Match), or with the same ETag
 (If-Match). Where somebody else was faster, all of it begins again, and theirs is kept too.
 
-The object's metadata says `run-id` and `sha256`. `<name>.sha256` beside it, in sha256sum's format, is for people: it
+The object's metadata says `run-id` and `sha256`. `<name>.sha256` next to it, in sha256sum's format, is for people: it
 is written after it, so for a moment it may be the older one's.
 """
 
@@ -28,7 +28,7 @@ TEXT: Final = "text/plain; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an object shall go, as it was found. `facts` None: there is none, or (`denied`) none that may be read."""
+    """Where an object must go, as it was found. `facts` None: there is none, or (`denied`) none that may be read."""
 
     uri: ObjectUri
     facts: ObjectFacts | None
@@ -56,7 +56,7 @@ async def find(store: ObjectStore, uri: ObjectUri) -> Place:
 
 
 async def publish(store: ObjectStore, file: Path, uri: ObjectUri, *, run_id: str) -> None:
-    """Writes the report `file` to `uri`, and its sum beside it; an older one is kept. Raises ObjectError, OSError."""
+    """Writes the report `file` to `uri`, and its sum next to it; an older one is kept. Raises ObjectError, OSError."""
     sha256 = await asyncio.to_thread(_sha256, file)
     metadata = {"run-id": run_id, "sha256": sha256}
     for tries_left in reversed(range(TRIES)):
@@ -88,7 +88,7 @@ async def publish_rendering(store: ObjectStore, file: Path, uri: ObjectUri, *, c
 
 
 async def keep(store: ObjectStore, place: Place, run_id: str) -> ObjectUri | None:
-    """Copies what another run than `run_id` left at a place beside it, under that run's ID. Raises ObjectError."""
+    """Copies what another run than `run_id` left at a place next to it, under that run's ID. Raises ObjectError."""
     if place.facts is None or place.run_id == run_id:
         return None
     older = place.run_id or stamp(

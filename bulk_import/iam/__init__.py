@@ -1,4 +1,4 @@
-"""Least-privilege policies for exactly one manifest: the importer roles', their keys' and the caller's. Calls nobody.
+"""Least-privilege policies for exactly one manifest: the importer roles', their keys' and the caller's. Calls no one.
 
     targets ─ grants.py ─▶ operations under conditions ─ policies.py ─▶ policy documents ─┬─ document.py ───── JSON
                                                          packing.py: IAM's limits         └─ cloudformation.py

@@ -27,7 +27,7 @@ class _Dumper(yaml.SafeDumper):
 def importer_template(access: Access, caller_arn: str | None) -> str:
     """The account's role with its policies; for `role: null` the policies alone, attached to the caller.
 
-    The statements for the key policies stand in Metadata: CloudFormation cannot add one to a key that exists.
+    The statements for the key policies are in Metadata: CloudFormation cannot add one to a key that exists.
     """
     role_arn = access.account.role_arn
     if role_arn is None:

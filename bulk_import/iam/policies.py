@@ -1,7 +1,7 @@
 """Policy documents of one account: the importer role's permissions, its trust policy, its keys' policies.
 
 How a key is named decides how its statement finds it:
-- by key ID or key ARN: the ARN stands in Resource, and nothing else is allowed.
+- by key ID or key ARN: the ARN is in Resource, and nothing else is allowed.
 - by alias: an alias in Resource grants nothing on the key behind it. So Resource is every key of the account and
   Region, and kms:ResourceAliases, the aliases that the key carries, whatever the request calls it, narrows it.
   kms:RequestAlias would not do: it is the alias in the request, and a run names the key by alias only once, in its
@@ -98,7 +98,7 @@ def _permissions(account: str, targets: Sequence[Target], asked: Asked, warnings
     if aliased:
         warnings.append(
             f"Account {account}: {aliased} of {len(targets)} keys are named by alias. Their policy allows whatever "
-            "EXTERNAL key carries the alias, so whoever may move the alias moves the permission. For a policy on "
+            "EXTERNAL key carries the alias, so anyone who may move the alias moves the permission. For a policy on "
             "exactly these keys, state key ARNs in the manifest."
         )
     exact = pack(list(_exact_statements(_by_grant(targets, asked))))

@@ -1,4 +1,4 @@
-"""How a run begins: with a new journal, or with that of a run that did not come to its end."""
+"""How a run begins: with a new journal, or with that of a run that did not end."""
 
 from __future__ import annotations
 
@@ -80,14 +80,14 @@ class Begun:
         narrate.name_targets(journal, self.manifest, self.started, after=self.past.listed)
 
     def wanted(self, target: Target) -> Wanted:
-        """ValidTo was frozen when the run began, also for what a resume goes on with."""
+        """ValidTo was frozen when the run began, also for what a resume continues."""
         if self.past is not None and target.index < self.past.listed:
             return Wanted(target, self.past.wanted_valid_to(target.index))
         return Wanted(target, target.expiry.instant(self.started))
 
 
 def journal_path(settings: Settings) -> Path:
-    """Beside the report, if not elsewhere; of a report that is no file, in the current folder."""
+    """Next to the report, if not elsewhere; of a report that is not a file, in the current folder."""
     if settings.journal:
         path = Path(settings.journal).absolute()
     elif settings.report == STDOUT or in_s3(settings.report):

@@ -71,7 +71,7 @@ def lane_ended(
     quota: Mapping[str, float],
     effective_rate: Mapping[str, float],
 ) -> None:
-    """`duration` in seconds; rates in calls a second."""
+    """`duration` in seconds; rates in calls per second."""
     sink.write(
         "lane_ended",
         account=lane.account,

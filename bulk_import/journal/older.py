@@ -26,7 +26,7 @@ def run_id_in(head: bytes) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """An older journal under its new name. `finished`: its run came to its end."""
+    """An older journal under its new name. `finished`: its run ended."""
 
     path: Path
     finished: bool
@@ -54,7 +54,7 @@ def set_aside(journal: Path) -> SetAside | None:
 
 
 def _identify(journal: Path) -> tuple[str, bool]:
-    """The journal's run ID, and whether its run came to its end. Damage after the first line does not matter."""
+    """The journal's run ID, and whether its run ended. Damage after the first line does not matter."""
     reader = JournalReader(journal)
     run_id, finished = changed_at(journal), False
     try:

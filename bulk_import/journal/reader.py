@@ -13,7 +13,7 @@ import orjson
 
 from bulk_import.errors import JournalError, Problem
 
-# Bytes; a longer line is no journal's. An event has about 1,500, and 80 more for each read of a long verification.
+# Bytes; a longer line is not a journal's. An event has about 1,500, and 80 more for each read of a long verification.
 LONGEST_LINE: Final = 1 << 26
 
 # What to do where a journal is of no use.

@@ -26,7 +26,7 @@ from bulk_import.model import Outcome
 from bulk_import.text import harmless_values
 
 MENDED: Final = "Free space on its disk and make its folder writable, then run again, or continue with --resume."
-# What a SIGKILL, and what a power cut, can take of the events that nobody waited for. Seconds.
+# What a SIGKILL, and what a power cut, can take of the events that no one waited for. Seconds.
 WRITE_OUT_AFTER: Final = 0.01
 FSYNC_AFTER: Final = 1.0
 

@@ -3,7 +3,7 @@
     bytes ─ read.py ─┬─ yaml_nodes.py, json_nodes.py ─┬─ level.py ─────── expand.py ──── select.py → Manifest
                      └─ rows.py (JSON Lines, CSV) ────┘  shape, meaning   targets        guards
 
-`load` opens no material and calls nobody. What it cannot know itself (which wrapping algorithm a key spec takes) is
+`load` opens no material and calls no one. What it cannot know itself (which wrapping algorithm a key spec takes) is
 handed in as `checks`.
 """
 

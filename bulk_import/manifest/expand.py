@@ -130,7 +130,7 @@ class Expander:
 
     def _check(self, entry: Level, target: Target) -> None:
         if target.key_material_id is not None and target.key_spec not in (None, KeySpec.SYMMETRIC_DEFAULT):
-            message = f"stands beside key_spec {target.key_spec}; KMS gives only SYMMETRIC_DEFAULT material an ID"
+            message = f"is given with key_spec {target.key_spec}; KMS gives only SYMMETRIC_DEFAULT material an ID"
             self._say(entry, ("key_material_id",), message, "Leave it out; the proof of this key needs none.")
         for one in self._checks:
             for found in one(target):

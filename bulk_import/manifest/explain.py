@@ -30,7 +30,7 @@ _TYPES = {"string": "text", "list": "a list", "dict": "a mapping", "int": "a who
 
 
 def explain(error: ErrorDetails, known: Sequence[str]) -> Said:
-    """`known`: the fields that may stand where the error is. Returns (message, advice)."""
+    """`known`: the fields that may be where the error is. Returns (message, advice)."""
     kind, loc, value = error["type"], error["loc"], error["input"]
     name = next((str(part) for part in reversed(loc) if isinstance(part, str) and part != "[key]"), "")
     if kind == "extra_forbidden":

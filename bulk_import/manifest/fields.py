@@ -1,6 +1,6 @@
 """What single fields mean, beyond their shape: expiry, Regions, role names, key IDs, material URIs, placeholders.
 
-Every check returns None where all is well, else (message, advice). Values are quoted where they are no secret.
+Every check returns None where all is OK, else (message, advice). Values are quoted where they are no secret.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ _FORMS = "Give a key ID, mrk-…, key ARN, alias/… or alias ARN."
 
 
 def key_id(text: str, lane: Lane | None) -> Said:
-    """The form of a key_id without placeholders; with a `lane`, also whether an ARN lies in it."""
+    """The form of a key_id without placeholders; with a `lane`, also whether an ARN is in it."""
     if _KEY_ID.fullmatch(text):
         return None
     match = _KEY_ARN.fullmatch(text)

@@ -18,7 +18,7 @@ _EXPIRY = ("valid_to", "valid_for", "renew_before")
 
 
 class Level:
-    """Fields as stated: typed, those with a mistake left out and named in `broken`, so that nobody follows it up."""
+    """Fields as stated: typed, those with a mistake left out and named in `broken`, so that no one follows it up."""
 
     __slots__ = ("broken", "fields", "line", "prefix", "raw", "said")
 
@@ -134,7 +134,7 @@ class LevelReader:
                 self._break(level, (name,), "needs exactly one of kcv and spki_sha256", "Keep one of them.")
         for one, other in (("account", "accounts"), ("region", "regions"), ("valid_to", "valid_for")):
             if fields.get(one) is not None and fields.get(other) is not None:
-                self._break(level, (other,), f"stands beside {one}", "They are one setting: keep one of them.")
+                self._break(level, (other,), f"cannot be combined with {one}", "They are one setting: keep one.")
                 self._drop(level, one)
 
     def _of_text(self, name: str, value: str) -> check.Said:

@@ -1,8 +1,8 @@
 """The shape of a manifest, as pydantic v2 models; `json_schema` prints it.
 
 The models are typed dicts, because of one rule: a field that is absent inherits, one that is null overrides. In a
-typed dict the first is no key and the second is None, and the nearest-wins merge is `{**defaults, **account, **key}`.
-Patterns tell the shape only; what a value means (a day that exists, a Region, an ARN that fits) is told in fields.py.
+typed dict the first is absent and the second is None, and the merge (nearest wins) is `{**defaults, **account, **key}`.
+Patterns show the shape only; fields.py checks what a value means (a day that exists, a Region, an ARN that fits).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from bulk_import.errors import ManifestError, Problem
 
-# What may be quoted of a name nobody knows: people paste key material into the oddest places, and 28 characters of
+# What may be quoted of a name no one knows: people paste key material into the oddest places, and 28 characters of
 # hex or base64 are less than any importable key has.
 _QUOTABLE = re.compile(r"[A-Za-z0-9_.+< -]{1,28}")
 
@@ -65,7 +65,7 @@ def nearest(value: str, known: Iterable[str]) -> str:
     return _nearest(value, tuple(known)) if len(value) <= 64 else ""
 
 
-@lru_cache(maxsize=4096)  # the same mistake often stands on every line
+@lru_cache(maxsize=4096)  # the same mistake often is on every line
 def _nearest(value: str, known: tuple[str, ...]) -> str:
     by_folded = {name.casefold(): name for name in known}
     found = difflib.get_close_matches(value.casefold(), by_folded, n=1)

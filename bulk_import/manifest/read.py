@@ -160,7 +160,7 @@ def _format(uri: str, file: str, stated: str | None) -> Format:
         return Format.YAML
     extension = os.path.splitext(uri)[1].lower()  # noqa: PTH122 - also of an s3:// URI
     if (known := _EXTENSIONS.get(extension)) is None:
-        message = f"its extension does not show its format {extension!r}"
+        message = f"the extension {extension!r} does not show its format"
         raise fail(file, 0, message, f"Name it {joined(_EXTENSIONS)}, or give --manifest-format.")
     return known
 

@@ -56,7 +56,7 @@ def _match(option: str, wanted: Sequence[str], known: Collection[str], findings:
 def guard(
     accounts: Iterable[Account], also: Iterable[tuple[str, int]], allowed: Sequence[str], findings: Findings
 ) -> None:
-    """--allow-account: reports every account that the manifest names and nobody allowed. `also`: with their lines."""
+    """--allow-account: reports every account that the manifest names and no one allowed. `also`: with their lines."""
     if not allowed:
         return
     advice = "Remove it from the manifest, or allow it with --allow-account."

@@ -89,7 +89,7 @@ def _check_bytes(view: memoryview, key_spec: KeySpec) -> None:
         )
     if view == bytes(view[:1]) * wanted:
         _refuse("the material is one byte repeated: that is not a key", advice="Give material from a random source.")
-    # An Ed25519 key as PKCS#8 has 48 bytes like HMAC_384, which would take it, and keep it for ever.
+    # An Ed25519 key as PKCS#8 has 48 bytes like HMAC_384, which would take it, and keep it forever.
     if view[:5] == bytes([der.SEQUENCE, wanted - 2, der.INTEGER, 1, 0]):
         _refuse(f"the material is a private key in PKCS#8; {key_spec} takes plain bytes")
 

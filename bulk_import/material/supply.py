@@ -190,7 +190,7 @@ class _Share:
         return content
 
     def end(self) -> None:
-        """Nobody needs the result any more."""
+        """No one needs the result any more."""
         self._task.cancel()
         self._task.add_done_callback(self._wipe)
 

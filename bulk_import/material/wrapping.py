@@ -1,7 +1,7 @@
 """How key material is sealed for its way to KMS: one table of algorithms, key specs and size limits.
 
 https://docs.aws.amazon.com/kms/latest/developerguide/importing-keys-get-public-key-and-token.html#select-wrapping-algorithm
-RSAES_PKCS1_V1_5 still stands in the API's enum, but KMS refuses it since 2023-10-10. SM2PKE exists in the China
+RSAES_PKCS1_V1_5 still is in the API's enum, but KMS refuses it since 2023-10-10. SM2PKE exists in the China
 Regions only and is not in this version.
 """
 

@@ -87,7 +87,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One target: a KMS key that shall hold one key material."""
+    """One target: a KMS key that must hold one key material."""
 
     index: Annotated[Count, about("Position among the targets that were selected before sharding, from 0.")]
     id: Annotated[TargetId, about("The manifest's.")]

@@ -95,7 +95,7 @@ class ObjectUri:
 
     @property
     def name(self) -> str:
-        """What stands after the last slash."""
+        """What is after the last slash."""
         return self.key.rpartition("/")[2]
 
 
@@ -154,7 +154,7 @@ class Expect:
 
 @dataclass(frozen=True, slots=True)
 class Expiry:
-    """When the material shall expire: at an instant, some time after the run's start, or (both None) never."""
+    """When the material must expire: at an instant, some time after the run's start, or (both None) never."""
 
     valid_to: datetime | None = None  # aware, whole seconds
     valid_for: timedelta | None = None
@@ -180,7 +180,7 @@ NEVER = Expiry()
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One KMS key that shall hold one key material. Holds a reference to the material, never its bytes."""
+    """One KMS key that must hold one key material. Holds a reference to the material, never its bytes."""
 
     index: int  # position among the targets of this run, in manifest order
     id: str

@@ -1,7 +1,7 @@
 """A journal, folded: first its events into a small state, then its targets' entries one after another.
 
 Two passes, so that 100,000 targets cost 17 bytes each and not their results: the first keeps the offset of each
-target's `ended` line, the second reads those lines in manifest order. What the events mean stands in events.py.
+target's `ended` line, the second reads those lines in manifest order. What the events mean is in events.py.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def _no_target_twice(parts: Sequence[Part]) -> None:
             if before != number:
                 raise _refused(
                     part,
-                    f"{result['id']} in {result['account']}/{result['region']} stands in {parts[before].name} too.",
+                    f"{result['id']} in {result['account']}/{result['region']} is in {parts[before].name} too.",
                     "Merge the parts of one run, not two runs of the same targets.",
                 )
 

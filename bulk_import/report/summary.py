@@ -13,9 +13,9 @@ _SIGNALS: Final = {name: ExitCode[name] for name in ("SIGINT", "SIGTERM", "SIGHU
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a run came to its end, the targets' results apart."""
+    """How a run ended, the targets' results apart."""
 
-    finished: bool  # False: it was killed, or its journal failed; nobody wrote its end
+    finished: bool  # False: it was killed, or its journal failed; no one wrote its end
     stopped_by: tuple[StopReason, ...] = ()  # in order of time
     work_left: bool = False  # targets were cut short
     internal_error: bool = False  # of the program itself, in one target or in all

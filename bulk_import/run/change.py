@@ -35,7 +35,7 @@ class Kind(ABC):
     repeatable: ClassVar[bool]  # whether a request whose outcome is unknown and whose effect no read shows is repeated
 
     def __init__(self, run: TargetRun, kms: KeyService, policy: Policy) -> None:
-        """Calls nobody."""
+        """Calls no one."""
         self.run = run
         self.kms = kms
         self.policy = policy
@@ -117,7 +117,7 @@ async def _send(kind: Kind) -> None:
     doubted_before = operation in run.doubts
     run.doubts.add(operation)
     try:
-        await run.sink.sync()  # whoever finds this journal must know that the request may be on its way
+        await run.sink.sync()  # anyone who finds this journal must know that the request may be on its way
         run.read_since = False
         kept = await kind.send()
     except ServiceError as error:
@@ -160,7 +160,7 @@ async def _took_effect_anyway(kind: Kind, error: ServiceError) -> bool:
     if await shows(kind, looks, interval):
         run.life.advance(Event.EFFECT_SEEN)
         if error.code == "WrongKey":
-            raise error  # the effect is known by now, but nobody knows what else such responses hide
+            raise error  # the effect is known by now, but no one knows what else such responses hide
         return True
     if error.outcome_unknown and not kind.repeatable:
         error.retryable = False  # a second request could do what the first has done

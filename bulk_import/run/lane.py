@@ -8,7 +8,7 @@
 Work is pulled: a target becomes a task only when a place is free, so that the number of live tasks depends on the
 lanes and their quotas, never on the number of targets. Reads run a little ahead of the imports; they run further
 ahead only where they find keys that need no scarce permit. Whatever waits for another read waits in the lane's watch
-(run/watch.py) and delays nobody; it comes back where a decision is needed.
+(run/watch.py) and delays no one; it comes back where a decision is needed.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ from bulk_import.run.watch import LaneWatch, Look
 SECONDS_AHEAD = 0.5  # of imports, at the rate of the quota, whose targets are inspected before their turn
 LOOK_AHEAD = 2  # targets inspected before their turn; one, until the lane has taken its first permit
 READS_AT_ONCE = 32  # the most, in a lane whose keys are as wanted
-# Importers per permit a second: from the permit to the import's answer a target takes well under this many seconds.
+# Importers per permit per second: from the permit to the import's answer a target takes well under this many seconds.
 SECONDS_PER_IMPORT = 2
 
 
 class LaneRunner:
-    """Takes every target of one lane to its end."""
+    """Takes every target of one lane to the end."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class LaneRunner:
             self.duration = time.monotonic() - started
 
     def drain(self) -> None:
-        """A stop was asked for: what has sent no import ends now, the rest goes on."""
+        """A stop was asked for: what has sent no import ends now, the rest continues."""
         self._watch.drain()
         for task, run in self._active.items():
             if run.life.state in UNCHANGING:
@@ -192,7 +192,7 @@ class LaneRunner:
     async def _inspect(self, run: TargetRun, claimed_before: asyncio.Event, claimed: asyncio.Event) -> None:
         """Finds the key and decides. Keys are claimed in manifest order, however the answers come.
 
-        A key that is not found, or not settled, waits in the watch: nobody waits behind it.
+        A key that is not found, or not settled, waits in the watch: no one waits behind it.
         """
         try:
             run.start()

@@ -56,7 +56,7 @@ class LanePlanner(LaneRunner):
         stop: Stop,
         wanted: Callable[[Target], Wanted],
     ) -> None:
-        policy = replace(policy, reads=1)  # a plan changes nothing, so a stale read harms nobody
+        policy = replace(policy, reads=1)  # a plan changes nothing, so a stale read harms no one
         super().__init__(
             lane, targets, kms, policy, sink=NoSink(), stop=stop, import_rate=lambda: 1.0, on_end=_ignore, wanted=wanted
         )
@@ -104,7 +104,7 @@ class LanePlanner(LaneRunner):
 
 
 def _ignore(_: Outcome) -> None:
-    """A planner hears of ends by itself."""
+    """A planner notices ends by itself."""
 
 
 def summarise(
@@ -119,7 +119,7 @@ def summarise(
     reads: int,
     interval: float,
 ) -> Plan:
-    """Joins the lanes' plans. `import_rate`: a lane's quota of GetParametersForImport, requests a second."""
+    """Joins the lanes' plans. `import_rate`: a lane's quota of GetParametersForImport, requests per second."""
     lanes = []
     for planner in planners:
         imports = sum(target.action in (Action.IMPORT, Action.REIMPORT) for target in planner.planned)

@@ -105,9 +105,7 @@ async def round_trip(run: TargetRun, kms: KeyService, view: KeyView) -> tuple[bo
             raise
         return None, f"round_trip: {reason} ({error.operation})"
     if opened != plaintext:
-        raise TargetError(
-            f"{view.arn} did not decrypt to the original.", code="RoundTripFailed", operation="Decrypt"
-        )
+        raise TargetError(f"{view.arn} did not decrypt to the original.", code="RoundTripFailed", operation="Decrypt")
     return True, ""
 
 

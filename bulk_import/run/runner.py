@@ -11,7 +11,7 @@ from bulk_import.run.stop import Stop
 
 
 async def run_lanes(lanes: Sequence[LaneRunner], stop: Stop, *, grace: float) -> None:
-    """Runs every lane to its end. `grace` in seconds. Raises JournalError where the journal failed."""
+    """Runs every lane to the end. `grace` in seconds. Raises JournalError where the journal failed."""
     if not lanes:
         return  # a resume that finds all work done
     try:

@@ -60,7 +60,7 @@ class Stop:
 
     @property
     def stopped_by(self) -> str:
-        """The reason as the journal has it: empty where nothing stopped the run, or an error did that is told apart."""
+        """The reason for the journal: empty if nothing stopped the run, or an error that is reported separately did."""
         return "" if self.fatal is not None and self.reason == self.fatal.code else self.reason
 
     def why(self) -> str:

@@ -90,14 +90,14 @@ class TargetRun:
 
     @property
     def final_state(self) -> str:
-        """The state that the key shall be in at the end."""
+        """The state that the key must be in at the end."""
         return self.decision.final_state if self.decision else KeyState.ENABLED
 
     @asynccontextmanager
     async def boundary(self, stop: Stop) -> AsyncIterator[None]:
         """Where a failure becomes a value.
 
-        Nothing leaves but a JournalError (the run cannot go on unrecorded), and a cancellation that no stop of the
+        Nothing leaves but a JournalError (the run cannot continue unrecorded), and a cancellation that no stop of the
         run explains.
         """
         try:

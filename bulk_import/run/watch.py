@@ -18,12 +18,12 @@ from bulk_import.run.target_run import TargetRun
 READS_AT_ONCE = 32  # of one lane
 
 # One read, and what follows from it. Returns the seconds until the next one; None: the target waits no longer. It has
-# ended, or whoever put it here has taken it back.
+# ended, or anyone who put it here has taken it back.
 Look = Callable[[], Awaitable[float | None]]
 
 
 def _nobody() -> None:
-    """Nobody wants to know."""
+    """No one wants to know."""
 
 
 @dataclass(slots=True, order=True)
@@ -64,7 +64,7 @@ class LaneWatch:
         self._changed.set()
 
     def drain(self) -> None:
-        """A stop was asked for: what has changed nothing ends now, the rest goes on."""
+        """A stop was asked for: what has changed nothing ends now, the rest continues."""
         self._stop_where(lambda run: run.life.state in UNCHANGING)
 
     def abandon(self) -> None:

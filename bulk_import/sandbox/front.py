@@ -194,7 +194,7 @@ class Front:
         return self.moto(call, call.body, {"x-moto-account-id": who.account})
 
     def _unsigned(self, call: Call) -> Answer:
-        """The requests to STS that nobody signs; their Region is the global endpoint's."""
+        """The requests to STS that no one signs; their Region is the global endpoint's."""
         given = dict(parse_qsl(call.body.decode(errors="replace")))
         if "Action" in given:
             call.service, call.region = "sts", "us-east-1"

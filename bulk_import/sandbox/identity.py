@@ -27,7 +27,7 @@ EXPIRED_TOKEN = "The security token included in the request is expired"  # noqa:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """A role of the seed file. `name` may hold a path. `deny`: nobody may assume it.
+    """A role of the seed file. `name` may hold a path. `deny`: no one may assume it.
 
     `policies` and `trust` (None: the caller's account may assume it) count where policies are enforced.
     """

@@ -1,6 +1,6 @@
 """What AWS refuses before a service other than KMS acts, and moto does not: access to another account's things.
 
-Without a policy on the thing itself, nobody outside its account may touch it.
+Without a policy on the thing itself, no one outside its account may touch it.
 """
 
 from __future__ import annotations

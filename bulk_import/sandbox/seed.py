@@ -121,7 +121,7 @@ class CallerForm(Form):
 
 
 class Seed(Form):
-    """A seed file that was read and checked. `folder`: its material files lie below; None: it may name none."""
+    """A seed file that was read and checked. `folder`: its material files are below; None: it may name none."""
 
     caller: CallerForm | None = None
     iam: Path | None = None

@@ -109,7 +109,7 @@ def _read_config(path: str, problems: list[Problem]) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"line (\d+)", str(error))
         raise SettingsError(
-            [Problem(path, int(line[1]) if line else 0, "", f"is not TOML: {error}.", "Mend it.")]
+            [Problem(path, int(line[1]) if line else 0, "", f"is not TOML: {error}.", "Correct it.")]
         ) from None
     known: dict[str, Any] = {}
     for key, value in values.items():
@@ -130,7 +130,7 @@ def _read_config(path: str, problems: list[Problem]) -> dict[str, Any]:
 
 
 def _line_of(path: str, name: str) -> int:
-    """The line that sets `name`, for messages: tomllib keeps no positions. 0 where it cannot be told."""
+    """The line that sets `name`, for messages: tomllib keeps no positions. 0 where it cannot be known."""
     pattern = re.compile(rf"^\s*\[?\"?{re.escape(name).replace('_', '[_-]')}\"?\s*[\]=.]")
     try:
         lines = Path(path).read_text("utf-8").splitlines()

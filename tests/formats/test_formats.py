@@ -336,6 +336,6 @@ def test_what_is_grave_stands_before_what_is_frequent(name: str) -> None:
 
 
 def test_large_numbers_of_the_headline_have_their_commas() -> None:
-    assert "partial: 392 of 10,000 targets failed, 196 not attempted, 9,412 well" in rendered(
+    assert "partial: 392 of 10,000 targets failed, 196 not attempted, 9,412 OK" in rendered(
         "github", make_report(10_000)
     )

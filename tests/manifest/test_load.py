@@ -344,7 +344,7 @@ def test_bytes_already_fetched_keep_their_uri() -> None:
         ("none.yaml", {}, "does not exist"),
         ("folder.yaml", {}, "is a folder"),
         ("keys.txt", {}, "--manifest-format"),
-        ("keys", {}, "cannot be told"),
+        ("keys", {}, "does not show its format"),
         ("-", {"manifest_format": "jsn"}, "Did you mean json?"),
         ("s3://bucket/key.yaml", {}, "s3:// cannot be read"),
         ("https://host/key.yaml", {}, "https:// cannot be read"),

@@ -243,7 +243,7 @@ def test_what_a_resume_refuses(
 ) -> None:
     add_keys(sandbox, work, 1)
     none = work.run(*at, "--resume")
-    assert (none.code, "no checkpoint to resume from" in none.stderr) == (3, True)
+    assert (none.code, "neither a checkpoint to resume from" in none.stderr) == (3, True)
 
     assert work.run(*at).code == 0
     bucket.put(KEY, b"something else\n")

@@ -59,10 +59,10 @@ def test_material_in_files_needs_a_folder_to_start_from(sandbox: Sandbox, work: 
         ("s3://no-such-bucket/keys.yaml", None, ("NoSuchBucket", "bucket's name")),
         ("s3://artefacts/keys.yaml", {"status": 403, "code": "AccessDenied"}, ("AccessDenied", "s3:GetObject")),
         ("s3://artefacts/keys.yaml", {"status": 400, "code": "InvalidRequest"}, ("InvalidRequest", "S3 API reference")),
-        ("s3://artefacts", None, ("names no object", "s3://bucket/key")),
-        ("s3://artefacts/folder/", None, ("names no object",)),
-        ("s3:///keys.yaml", None, ("no bucket's name",)),
-        ("s3://Artefacts/keys.yaml", None, ("no bucket's name",)),
+        ("s3://artefacts", None, ("does not name an object", "s3://bucket/key")),
+        ("s3://artefacts/folder/", None, ("does not name an object",)),
+        ("s3:///keys.yaml", None, ("not a bucket name",)),
+        ("s3://Artefacts/keys.yaml", None, ("not a bucket name",)),
     ],
 )
 @pytest.mark.parametrize("command", ["validate", "run"])

@@ -111,7 +111,7 @@ def test_a_signal_while_s3_does_not_answer_leaves_it_here(sandbox: Sandbox, work
 @pytest.mark.parametrize(
     ("flags", "code", "said"),
     [
-        (("--render", "html=s3://bucket"), 2, "names no object"),
+        (("--render", "html=s3://bucket"), 2, "does not name an object"),
         (("--render", "html=s3://a-bucket/r.json", "--report", "s3://a-bucket/r.json"), 3, "is where the report goes"),
         (
             ("--render", "html=s3://a-bucket/j", "--checkpoint", "s3://a-bucket/j"), 3, "is where the checkpoint goes",
@@ -171,4 +171,4 @@ def test_what_s3_does_not_take_afterwards_is_exit_code_six(name: str, done: Work
 
 def test_a_place_in_s3_that_is_none(done: Workplace) -> None:
     result = done.call("report", "report.json", "--output", "s3://bucket")
-    assert (result.code, "--output: 's3://bucket' names no object" in result.stderr) == (2, True)
+    assert (result.code, "--output: 's3://bucket' does not name an object" in result.stderr) == (2, True)

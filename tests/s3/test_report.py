@@ -240,9 +240,9 @@ def test_a_signal_while_s3_does_not_answer_leaves_the_report_here(
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("--report", "s3://bucket"), "names no object"),
-        (("--report", "s3://bucket/folder/"), "names no object"),
-        (("--report", "s3://BUCKET/key"), "no bucket's name"),
+        (("--report", "s3://bucket"), "does not name an object"),
+        (("--report", "s3://bucket/folder/"), "does not name an object"),
+        (("--report", "s3://BUCKET/key"), "not a bucket name"),
         (("--checkpoint", "checkpoints.jsonl"), "s3://bucket/key"),
         (("--journal", "s3://bucket/journal.jsonl"), "--checkpoint"),
     ],

@@ -30,7 +30,7 @@ ENOUGH_ANSWERS = 5
 ROUNDS = 2
 
 # Of a period. Once the quickest way is known, calls are taken for late by this on the average at most: answers that
-# take KMS differently long look late, too, and must not slow a lane for ever. What is not used is saved up, so that a
+# take KMS differently long look late, too, and must not slow a lane forever. What is not used is saved up, so that a
 # stall now and then, on the way or here, counts whole.
 EXCESS = 0.1
 SAVED_EXCESS = 2.0

@@ -148,7 +148,7 @@ class Clients:
             max_pool_connections=settings.max_in_flight,
             # botocore's own retries would send calls that the limiter does not see.
             retries={"total_max_attempts": 1, "mode": "standard"},
-            # The whole text: botocore would otherwise put its own together anew for each request, 10% of its cost.
+            # The whole text: botocore would otherwise put its own together again for each request, 10% of its cost.
             user_agent=f"bulk-import/{__version__} run/{self._run_id} {self._core.user_agent()}",
             http_session_cls=session_class,
             **more,

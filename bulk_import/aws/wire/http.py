@@ -51,7 +51,7 @@ def shared_session_class(*, timed: bool) -> type[AIOHTTPSession]:
             super().__init__(*args, **kwargs)
             limits: aiohttp.ClientTimeout = vars(self)["_timeout"]
             # aiobotocore's limits leave out what a proxy is asked for before TLS: one that takes the connection and
-            # then says nothing would hold the call for ever. Twice, for a proxy's own connection and the one behind.
+            # then says nothing would hold the call forever. Twice, for a proxy's own connection and the one behind.
             self._timeout = aiohttp.ClientTimeout(
                 connect=2 * limits.sock_connect if limits.sock_connect else None,
                 sock_connect=limits.sock_connect,

@@ -6,7 +6,7 @@ from typing import Any
 
 from bulk_import.text import harmless_values
 
-# What is compared or parsed as it is: whoever shows a part of it makes that harmless.
+# What is compared or parsed as it is: anyone who shows a part of it makes that harmless.
 _AS_IT_IS = frozenset({"Policy", "Description", "Tags", "SecretString", "Parameter"})
 
 

@@ -52,7 +52,7 @@ class Shortcut:
         self._service = service
         self._region = region
         self._parser = AioJSONParser(timestamp_parser=_timestamp)
-        self._proxy = http._proxy_config.proxy_url_for(url)  # noqa: SLF001 - asked anew for each request there
+        self._proxy = http._proxy_config.proxy_url_for(url)  # noqa: SLF001 - asked again for each request there
         self._proxy_headers = http._proxy_config.proxy_headers_for(url)  # noqa: SLF001
 
     async def __call__(self, *, model: Any, params: dict[str, Any], **_event: Any) -> tuple[Any, Any]:

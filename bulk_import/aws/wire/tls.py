@@ -2,8 +2,8 @@
 
 aiobotocore takes its contexts from botocore, which makes them for urllib3: that compares the host's name with the
 certificate by itself, and aiohttp does not. So a certificate of any name, by any CA that is trusted here, would pass
-for KMS's. And to what stands behind a proxy aiobotocore makes no context at all where the proxy needs none, and
-nothing is checked. Whoever answers for KMS gives the wrapping key and reads the material: both must hold everywhere,
+for KMS's. And to what is behind a proxy aiobotocore makes no context at all where the proxy needs none, and
+nothing is checked. Anyone who answers for KMS gives the wrapping key and reads the material: both must hold everywhere,
 also in the clients that the credential chain makes for itself (web identity, SSO), which no setting reaches.
 """
 

@@ -1,4 +1,4 @@
-"""What GitHub Actions shows of a run beside its log: annotations, and the step's summary.
+"""What GitHub Actions shows of a run next to its log: annotations, and the step's summary.
 
 Annotations go to stderr: the runner reads workflow commands from both streams, and stdout carries results only.
 https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands
@@ -16,7 +16,7 @@ from bulk_import.report.formats import markdown
 
 
 def tell(report: Mapping[str, Any], environment: Mapping[str, str], *, quiet: bool) -> None:
-    """Does nothing outside GitHub Actions. A summary that cannot be written is a warning: nobody asked for it."""
+    """Does nothing outside GitHub Actions. A summary that cannot be written is a warning: no one asked for it."""
     if environment.get("GITHUB_ACTIONS") == "true" and not (quiet and report["run"]["outcome"] == "succeeded"):
         text = io.StringIO()
         formats.render("github", report, text)

@@ -31,7 +31,7 @@ class Bar:
 
 
 def _cells(total: int, parts: Sequence[tuple[int, str]], width: int) -> Iterator[tuple[int, str]]:
-    """Every part that is not 0 has at least one cell, as long as there is room; the largest one gives it."""
+    """Every part that is not 0 has at least one cell, as long as there is package; the largest one gives it."""
     cells = [max(1, round(width * count / max(1, total))) if count else 0 for count, _ in parts]
     while sum(cells) > width:
         cells[cells.index(max(cells))] -= 1

@@ -46,7 +46,7 @@ class Group:
 def tell(result: RunResult, settings: Settings, *, elsewhere: bool = False) -> None:
     """The end of a run, on stderr. What ended the complete run is reported even with --quiet.
 
-    `elsewhere`: its endpoints are not AWS's, also where nobody answered.
+    `elsewhere`: its endpoints are not AWS's, also where no one answered.
     """
     if settings.log_format == "json":
         _log(result)

@@ -20,7 +20,7 @@ MAX_BYTES = 64 * 1024  # an RSA_4096 key as PEM has 3.3 KB: anything larger than
 
 @dataclass(slots=True)
 class Content:
-    """The bytes of a source, not decoded; whoever gets them wipes them.
+    """The bytes of a source, not decoded; anyone who gets them wipes them.
 
     `encoding`: how the bytes are read if the manifest specifies no encoding. None: text, whose encoding must be
     specified, because the same characters can be hex, base64 or a passphrase.

@@ -17,7 +17,7 @@ from bulk_import.model import Target
 
 # O_PATH (Linux) opens a folder that may be entered but not listed.
 _FOLDER: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# Without O_NONBLOCK, a FIFO put there between check and open would hold the run for ever.
+# Without O_NONBLOCK, a FIFO put there between check and open would hold the run forever.
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
@@ -35,7 +35,7 @@ class FileSource:
 
     What follows `file:` is the path as it stands, relative to the root, blanks and `%` included. Nothing is
     percent-decoded, so that the manifest shows the very name that is opened. Links are followed, and what they
-    lead to must lie inside the root.
+    lead to must are inside the root.
     """
 
     def __init__(self, root: Path | None) -> None:

@@ -26,7 +26,7 @@ _LAST: Final = ("request_ids",)
 
 
 def _columns() -> Iterator[tuple[str, str | None, str]]:
-    """Every field of the model: its column, the object that it stands in (None: the result itself), its name there."""
+    """Every field of the model: its column, the object that it is in (None: the result itself), its name there."""
     for name in (*_FIRST, *(field for field in FIELDS if field not in (*_FIRST, *_LAST))):
         for field in PARTS.get(name, ()):
             column = _NAMES.get((name, field), field)

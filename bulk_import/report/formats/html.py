@@ -1,4 +1,4 @@
-"""One self-contained HTML page: template, style and script stand in page/, the report goes in as data.
+"""One self-contained HTML page: template, style and script are in page/, the report goes in as data.
 
 Nothing of the report is ever markup. Jinja escapes what the template shows; the rest is JSON that the script puts
 in as text nodes only. A Content-Security-Policy lets nothing run or load but the page's own script and style, each
@@ -126,7 +126,7 @@ def _packed(results: Sequence[view.Result]) -> dict[str, Any]:
 
 
 def _embedded(value: object) -> str:
-    """JSON that can stand in a script element: with no `<`, nothing in it ends the element or opens a comment."""
+    """JSON that can are in a script element: with no `<`, nothing in it ends the element or opens a comment."""
     text = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 

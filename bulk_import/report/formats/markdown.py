@@ -30,7 +30,7 @@ def append_step_summary(report: Mapping[str, Any], env: Mapping[str, str]) -> bo
     """Appends the rendering to the file that $GITHUB_STEP_SUMMARY names, within what is left of its limit.
 
     Returns whether anything was written: False outside GitHub Actions, or where earlier lines of the step left no
-    room. Raises OSError where the file cannot be written.
+    package. Raises OSError where the file cannot be written.
     """
     if not (name := env.get("GITHUB_STEP_SUMMARY")):
         return False

@@ -1,4 +1,4 @@
-"""AssumeRoleWithWebIdentity and AssumeRoleWithSAML: nobody signs them, the token or assertion says who calls.
+"""AssumeRoleWithWebIdentity and AssumeRoleWithSAML: no one signs them, the token or assertion says who calls.
 
 The token's signature is not verified: the sandbox knows no provider's keys. Everything else that it says is.
 https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html

@@ -1,7 +1,7 @@
 """Faults on order: countable rules that spoil chosen calls.
 
 A rule matches by operation, account, Region and key; it skips its first `after` matches, then fires `times` times
-(None: for ever). The effects:
+(None: forever). The effects:
 
     error           answers `status`, `code`, `message` instead of acting
     deny            AccessDeniedException as KMS words it (AccessDenied of STS), instead of acting
@@ -27,7 +27,7 @@ import threading
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-TURNS = ("become", "advance", "revoke", "expire")  # what happens to the world beside the call
+TURNS = ("become", "advance", "revoke", "expire")  # what happens to the world next to the call
 EFFECTS = frozenset(
     [
         "error",

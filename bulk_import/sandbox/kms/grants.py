@@ -1,4 +1,4 @@
-"""Grants: what a key's owner allows a principal beside the policies.
+"""Grants: what a key's owner allows a principal next to the policies.
 
 https://docs.aws.amazon.com/kms/latest/developerguide/grants.html
 """

@@ -101,7 +101,7 @@ def material_fits(spec: Spec, material: bytes) -> bool:
 def _is_plain_pkcs8(der: bytes) -> bool:
     """RFC 5208's outer frame: one SEQUENCE that spans all bytes, version 0, then an AlgorithmIdentifier.
 
-    So PKCS#1, SEC 1, encrypted keys and trailing bytes are told apart before a tolerant parser sees them.
+    So PKCS#1, SEC 1, encrypted keys and trailing bytes are distinguished before a tolerant parser sees them.
     """
     if len(der) < 8 or der[0] != 0x30:
         return False
