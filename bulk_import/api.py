@@ -217,7 +217,7 @@ def read_inputs(
     """The files of a ceremony, each vouched for before anything of it is used.
 
     `ask`: asks a person for a fingerprint that the settings do not give. Raises InputError where a file is vouched for
-    by nobody, was altered, or does not fit the bundle.
+    by no one, was altered, or does not fit the bundle.
     """
     trust = Trust(settings.fingerprint, settings.signed_by, ask)
     first, *others = all_of(trust, [bundle, *sealed])

@@ -42,8 +42,8 @@ class Started:
 
     run_id: str
     lanes: Mapping[Lane, int]  # targets to work on
-    finished: int  # those of them that ended well in an earlier part of the run: they are read again
-    import_rate: Callable[[Lane], float]  # a lane's imports a second by its quota; once read, it may be another
+    finished: int  # those of them that ended OK in an earlier part of the run: they are read again
+    import_rate: Callable[[Lane], float]  # a lane's imports per second by its quota; once read, it may be another
     endpoints: Mapping[str, str]  # service → URL, where it is not AWS's own
 
 
@@ -148,10 +148,10 @@ async def _deliver(begun: Begun, delivery: Delivery, failure: BulkImportError | 
         await delivery.renderings(document.as_report(folded, report_elsewhere=bool(missing)), begun.path.parent)
     except ReportNotWritten as error:
         missing.append(error)
-        if not (place is None or (isinstance(place, Path) and not place.is_file())):  # it shall say exit code 6 too
+        if not (place is None or (isinstance(place, Path) and not place.is_file())):  # it must say exit code 6 too
             place = await delivery.report(folded, report_elsewhere=True)
     if missing:
-        # They say where the report is, so they are told in any case; what ended the run is told with them.
+        # They say where the report is, so they are reported in any case; what ended the run is reported with them.
         before = [f"{failure.code}: {failure.message}"] if failure else []
         failure = ReportNotWritten(
             "\n".join([*before, *(error.message for error in missing)]),

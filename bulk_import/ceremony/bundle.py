@@ -2,7 +2,7 @@
 
 Bundle: a BundleHead, then one line per selected target: Prepared, or NotPrepared. Sealed file: a SealedHead, then one
 SealedKey per target that its custodian sealed. Neither holds key material in the clear. An import token is of use only
-together with sealed material, and only to whoever may call ImportKeyMaterial.
+together with sealed material, and only to those who may call ImportKeyMaterial.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ def read_sealed(path: Path, data: bytes) -> SealedFile:
 
 
 _ORDER: Final = "is not in its place: {} has its description in the first line, and targets in the others."
-_FOREIGN: Final = "Somebody put it there. Get the file again from whoever made it."
+_FOREIGN: Final = "Somebody put it there. Get the file again from the person who made it."
 
 
 def _parsed(path: Path, data: bytes, kinds: TypeAdapter[Any]) -> Iterator[tuple[int, Any]]:

@@ -3,7 +3,7 @@
     {"line":1,"after":"0000000000000000", …,"check":"1f3a…"}
     {"line":2,"after":"1f3a…", …,"check":"77b0…"}
 
-`check` is the beginning of the SHA-256 of the line without it, and `after` is the `check` of the line before. Whoever
+`check` is the beginning of the SHA-256 of the line without it, and `after` is the `check` of the line before. Who
 changes a line can compute them again, so they guard nothing: they say which line was changed, moved, repeated or cut
 off. What guards a file is its fingerprint, the SHA-256 of all its bytes, which people compare, or a signature of it.
 """
@@ -110,7 +110,7 @@ def lines(path: str | Path, data: bytes) -> Iterator[tuple[int, dict[str, Any]]]
         yield number, {name: value for name, value in members.items() if name not in ("line", "after", "check")}
 
 
-_GET_IT_AGAIN: Final = "Get the file again from whoever made it, and compare its fingerprint."
+_GET_IT_AGAIN: Final = "Get the file again from the person who made it, and compare its fingerprint."
 
 
 def _one(path: str | Path, number: int, line: bytes, *, last: bool) -> dict[str, Any]:

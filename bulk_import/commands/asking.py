@@ -9,7 +9,7 @@ from bulk_import.commands import output
 
 
 def asker() -> Callable[[str], str] | None:
-    """Asks on stderr and returns the line that is typed; None where nobody can answer."""
+    """Asks on stderr and returns the line that is typed; None where no one can answer."""
     return _ask if sys.stdin.isatty() and sys.stderr.isatty() else None
 
 

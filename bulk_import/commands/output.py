@@ -118,7 +118,7 @@ def result(data: bytes) -> None:
         # Python's own flush at exit must not complain about it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
-            raise  # anyone who read it has gone, and knows
+            raise  # the reader has gone
         raise BulkImportError(
             f"stdout cannot be written: {error.strerror or 'it is closed'}.",
             code="OutputNotWritten",

@@ -31,12 +31,12 @@ _SOON: Final = timedelta(hours=1)
 
 
 def without_effect(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Settings that would do nothing beside the others, and why."""
+    """Settings that would do nothing next to the others, and why."""
     if not settings.checkpoint:
         yield "checkpoint_interval", "without --checkpoint s3://bucket/key: no copy of the journal is kept."
     if not settings.uploads:
         for name in ("s3_sse", "s3_sse_kms_key_id"):
-            yield name, "where nothing goes to S3: none of --report, --render and --checkpoint is s3://bucket/key."
+            yield name, "because nothing goes to S3: none of --report, --render and --checkpoint is s3://bucket/key."
 
 
 def execute(settings: Settings, bundle: str, sealed: list[str]) -> ExitCode:

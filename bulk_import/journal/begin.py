@@ -36,7 +36,7 @@ def begin(manifest: Manifest, settings: Settings, *, labels: Mapping[str, str]) 
         return Begun(past.run_id, past.started_at, path, manifest, settings, labels, past, left)
     older = set_aside(path)
     if older is not None and not older.finished:
-        log.warning("an unfinished journal was set aside; this run looks at KMS anew", kept=str(older.path))
+        log.warning("an unfinished journal was set aside; this run reads every key first", kept=str(older.path))
     return Begun(new_run_id(), datetime.now(UTC), path, manifest, settings, labels, left=left)
 
 

@@ -33,7 +33,7 @@ stopping     when no new target starts any more      reason (SIGINT | SIGTERM | 
 run_ended    last of all                             finished_at [failure {code, message, exit_code}: the error that
                                                      ended the whole run, not one target]
 confirmed    when a resume has read a target that    index
-             ended well before, and found it so
+             ended OK before, and found it so
 resumed      first of a resumed run, which then      from_seq (the last event before)
              writes on as if it were one run
 
@@ -42,7 +42,7 @@ How the fold reads them
 - Without an `ended`: a change answered ok is failed/NotVerified (changed: true); one without a clear answer is
   failed/OutcomeUnknown (changed: null); refused attempts only are failed/Interrupted (changed: false); no intent is
   not_attempted. So nothing is ever well without its `ended`.
-- After a `resumed` with reads_again, a target that ended well before counts as such once it is `confirmed`, or ends
+- After a `resumed` with reads_again, a target that ended OK before counts as such once it is `confirmed`, or ends
   again. Until then it is failed/NotVerified.
 - `resumed` takes back `stopping` and `run_ended`. A lane's counts add up over resumes.
 - Without `run_ended` the run was interrupted.

@@ -26,5 +26,5 @@ def wrapping_keys(path: Path) -> list[dict[str, str]]:
                 else:
                     left[tuple(key.values())] = key
     except OSError:
-        return []  # whoever needs the journal reports it
+        return []  # anyone who needs the journal reports it
     return list(left.values())

@@ -1,4 +1,4 @@
-"""What a resume must know: the journal of a run that did not come to its end, read for going on.
+"""What a resume must know: the journal of a run that did not end, read for going on.
 
 A journal is bound to its manifest and to the settings without which its results cannot be judged: another manifest,
 selection or setting is refused, not guessed at.
@@ -18,19 +18,19 @@ from bulk_import.journal.reader import NEWER, JournalReader
 from bulk_import.model import STDOUT, Manifest, Past, Sent, Status, in_s3
 from bulk_import.settings import Settings
 
-FOR_THE_REPORT = timedelta(hours=1)  # so long after its end a run that was killed before its report is gone on with
+FOR_THE_REPORT = timedelta(hours=1)  # so long after its end a run that was killed before its report is continued
 WELL = frozenset(status.value for status in Status if status.well)
 
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """A run to go on with. Indexes are targets' positions among the selected ones."""
+    """A run to continue. Indexes are targets' positions among the selected ones."""
 
     run_id: str
     started_at: datetime
     seq: int  # of the last event that was read
     listed: int  # targets that the journal names; fewer than selected: it was killed while naming them
-    finished: bytearray  # 1 for each target that ended well: it is read again, and imported only if it must be
+    finished: bytearray  # 1 for each target that ended OK: it is read again, and imported only if it must be
     valid_to: list[str | None]  # frozen when the run began
     pasts: dict[int, Past]
     caller: dict[str, Any]  # of the run's first part: account, environment, endpoints; empty: it came to no call
@@ -91,8 +91,8 @@ class _Reading:
         self.pasts: dict[int, Past] = {}
         self.claimed: dict[str, str] = {}
         self.caller: dict[str, Any] = {}
-        self.good_until: datetime | None = None  # the earliest ValidTo of those that ended well
-        self.ended_at: datetime | None = None  # by itself, and not gone on with since
+        self.good_until: datetime | None = None  # the earliest ValidTo of those that ended OK
+        self.ended_at: datetime | None = None  # by itself, and not continued since
         self._pending: set[tuple[int, str]] = set()  # targets and operations with an earlier intent in doubt
         self._reader = reader
 

@@ -63,7 +63,7 @@ class Materials:
         self._shares: dict[tuple[str, str], _Share] = {}
 
     def check(self, targets: Iterable[Target]) -> None:
-        """Whether the sources of `targets` can be opened. Calls nobody. Raises MissingExtra, SettingsError."""
+        """Whether the sources of `targets` can be opened. Calls no one. Raises MissingExtra, SettingsError."""
         problems: list[Problem] = []
         for kind in _kinds(targets):
             if kind.module is not None and importlib.util.find_spec(kind.module) is None:

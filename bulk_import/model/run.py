@@ -29,7 +29,7 @@ StopReason = Literal["SIGINT", "SIGTERM", "SIGHUP", "deadline", "max_failures", 
 Environment = Literal["aws", "custom", "sandbox"]
 
 PARTITION = about("AWS partition of all targets: aws, aws-cn, aws-us-gov, …")
-ENVIRONMENT = about("aws: AWS's own endpoints. Any other shows nothing about keys in AWS. null: no call was made.")
+ENVIRONMENT = about("aws: AWS's own endpoints. Others show nothing about keys in AWS. null: no call was made.")
 ENDPOINTS = about("Endpoint URLs in use, by service.")
 
 
@@ -77,7 +77,7 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class RunFailure:
-    """What ended the complete run, where it was not a single target."""
+    """What ended the complete run, not only one target."""
 
     code: Annotated[str, about("Name of the error.")]
     message: Annotated[str, about("What happened.")]
@@ -103,13 +103,13 @@ class Run:
     selection: Annotated[Selected, about("What --only-… chose. Empty: all.")]
     selected: Annotated[
         Count | None,
-        about("Targets selected before sharding. null: a shard's journal of an earlier version does not say."),
+        about("Targets selected before sharding. null: a shard's journal of an earlier version does not have it."),
     ] = None
     caller: Annotated[CallerFacts | None, about("Whose credentials assumed the roles. null: no call was made.")]
     partition: Annotated[str, PARTITION]
     environment: Annotated[Environment | None, ENVIRONMENT]
     endpoints: Annotated[dict[str, str], ENDPOINTS]
-    labels: Annotated[dict[str, str], about("--label, and what the pipeline says of itself.")]
+    labels: Annotated[dict[str, str], about("--label, and what the pipeline's variables show.")]
     journal_sha256: Annotated[Sha256, about("SHA-256 of the journal's file that this report was made from.")]
     shard: Annotated[ShardText | None, about("I/N, as --shard was given.")]
     resumes: Annotated[list[Resume], about("One entry per --resume of this run.")]
@@ -120,7 +120,7 @@ class Run:
             "checkpoint that another run took over."
         ),
     ] = field(default_factory=list)
-    error: Annotated[RunFailure | None, about("What ended the complete run, where it was not a single target.")] = None
+    error: Annotated[RunFailure | None, about("What ended the complete run, not only one target.")] = None
     ceremony: Annotated[CeremonyFacts | None, about("What `submit` was given. null: it was not a ceremony.")] = None
 
 
@@ -169,7 +169,7 @@ class LaneEntry:
     throttled: Annotated[dict[str, Count], about("Of these, the ones that KMS throttled, by operation.")]
     quota: Annotated[dict[str, Rate], about("Requests per second that the run kept to, by operation.")]
     effective_rate: Annotated[
-        dict[str, Rate], about("Where throttling made it slower: the lowest rate, by operation.")
+        dict[str, Rate], about("If throttling made the lane slower: its lowest rate, by operation.")
     ] = field(default_factory=dict)
 
 

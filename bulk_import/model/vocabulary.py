@@ -297,7 +297,7 @@ class Past:
     sent: Mapping[str, Sent] = field(default_factory=dict)  # by operation, in order of the first intent
     key_material_id: str | None = None  # that KMS answered
     key_spec: str | None = None  # as found; it never changes
-    ended_as: str | None = None  # the Status with which the target ended well, if it ever did
+    ended_as: str | None = None  # the Status with which the target ended OK, if it ever did
     rechecks: bool = False  # it did last: it is only read again
     changed: bool = False  # a change took effect and was verified
     ended_state: str | None = None  # the key's state then

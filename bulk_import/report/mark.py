@@ -19,7 +19,7 @@ _UNPROVED: Final = 0b0000_1000
 CUT_SHORT: Final = 0b0001_0000
 INTERNAL: Final = 0b0010_0000
 CHANGED: Final = 0b1000_0000  # a change took effect
-UNREAD: Final = 0b0100_0000  # ended well before a resume that has not read it again
+UNREAD: Final = 0b0100_0000  # ended OK before a resume that has not read it again
 
 
 def mark(result: Mapping[str, Any]) -> int:
@@ -42,7 +42,7 @@ def unfinished(status: Status) -> int:
 
 
 def resumed(byte: int) -> int:
-    """What becomes of it at a resume that reads again what ended well."""
+    """What becomes of it at a resume that reads again what ended OK."""
     return byte | UNREAD if Status(_STATUSES[byte & _STATUS]).well else byte
 
 

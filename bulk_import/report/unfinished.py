@@ -116,7 +116,7 @@ def unfinished_outcome(target: Mapping[str, Any], known: InFlight | None, *, sto
 
 
 def not_read_again(result: dict[str, Any], *, why: str) -> dict[str, Any]:
-    """The entry of a target that ended well before a resume which has not read it again. `result`: what it was."""
+    """The entry of a target that ended OK before a resume which has not read it again. `result`: what it was."""
     error = {
         "code": "NotVerified",
         "operation": None,

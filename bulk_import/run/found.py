@@ -166,7 +166,7 @@ def contradiction(before: KeyView | None, view: KeyView) -> TargetError:
 
 
 def check_unchanged_since(run: TargetRun, view: KeyView) -> None:
-    """Raises TargetError where a target that ended well before a resume is as wanted, but not as it was then."""
+    """Raises TargetError where a target that ended OK before a resume is as wanted, but not as it was then."""
     past = run.past
     if past is None:
         return

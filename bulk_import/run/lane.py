@@ -245,7 +245,7 @@ class LaneRunner:
         return await decide_by(run, self._kms, view, import_again=self._policy.prove == "all")
 
     async def _recheck(self, run: TargetRun, view: KeyView) -> None:
-        """A target that ended well before the resume. N equal reads decide whether it is as wanted still."""
+        """A target that ended OK before the resume. N equal reads decide whether it is as wanted still."""
         run.view, run.read_since = view, True
         if run.target.index not in self._steady:
             self._steady.add(run.target.index)

@@ -71,7 +71,7 @@ class TargetRun:
         self.tried = set(sent)  # operations of changes that the journal has an intent of
         self.doubts = {operation for operation, before in sent.items() if before.in_doubt}  # got no clear answer
         self.effects = [operation for operation, before in sent.items() if before.accepted]  # in order
-        self.ended_as = Status(past.ended_as) if past and past.ended_as else None  # it ended well before the resume,
+        self.ended_as = Status(past.ended_as) if past and past.ended_as else None  # it ended OK before the resume,
         self.rechecks = past is not None and past.rechecks  # and is only read again, until it needs a change
         self.earlier = past is not None and past.changed  # a change took effect, and was verified
         if self.rechecks:
@@ -167,9 +167,9 @@ class TargetRun:
             self._end(Status.IMPORTED if found_empty else Status.REIMPORTED, changed=True, error=None)
 
     def confirm(self) -> None:
-        """It ended well before the resume, and is as wanted still: its result stays in the journal as it is."""
+        """It ended OK before the resume, and is as wanted still: its result stays in the journal as it is."""
         if self.ended_as is None:
-            raise RuntimeError("only a target that ended well is confirmed")
+            raise RuntimeError("only a target that ended OK is confirmed")
         self.life.advance(Event.AS_WANTED)
         self.life.advance(Event.PROVED)
         self.sink.write("confirmed", index=self.target.index)

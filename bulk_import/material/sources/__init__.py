@@ -14,7 +14,7 @@ from bulk_import.material.sources import env, exec, file, transit, vault  # noqa
 from bulk_import.material.sources.base import Content, Kind
 from bulk_import.model import Encoding, KeySpec
 
-# The registry. A new source is a file beside these and a row here; help, schema and documentation follow.
+# The registry. A new source is a file next to these and a row here; help, schema and documentation follow.
 KINDS: Final[dict[str, Kind]] = {
     kind.scheme: kind for kind in (file.KIND, env.KIND, exec.KIND, vault.KIND, transit.KIND)
 }

@@ -18,7 +18,7 @@ SETTINGS: Final = (
 
 
 def settings_problems(settings: Settings) -> Iterator[tuple[str, str, str]]:
-    """What is wrong with the settings and the environment: (place, message, advice). Calls nobody."""
+    """What is wrong with the settings and the environment: (place, message, advice). Calls no one."""
     address = os.environ.get("VAULT_ADDR", "")
     url = urlsplit(address)
     if not address:
