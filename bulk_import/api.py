@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 from bulk_import import job, load
 from bulk_import.aws import objects
 from bulk_import.aws.session import AwsSession
+from bulk_import.aws.stores import AwsStores
 from bulk_import.ceremony import prepare as ceremony
 from bulk_import.ceremony import submit as submission
 from bulk_import.ceremony.prepare import Preparation
@@ -90,7 +91,7 @@ async def check_material(manifest: Manifest, settings: Settings) -> tuple[str, .
     """
     problems = []
     readable = [target for target in manifest.targets if sources.kind_of(target.material).checked_offline]
-    opened = load.materials(manifest, settings)
+    opened = load.materials(manifest, settings, AwsStores(settings, manifest.partition))
     opened.check(readable)
     async with opened as materials:
         await materials.begin(readable)
@@ -112,7 +113,7 @@ async def plan(manifest: Manifest, settings: Settings) -> Plan:
     started = datetime.now(UTC)
     stop = Stop()
     lanes = by_lane(manifest)
-    opened = load.materials(manifest, settings)
+    opened = load.materials(manifest, settings, AwsStores(settings, manifest.partition))
     opened.check(manifest.targets)
     async with (
         opened as materials,
@@ -187,7 +188,7 @@ async def run(
     return await job.run(
         manifest,
         settings,
-        load.materials(manifest, settings),
+        load.materials(manifest, settings, AwsStores(settings, manifest.partition)),
         stop=stop or Stop(),
         on_start=on_start,
         on_end=on_end,

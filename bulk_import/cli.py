@@ -51,6 +51,7 @@ _METAVARS = {
     "shard": "I/N",
     "pacing_margin": "SHARE",
     "allow_source": "PREFIX",
+    "allow_source_role": "ARN",
     "vault_auth_mount": "PATH",
     "vault_role": "NAME",
     "vault_jwt_file": "PATH",

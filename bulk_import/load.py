@@ -14,6 +14,7 @@ from bulk_import.material.checks import conflicts, manifest_checks
 from bulk_import.material.sources.allowed import wrong
 from bulk_import.material.sources.base import Opening
 from bulk_import.model import Manifest
+from bulk_import.ports import Stores
 from bulk_import.settings import Settings
 
 
@@ -55,9 +56,12 @@ def manifest(
     return loaded
 
 
-def materials(manifest: Manifest, settings: Settings) -> Materials:
-    """The sources of a manifest, not opened yet. Raises ManifestError where file: paths have no folder."""
-    return Materials(Opening(settings=settings, root=_root(manifest)))
+def materials(manifest: Manifest, settings: Settings, stores: Stores | None = None) -> Materials:
+    """The sources of a manifest, not opened yet. `stores`: AWS's, if this command may use AWS.
+
+    Raises ManifestError where file: paths have no folder.
+    """
+    return Materials(Opening(settings=settings, root=_root(manifest), stores=stores))
 
 
 def _root(manifest: Manifest) -> Path | None:

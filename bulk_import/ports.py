@@ -88,6 +88,22 @@ class Sink(Protocol):
         ...
 
 
+class Stores(Protocol):
+    """Secrets Manager, Parameter Store and S3 as sources of key material, as the caller or one of its roles."""
+
+    async def get(
+        self, operation: str, request: Mapping[str, Any], *, region: str | None, role: str | None, limit: int
+    ) -> Mapping[str, Any]:
+        """The response of one request (GetSecretValue, GetParameter, GetObject), not repeated. `region` None: the
+        caller's own. `role`: the ARN to assume first. S3's `Body` is bytes, at most one more than `limit`.
+
+        Raises MaterialError.
+        """
+        ...
+
+    async def close(self) -> None: ...
+
+
 class ObjectStore(Protocol):
     """S3, as the caller (never as a lane). Every call is repeated inside, as far as that does no harm.
 

@@ -19,7 +19,7 @@ ARGUMENTS: dict[str, Any] = {
     "manifest": Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, s3://bucket/key, or - for stdin.")]
 }
 GROUPS = ("common", "caller", "manifest", "prove", "prove_use", "format", "iam")
-FORMATS = ("json", "cloudformation", "cloudformation-caller")
+FORMATS = ("json", "cloudformation", "cloudformation-caller", "vault-policy")
 
 
 def execute(settings: Settings, manifest: str) -> ExitCode:
@@ -42,6 +42,11 @@ def _result(settings: Settings, manifest: Manifest, accounts: Sequence[iam.Acces
                 f"The manifest has {', '.join(manifest.accounts)}."
             )
         return iam.importer_template(accounts[0], settings.caller_arn).encode()
+    if settings.format == "vault-policy":
+        text = iam.vault_policy(manifest)
+        if text is None:
+            raise UsageError("--format vault-policy: no material of this manifest comes from vault: or transit:.")
+        return text.encode()
     if settings.format == "cloudformation-caller":
         template = iam.caller_template(manifest, settings.caller_arn)
         if template is None:

@@ -12,6 +12,16 @@ from bulk_import.iam.caller import check_caller
 from bulk_import.iam.cloudformation import caller_template, importer_template
 from bulk_import.iam.document import document
 from bulk_import.iam.grants import Asked
+from bulk_import.iam.material import vault_policy
 from bulk_import.iam.policies import Access, access
 
-__all__ = ["Access", "Asked", "access", "caller_template", "check_caller", "document", "importer_template"]
+__all__ = [
+    "Access",
+    "Asked",
+    "access",
+    "caller_template",
+    "check_caller",
+    "document",
+    "importer_template",
+    "vault_policy",
+]

@@ -54,7 +54,7 @@ def importer_template(access: Access, caller_arn: str | None) -> str:
 
 def caller_template(manifest: Manifest, caller_arn: str | None) -> str | None:
     """What lets the caller assume the manifest's roles; None where it has no role."""
-    policies = caller_policies(manifest)
+    policies = caller_policies(manifest, caller_arn)
     if not policies:
         return None
     return _yaml(

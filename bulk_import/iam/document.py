@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from bulk_import import __version__
+from bulk_import.iam.material import statements
+from bulk_import.iam.packing import pack
 from bulk_import.iam.policies import Access, caller_policies
 from bulk_import.model import Manifest
 
@@ -17,8 +19,21 @@ def document(manifest: Manifest, accounts: Sequence[Access], caller_arn: str | N
         "tool": {"name": "bulk-import", "version": __version__},
         "manifest": {"uri": manifest.shown_uri, "sha256": manifest.sha256, "targets": manifest.total},
         "partition": manifest.partition,
-        "caller": {"arn": caller_arn, "permissions_policies": caller_policies(manifest)},
+        "caller": {"arn": caller_arn, "permissions_policies": caller_policies(manifest, caller_arn)},
+        **_source_roles(manifest),
         "accounts": [_section(access) for access in accounts],
+    }
+
+
+def _source_roles(manifest: Manifest) -> dict[str, Any]:
+    """Roles that URIs of material name with role=: what each must be allowed to read."""
+    found = {role: made for role, made in statements(manifest, None).items() if role is not None}
+    if not found:
+        return {}
+    return {
+        "source_roles": [
+            {"role_arn": role, "permissions_policies": pack(made, most=len(made)) or []} for role, made in found.items()
+        ]
     }
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from bulk_import.iam.caller import PLACEHOLDER
 from bulk_import.iam.grants import Asked, Condition, Grant, grants
+from bulk_import.iam.material import statements
 from bulk_import.iam.packing import (
     MANAGED_POLICIES,
     MANAGED_POLICY,
@@ -83,14 +84,19 @@ def trust_policy(caller: Any, external_id: str | None) -> Document:
     return policy([statement])
 
 
-def caller_policies(manifest: Manifest) -> list[Document]:
-    """What the caller needs: sts:AssumeRole on exactly the roles of the manifest. Empty where there are none."""
-    roles = sorted({entered.role_arn for entered in manifest.accounts.values() if entered.role_arn is not None})
-    if not roles:
-        return []
-    statement = {"Sid": "AssumeImporters", "Effect": "Allow", "Action": ["sts:AssumeRole"], "Resource": roles}
+def caller_policies(manifest: Manifest, caller_arn: str | None) -> list[Document]:
+    """What the caller needs: sts:AssumeRole on exactly the roles of the manifest, and what its sources of material
+    need. Empty if that is nothing.
+    """
+    material = statements(manifest, caller_arn.split(":")[4] if caller_arn else None)
+    roles = {entered.role_arn for entered in manifest.accounts.values() if entered.role_arn is not None}
+    roles |= {role for role in material if role is not None}
+    needed = list(material.get(None, []))
+    if roles:
+        assume = {"Sid": "AssumeImporters", "Effect": "Allow", "Action": ["sts:AssumeRole"], "Resource": sorted(roles)}
+        needed.insert(0, assume)
     # More roles than ten policies hold is more than one caller may be given: the policies are all printed then.
-    return pack([statement], most=len(roles)) or []
+    return (pack(needed, most=len(roles) + sum(len(one["Resource"]) for one in needed)) or []) if needed else []
 
 
 def _permissions(account: str, targets: Sequence[Target], asked: Asked, warnings: list[str]) -> tuple[Document, ...]:

@@ -8,7 +8,9 @@ from bulk_import.settings.model import Settings, group_of
 
 OTHERS: Final = "Options"  # --config, --help
 _MEMBERS: Final[dict[str, tuple[str, ...]]] = {
-    "Selection and guards": ("only_account", "only_region", "only_id", "allow_account", "allow_source", "max_targets"),
+    "Selection and guards": (
+        "only_account", "only_region", "only_id", "allow_account", "allow_source", "allow_source_role", "max_targets",
+    ),
     "Manifest": ("manifest",),
     "Sources of key material": ("sources",),
     "Verification and proof": ("prove", "decide", "prove_use", "require_proof", "verify_timeout"),

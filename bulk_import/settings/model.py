@@ -97,7 +97,16 @@ class Settings(BaseSettings):
     # what several commands share
     format: (
         Literal[
-            "table", "json", "cloudformation", "cloudformation-caller", "html", "junit", "markdown", "github", "csv"
+            "table",
+            "json",
+            "cloudformation",
+            "cloudformation-caller",
+            "vault-policy",
+            "html",
+            "junit",
+            "markdown",
+            "github",
+            "csv",
         ]
         | None
     ) = _option(None, "Format of the result.", "format")
@@ -167,6 +176,10 @@ class Settings(BaseSettings):
 
     # iam
     caller_arn: str | None = _option(None, "Role, user or account that assumes the importer roles.", "iam")
+
+    allow_source_role: Listed = _option(
+        (), "Role that a material URI may name with role= (ARN; repeatable).", "manifest"
+    )
 
     # sources of key material, for commands that may ask a server for it
     vault_auth: Literal["token", "approle", "jwt"] = _option(

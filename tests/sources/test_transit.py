@@ -206,3 +206,18 @@ def test_a_token_that_is_revoked_in_the_middle(sandbox: Sandbox, work: Workplace
     codes = [entry["error"] and entry["error"]["code"] for entry in result.entries.values()]
     assert codes[0] is None
     assert codes[-1] == "SourceDenied"
+
+
+def test_the_printed_policy_is_enough_and_no_more(sandbox: Sandbox, work: Workplace, bao: Bao) -> None:
+    for name in ("policy", "other"):
+        bao.transit_key(name, "ecdsa-p256")
+    add(work, "transit:transit/policy?version=1", sandbox.key(key_spec="ECC_NIST_P256")["key_id"])
+    work.write()
+    printed = work.call("iam", "manifest.json", *ALLOW, "--format", "vault-policy").stdout.decode()
+    bao.policy("printed", printed)
+    token = bao.client.auth.token.create(policies=["printed"])["auth"]["client_token"]
+    add(work, "transit:transit/other?version=1", sandbox.key(key_spec="ECC_NIST_P256")["key_id"], name="other")
+    result = work.run(*ALLOW, **bao.environment(VAULT_TOKEN=token))
+    assert result.entries["one"]["status"] == "imported", result.stderr
+    assert result.entries["other"]["error"]["code"] == "SourceDenied"
+    assert [name for name in bao.transit_keys() if name.startswith("kms-")] == []

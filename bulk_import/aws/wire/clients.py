@@ -49,6 +49,7 @@ class Clients:
         self._stack = AsyncExitStack()
         self._regions: dict[str, RegionClients] = {}
         self._service_quotas: dict[str, Any] = {}
+        self._stores: dict[tuple[str, str], Any] = {}
         self._lock = asyncio.Lock()
         self._reads, self._writes = shared_session_class(timed=False), shared_session_class(timed=True)
         self._roles = shared_session_class(timed=False)  # a KMS call may assume its role while it holds a place
@@ -130,6 +131,14 @@ class Clients:
             if region not in self._service_quotas:
                 self._service_quotas[region] = await self._client("service-quotas", region, self._reads)
             return self._service_quotas[region]
+
+    async def store(self, service: str, region: str) -> Any:
+        """One client per service and Region, for sources of key material."""
+        async with self._lock:
+            if (service, region) not in self._stores:
+                made = await self.s3(region) if service == "s3" else await self._client(service, region, self._roles)
+                self._stores[service, region] = made
+            return self._stores[service, region]
 
     async def s3(self, region: str) -> Any:
         """By path on loopback, where no name stands for a bucket."""

@@ -10,13 +10,32 @@ from bulk_import.material.ambiguity import check_material, check_source
 from bulk_import.material.cause import kind_of_text
 from bulk_import.material.encoding import decode
 from bulk_import.material.secret import Secret
-from bulk_import.material.sources import env, exec, file, transit, vault  # noqa: A004 - named as its scheme
+from bulk_import.material.sources import (
+    env,
+    exec,  # noqa: A004 - named as its scheme
+    file,
+    s3,
+    secretsmanager,
+    ssm,
+    transit,
+    vault,
+)
 from bulk_import.material.sources.base import Content, Kind
 from bulk_import.model import Encoding, KeySpec
 
 # The registry. A new source is a file next to these and a row here; help, schema and documentation follow.
 KINDS: Final[dict[str, Kind]] = {
-    kind.scheme: kind for kind in (file.KIND, env.KIND, exec.KIND, vault.KIND, transit.KIND)
+    kind.scheme: kind
+    for kind in (
+        file.KIND,
+        env.KIND,
+        exec.KIND,
+        secretsmanager.KIND,
+        ssm.KIND,
+        s3.KIND,
+        vault.KIND,
+        transit.KIND,
+    )
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from bulk_import.material.evidence import Evidence
 from bulk_import.model import Encoding, KeySpec, Target, WrappingAlgorithm, WrappingKeySpec
-from bulk_import.ports import Sink
+from bulk_import.ports import Sink, Stores
 from bulk_import.settings import Settings
 
 _PEM = (b"-----BEGIN ", "-----BEGIN ".encode("utf-16-le"))
@@ -92,6 +92,7 @@ class Opening:
     root: Path | None  # the folder that relative paths start from
     leftovers: Sequence[Mapping[str, str]] = ()  # wrapping keys that an earlier run recorded and did not remove
     sink: Sink | None = None  # the journal; None: nothing is sealed
+    stores: Stores | None = None  # AWS's; None: this command works without AWS
     _common: dict[object, Any] = field(default_factory=dict)
 
     def one(self, make: Callable[[Opening], T]) -> T:

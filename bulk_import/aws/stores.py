@@ -1,0 +1,127 @@
+"""Secrets Manager, Parameter Store and S3 as sources of key material: the port Stores.
+
+Asked as the caller, or as a role that the operator allows (--allow-source-role); never as a lane.
+https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html
+https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter.html
+https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+from bulk_import.aws.wire.clients import Clients
+from bulk_import.aws.wire.credentials import AccountCredentials, signing_as
+from bulk_import.aws.wire.translate import translate
+from bulk_import.errors import CallerError, LaneError, MaterialError, ServiceError
+from bulk_import.settings import Settings
+
+_METHODS: Final = {
+    "GetSecretValue": ("secretsmanager", "get_secret_value"),
+    "GetParameter": ("ssm", "get_parameter"),
+    "GetObject": ("s3", "get_object"),
+}
+_MISSING: Final = frozenset(
+    ["ResourceNotFoundException", "ParameterNotFound", "ParameterVersionNotFound", "NoSuchKey", "NoSuchBucket",
+     "NoSuchVersion"]
+)  # fmt: skip
+_DENIED: Final = frozenset(["AccessDeniedException", "AccessDenied", "UnrecognizedClientException"])
+_SECONDS: Final = 3600  # of a session; role chaining allows no more
+
+
+class AwsStores:
+    """Makes its clients when they are first needed. Close it at the end."""
+
+    def __init__(self, settings: Settings, partition: str) -> None:
+        self._settings = settings
+        self._partition = partition
+        self._stack = AsyncExitStack()
+        self._lock = asyncio.Lock()
+        self._clients: Clients | None = None
+        self._callers: Any = None
+        self._roles: dict[str, AccountCredentials] = {}
+
+    async def close(self) -> None:
+        await self._stack.aclose()
+
+    async def get(
+        self, operation: str, request: Mapping[str, Any], *, region: str | None, role: str | None, limit: int
+    ) -> Mapping[str, Any]:
+        """One request, not repeated. `region` None: the order of --sts-region. S3's `Body` is read, up to one byte
+        more than `limit`. Raises MaterialError; `retryable` if a repeat can succeed.
+        """
+        try:
+            clients = await self._made()
+            region = region or clients.sts_region(self._partition)
+            service, method = _METHODS[operation]
+            client = await clients.store(service, region)
+            credentials = await self._of(role).get() if role else self._callers
+            with signing_as(credentials):
+                answer: dict[str, Any] = await getattr(client, method)(**request)
+                if "Body" in answer:
+                    body = answer["Body"]
+                    async with body:
+                        answer["Body"] = await body.read(limit + 1)
+                return answer
+        except CallerError as error:
+            raise MaterialError(error.message, code="SourceDenied", advice=error.advice) from None
+        except LaneError as error:
+            raise MaterialError(
+                f"{role} cannot be assumed: {error.message}",
+                code="SourceDenied",
+                advice="Check the role's trust policy.",
+            ) from None
+        except MaterialError:
+            raise
+        except Exception as error:  # noqa: BLE001 - every vendor's exception is translated: parsers have their own
+            raise _translated(translate(error, operation)) from None
+
+    async def _made(self) -> Clients:
+        async with self._lock:
+            if self._clients is None:
+                clients = await self._stack.enter_async_context(Clients(self._settings, "sources"))
+                self._callers = await clients.caller_credentials()
+                self._clients = clients
+            return self._clients
+
+    def _of(self, role: str) -> AccountCredentials:
+        if role not in self._roles:
+            self._roles[role] = AccountCredentials(lambda: self._assume(role), _SECONDS)
+        return self._roles[role]
+
+    async def _assume(self, role: str) -> dict[str, str]:
+        clients = await self._made()
+        client = await clients.store("sts", clients.sts_region(self._partition))
+        try:
+            with signing_as(self._callers):
+                answer = await client.assume_role(RoleArn=role, RoleSessionName="bulk-import-source")
+        except Exception as error:  # noqa: BLE001 - as above
+            ours = translate(error, "AssumeRole")
+            if ours.retryable:
+                raise _translated(ours) from None
+            raise LaneError(ours.message, code=ours.code, operation="AssumeRole") from None
+        found = answer["Credentials"]
+        return {
+            "access_key": found["AccessKeyId"],
+            "secret_key": found["SecretAccessKey"],
+            "token": found["SessionToken"],
+            "expiry_time": found["Expiration"].isoformat(),
+        }
+
+
+def _translated(error: ServiceError) -> MaterialError:
+    said = f"{error.message.rstrip('.')} ({error.operation}: {error.code})"
+    if error.code in _MISSING:
+        return MaterialError(said, code="MaterialNotFound", advice="Check name, version, Region and account.")
+    if error.code in _DENIED:
+        return MaterialError(
+            said, code="SourceDenied",
+            advice=f"Grant {error.operation} and, if a customer managed key encrypts it, kms:Decrypt: "
+            "`bulk-import iam` prints the policy.",
+        )  # fmt: skip
+    if error.retryable:
+        return MaterialError(said, code="SourceUnavailable", retryable=True)
+    return MaterialError(said, code="SourceFailed")
