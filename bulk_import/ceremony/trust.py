@@ -1,6 +1,6 @@
 """Who vouches for an input of a ceremony: a fingerprint that a person gave, or a signature that verifies.
 
-A signature is in a file beside the signed one (`<file>.sig`, base64): Ed25519 (RFC 8032) or ECDSA P-256 with SHA-256
+A signature is in a file next to the signed one (`<file>.sig`, base64): Ed25519 (RFC 8032) or ECDSA P-256 with SHA-256
 (DER) of the file's bytes. `openssl pkeyutl -verify` and `openssl dgst -sha256 -verify` check the same.
 """
 
@@ -23,8 +23,8 @@ from bulk_import.errors import InputError, Problem
 
 _HASH = ec.ECDSA(hashes.SHA256())
 _VOUCH = (
-    "Ask whoever made the file to read its fingerprint aloud, and give it with --fingerprint; or give the public key "
-    "of the signer with --signed-by."
+    "Ask the person who made the file to read its fingerprint aloud, and use --fingerprint; or use --signed-by with "
+    "the public key of the signer."
 )
 
 
@@ -65,7 +65,7 @@ class Trust:
         if not given and self._ask is not None:
             given = [_normal(self._ask(f"Fingerprint of {path}: "))]
         if not any(hmac.compare_digest(found, one) for one in given):
-            # Its fingerprint is not shown: whoever copied it from here would compare the file with itself.
+            # Its fingerprint is not shown: a person who copies it from here would compare the file with itself.
             message = f"nobody vouches for it: no given fingerprint is its own.{_where(path, data)}"
             raise refuse(path, 0, message, _VOUCH)
         return Vouched(path, data, found, None)
@@ -76,11 +76,11 @@ class Trust:
             if _verifies(key, signature, data):
                 return name
         raise refuse(path, 0, f"no key of --signed-by verifies its signature {path.name}.sig.{_where(path, data)}",
-                     "Get the file and its signature again from whoever made them.")  # fmt: skip
+                     "Get the file and its signature again from the person who made them.")  # fmt: skip
 
 
 def sign(path: Path, key_file: str) -> Path:
-    """Writes the signature of a file beside it. `key_file`: a private key, PEM. Raises InputError, OSError."""
+    """Writes the signature of a file next to it. `key_file`: a private key, PEM. Raises InputError, OSError."""
     key = _private_key(Path(key_file))
     data = path.read_bytes()
     signature = key.sign(data) if isinstance(key, ed25519.Ed25519PrivateKey) else key.sign(data, _HASH)

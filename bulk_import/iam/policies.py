@@ -103,7 +103,7 @@ def _permissions(account: str, targets: Sequence[Target], asked: Asked, warnings
     aliased = sum(alias_of(target) is not None for target in targets)
     if aliased:
         warnings.append(
-            f"Account {account}: {aliased} of {len(targets)} keys are named by alias. Their policy allows whatever "
+            f"Account {account}: {aliased} of {len(targets)} keys are named by alias. Their policy allows any "
             "EXTERNAL key carries the alias, so anyone who may move the alias moves the permission. For a policy on "
             "exactly these keys, state key ARNs in the manifest."
         )

@@ -45,7 +45,7 @@ FORMATS: dict[str, Format] = {
         markdown.write,
         "report.md",
         "text/markdown; charset=utf-8",
-        "failures first; fits $GITHUB_STEP_SUMMARY whatever the size",
+        "failures first; fits $GITHUB_STEP_SUMMARY at any size",
     ),
     "github": Format(
         github.write,
