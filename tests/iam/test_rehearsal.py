@@ -109,7 +109,7 @@ class Pipeline:
         (self.home / "policies.json").write_text(json.dumps(policies))
         self.sandbox.seed(SEED)
 
-    def job(self, name: str, **claims: Any) -> subprocess.CompletedProcess[str]:
+    def job(self, name: str, renderings: str | None = None, **claims: Any) -> subprocess.CompletedProcess[str]:
         """One job of the template, as GitLab's runner does it: variables, before_script, script."""
         text = subprocess.run(
             [sys.executable, "-m", "bulk_import", "template", "gitlab"], capture_output=True, text=True, check=True
@@ -134,6 +134,8 @@ class Pipeline:
             "BULK_IMPORT_READ_INTERVAL": "20ms",
             "BULK_IMPORT_CONSISTENCY_TIMEOUT": "0",
         }
+        if renderings is not None:
+            environment["BULK_IMPORT_RENDER"] = renderings
         return subprocess.run(
             ["bash", "-c", script], cwd=self.folder, env=environment, capture_output=True, text=True, check=False
         )
@@ -221,3 +223,19 @@ def test_without_one_statement_the_run_names_what_is_missing(pipeline: Pipeline,
     actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
     said = ended.stdout + ended.stderr + json.dumps(pipeline.results())
     assert any(f"not authorized to perform: {action}" in said for action in actions), said
+
+
+@pytest.mark.parametrize(
+    ("claims", "words"),
+    [
+        ({"sub": "project_path:acme/keys:ref_type:branch:ref:feature"}, "sts:AssumeRoleWithWebIdentity"),
+        ({"aud": "https://other.example"}, "Incorrect token audience"),
+        ({"exp": 1}, "Token expired"),
+    ],
+)
+def test_a_token_that_the_role_does_not_trust(pipeline: Pipeline, claims: dict[str, Any], words: str) -> None:
+    pipeline.begin(pipeline.printed())
+    ended = pipeline.job("import", renderings="html=out/report.html", **claims)
+    assert ended.returncode == 5
+    assert words in ended.stdout + ended.stderr
+    assert [call["operation"] for call in pipeline.sandbox.calls() if call["service"] == "kms"] == []
