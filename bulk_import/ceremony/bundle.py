@@ -180,7 +180,8 @@ def read_bundle(path: Path, data: bytes) -> Bundle:
             continue
         if head is None or found.manifest_sha256 != head.manifest.sha256:
             raise refuse(path, number, "is for another manifest than the first line.", _FOREIGN)
-        if found.index in targets or found.index >= head.selected:
+        before = targets.get(found.index)  # a target that was blocked may have been prepared by a later call
+        if (before is not None and before.kind != "blocked") or found.index >= head.selected:
             raise refuse(path, number, f"is a second line for target {found.index}, or for one too many.", _FOREIGN)
         targets[found.index] = found
     if head is None:

@@ -83,7 +83,8 @@ async def prepare(
         trust.check_key(settings.sign_with)
     known = _known(into, manifest, settings)
     started, run_id, stop = datetime.now(UTC), new_run_id(), Stop()
-    left = lanes(set(known.targets) if known else set())
+    # What was blocked is tried again.
+    left = lanes({index for index, line in known.targets.items() if line.kind != "blocked"} if known else set())
     async with AwsSession(settings, run_id, manifest.partition, left) as session:
         await session.connect()
         writer = _writer(into, known, manifest, settings, session=session, run_id=run_id, started=started)

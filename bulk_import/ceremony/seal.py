@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -53,14 +53,10 @@ class Sealing:
     sealed_before: int = 0  # by an earlier call, whose file is continued
     unchanged: int = 0  # as wanted when the bundle was made: nothing to seal
     elsewhere: int = 0  # targets that the bundle does not have
-    failed: list[NotSealed] | None = None
+    failures: list[NotSealed] = field(default_factory=list)
     deadline: datetime | None = None
     soon: int = 0  # sealed, with a deadline within the hour
     fingerprint: str = ""
-
-    @property
-    def failures(self) -> list[NotSealed]:
-        return self.failed or []
 
 
 async def seal(vouched: Vouched, manifest: Manifest, materials: Materials, into: Path) -> Sealing:
@@ -71,7 +67,7 @@ async def seal(vouched: Vouched, manifest: Manifest, materials: Materials, into:
     bundle = read_bundle(vouched.path, vouched.data)
     at = {(line.id, line.account, line.region): line for line in bundle.targets.values()}
     done, writer = _file(into, vouched, bundle, manifest)
-    found = Sealing(failed=[], sealed_before=len(done))
+    found = Sealing(sealed_before=len(done))
     try:
         for target in manifest.targets:
             line = at.get((target.id, target.lane.account, target.lane.region))
