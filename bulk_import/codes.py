@@ -22,6 +22,7 @@ class Trait(Flag):
     THROTTLED = auto()  # KMS or STS refused for the rate only; nothing was carried out
     NOT_YET_CONSISTENT = auto()  # may become right by itself a moment after a change: KMS is eventually consistent
     STALE_CREDENTIALS = auto()  # the session's credentials are too old or were revoked: assume the role again
+    UNSUPPORTED = auto()  # the endpoint has no such operation, whatever the request
     TOKEN_REFUSED = auto()  # KMS refused the import token: a new set of import parameters may be accepted
 
 
@@ -150,6 +151,9 @@ CODES: dict[str, Code] = {
         "Choose a wrapping_algorithm and wrapping_key_spec that the key spec allows, or omit them.",
     ),
     # The caller, the network, and what is between
+    "CallerCredentialsInvalid": Code(
+        "Correct what the message names, then run again (with --resume, if the run had begun).",
+    ),
     "CallerCredentialsMissing": Code(
         "Give the pipeline an OIDC or task role. At a terminal: --profile (after `aws sso login`) or AWS_* variables.",
     ),
@@ -250,6 +254,11 @@ CODES: dict[str, Code] = {
         "account (opt-in Regions).",
         Trait.STALE_CREDENTIALS,
     ),
+    "UnknownOperationException": Code(
+        "The endpoint does not support the operation. Check --endpoint-url and AWS_ENDPOINT_URL*: the service at that "
+        "address is not KMS, or not all of it.",
+        Trait.UNSUPPORTED,
+    ),
     "UnsupportedOperationException": Code("The key does not support the operation. Check its origin and key spec."),
     "ValidationException": Code("KMS refused a value. The message names it: correct the manifest, then run again."),
 }
@@ -273,4 +282,5 @@ NEVER_RETRIED = frozenset(having(Trait.NEVER_RETRIED))
 THROTTLED = frozenset(having(Trait.THROTTLED))
 NOT_YET_CONSISTENT = frozenset(having(Trait.NOT_YET_CONSISTENT))
 STALE_CREDENTIALS = frozenset(having(Trait.STALE_CREDENTIALS))
+UNSUPPORTED = frozenset(having(Trait.UNSUPPORTED))
 TOKEN_REFUSED = frozenset(having(Trait.TOKEN_REFUSED))

@@ -14,6 +14,7 @@
         ├── MaterialError              the key material, before any call
         ├── ServiceError               an answer of KMS or STS, translated at the edge
         └── LaneError                  ends every target of a lane (WrongAccount, a denied role)
+            └── CallerFault            ends the run: the caller's own credentials cannot be had
 
 A TargetError never leaves its target: it becomes the `error` of a result, and its siblings continue.
 """
@@ -241,3 +242,10 @@ class ServiceError(TargetError):
 
 class LaneError(TargetError):
     """Ends a whole lane: nothing more is sent for its targets."""
+
+
+class CallerFault(LaneError):
+    """The caller's own credentials cannot be had: it ends the whole run, whichever call found it out."""
+
+    def __init__(self, message: str, *, code: str, advice: str | None = None) -> None:
+        super().__init__(message, code=code, operation="AssumeRole", advice=advice)

@@ -149,7 +149,7 @@ def clean_environment() -> None:
     """No credentials, profile, proxy or region of the machine may reach a test."""
     for name in list(os.environ):
         upper = name.upper()
-        if upper.startswith(("AWS_", "BULK_IMPORT_", "MOTO_")) or upper.endswith("_PROXY"):
+        if upper.startswith(("AWS_", "BULK_IMPORT_", "MOTO_")) or upper.endswith(("_PROXY", "_CA_BUNDLE")):
             del os.environ[name]
     os.environ |= {
         "AWS_EC2_METADATA_DISABLED": "true",

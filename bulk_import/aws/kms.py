@@ -202,7 +202,7 @@ class LaneKms:
         except BulkImportError:
             raise  # ours already: a credentials refresh inside the signature failed
         except Exception as error:  # noqa: BLE001 - every vendor's exception is translated, here and nowhere else
-            ours = translate(error, operation)
+            ours = translate(error, operation, self.lane.region)
             if is_write and sent_at is None:
                 ours.outcome_unknown = False  # nothing had left
             if ours.code in THROTTLED:

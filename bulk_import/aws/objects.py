@@ -23,7 +23,7 @@ from bulk_import.aws.pace.retry import Retry
 from bulk_import.aws.wire.clients import Clients
 from bulk_import.aws.wire.credentials import signing_as
 from bulk_import.aws.wire.translate import translate
-from bulk_import.errors import CallerError, ObjectError, Problem, ServiceError, SettingsError
+from bulk_import.errors import CallerError, CallerFault, ObjectError, Problem, ServiceError, SettingsError
 from bulk_import.model import ObjectFacts, ObjectUri
 from bulk_import.settings import Settings
 
@@ -186,6 +186,8 @@ class S3Objects:
             try:
                 with signing_as(self._credentials):
                     return await attempt()
+            except CallerFault as error:
+                raise CallerError(f"{uri}: {error.message}", code=error.code, advice=error.advice) from None
             except (ClientError, BotoCoreError, HttpError, ResponseParserError) as error:
                 translated = translate(error, operation)
             if translated.code in _CALLERS:  # before any repeating: these do not become right by themselves

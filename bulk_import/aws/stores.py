@@ -16,7 +16,7 @@ from typing import Any, Final
 from bulk_import.aws.wire.clients import Clients
 from bulk_import.aws.wire.credentials import AccountCredentials, signing_as
 from bulk_import.aws.wire.translate import translate
-from bulk_import.errors import CallerError, LaneError, MaterialError, ServiceError
+from bulk_import.errors import CallerError, CallerFault, LaneError, MaterialError, ServiceError
 from bulk_import.settings import Settings
 
 _METHODS: Final = {
@@ -66,7 +66,7 @@ class AwsStores:
                     async with body:
                         answer["Body"] = await body.read(limit + 1)
                 return answer
-        except CallerError as error:
+        except (CallerError, CallerFault) as error:
             raise MaterialError(error.message, code="SourceDenied", advice=error.advice) from None
         except LaneError as error:
             raise MaterialError(

@@ -14,8 +14,8 @@ from bulk_import.aws.pace.places import Places
 from bulk_import.aws.pace.retry import Retry
 from bulk_import.aws.wire.credentials import AccountCredentials, signing_as
 from bulk_import.aws.wire.translate import translate
-from bulk_import.codes import STALE_CREDENTIALS
-from bulk_import.errors import BulkImportError, CallerError, LaneError, ServiceError
+from bulk_import.codes import STALE_CREDENTIALS, UNSUPPORTED
+from bulk_import.errors import BulkImportError, CallerError, CallerFault, LaneError, ServiceError
 from bulk_import.model import AccountAccess
 from bulk_import.shown import shown
 
@@ -55,8 +55,11 @@ class Sts:
             # The run's first call: a wrong endpoint or a closed network must not take minutes to be told.
             patience = replace(self._retry, timeout=min(self._retry.timeout, FIRST_CALL_PATIENCE))
             answer = await patience(lambda: self._call("GetCallerIdentity", {}))
+        except CallerFault as error:
+            raise CallerError(error.message, code=error.code, advice=error.advice) from None
         except ServiceError as error:
-            reached = error.code != "ConnectionFailed"  # else no one looked at the credentials
+            # Otherwise no one looked at the credentials.
+            reached = error.code not in {"ConnectionFailed", "MalformedAnswer", *UNSUPPORTED}
             raise CallerError(
                 f"{'The credentials of the caller do not work' if reached else 'STS cannot be reached'}: "
                 f"{error.message} (GetCallerIdentity)",
@@ -119,7 +122,7 @@ class Sts:
         except BulkImportError:
             raise
         except Exception as error:  # noqa: BLE001 - every vendor's exception is translated: parsers have their own
-            ours = translate(error, operation)
+            ours = translate(error, operation, str(self._client.meta.region_name))
             if ours.code in STALE_CREDENTIALS:
                 ours.retryable = False  # they are the caller's own: asking again makes no others
             raise ours from None

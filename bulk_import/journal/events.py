@@ -30,8 +30,8 @@ wrapping_key before a wrapping key is made at a      mount, name, address, names
              with a sync; after its removal
 stopping     when no new target starts any more      reason (SIGINT | SIGTERM | SIGHUP | deadline | max_failures
                                                      | checkpoint: another run took it over)
-run_ended    last of all                             finished_at [failure {code, message, exit_code}: the error that
-                                                     ended the whole run, not one target]
+run_ended    last of all                             finished_at [failure {code, message, advice, exit_code}: the error
+                                                     that ended the whole run, not one target]
 confirmed    when a resume has read a target that    index
              ended OK before, and found it so
 resumed      first of a resumed run, which then      from_seq (the last event before)

@@ -90,7 +90,12 @@ async def end(sink: Sink, *, stopped: str, failure: BulkImportError | None) -> N
         sink.write("stopping", reason=stopped)
     extra: dict[str, Any] = {}
     if failure is not None:
-        extra["failure"] = {"code": failure.code, "message": failure.message, "exit_code": int(failure.exit_code)}
+        extra["failure"] = {
+            "code": failure.code,
+            "message": failure.message,
+            "advice": failure.advice,
+            "exit_code": int(failure.exit_code),
+        }
     sink.write("run_ended", finished_at=datetime.now(UTC), **extra)
     await sink.sync()
 

@@ -101,7 +101,11 @@ def _run(folded: Folded, *, report_elsewhere: bool) -> Run:
 
 
 def _failure(failure: Mapping[str, Any]) -> RunFailure:
-    return RunFailure(failure["code"], failure["message"], advice_for(failure["code"]))
+    return RunFailure(
+        failure["code"],
+        failure["message"],
+        failure.get("advice") or advice_for(failure["code"]),  # older journals have none
+    )
 
 
 def _lanes(folded: Folded) -> Iterator[LaneEntry]:

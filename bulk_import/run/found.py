@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from bulk_import.codes import NOT_YET_CONSISTENT
+from bulk_import.codes import NOT_YET_CONSISTENT, UNSUPPORTED
 from bulk_import.errors import ServiceError, TargetError
 from bulk_import.model import KeyView, Past, Proof, Verification
 from bulk_import.plan import Decision, decide, must_wait, needs_rotations
@@ -194,7 +194,7 @@ async def decide_by(run: TargetRun, kms: KeyService, view: KeyView, *, import_ag
     try:
         rotations = await kms.list_key_rotations(view.arn, run) if needs_rotations(view) else []
     except ServiceError as error:
-        if error.code not in ("UnknownOperationException", "InvalidAction"):
+        if error.code not in UNSUPPORTED:
             raise
         rotations = []  # a KMS without on-demand rotation has no rotated keys
     return decide(run.wanted, view, rotations, now=now, import_again=import_again)

@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from contextlib import suppress
 
 from bulk_import.codes import ENDS_ALL, STALE_CREDENTIALS
-from bulk_import.errors import CallerError, LaneError, TargetError
+from bulk_import.errors import CallerError, CallerFault, LaneError, TargetError
 
 
 class Stop:
@@ -33,12 +33,13 @@ class Stop:
         Then the run is stopped, with this one error for all.
         """
         # After AssumeRole, stale credentials are the caller's own, whatever role was requested.
+        fault = isinstance(error, CallerFault)
         dead = isinstance(error, LaneError) and error.operation == "AssumeRole" and error.code in STALE_CREDENTIALS
-        if not dead and error.code not in ENDS_ALL:
+        if not dead and not fault and error.code not in ENDS_ALL:
             return False
         if self.fatal is None:
             advice = error.advice
-            if dead:
+            if dead and not fault:
                 advice = "Give the run credentials that outlive it or refresh themselves, and continue with --resume."
             self.fatal = CallerError(error.message, code=error.code, advice=advice)
             self.request(error.code)

@@ -15,21 +15,16 @@ import botocore.auth
 import pytest
 from aiobotocore.credentials import AioCredentials
 from botocore.awsrequest import AWSRequest
-from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import ClientError
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from bulk_import.aws.wire.clients import Clients
 from bulk_import.aws.wire.credentials import signing_as
-from bulk_import.aws.wire.shortcut import signed
 from bulk_import.settings import load
 from tests.sandbox_client import Sandbox
 
 REGION = "us-east-1"
 ACCOUNT = "111122223333"
 NOW = datetime(2026, 11, 24, 23, 59, 59, 999_999, tzinfo=UTC)
-TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40)
 
 
 def botocores(url: str, headers: dict[str, str], body: bytes, credentials: Any, now: datetime) -> str:
@@ -38,31 +33,6 @@ def botocores(url: str, headers: dict[str, str], body: bytes, credentials: Any, 
     with patch("botocore.auth.get_current_datetime", return_value=now):
         botocore.auth.SigV4Auth(credentials, "kms", REGION).add_auth(request)
     return str(request.headers["Authorization"])
-
-
-@settings(deadline=None)
-@given(
-    url=st.sampled_from(
-        [
-            "https://kms.us-east-1.amazonaws.com/", "https://kms.us-east-1.amazonaws.com:443/",
-            "https://kms-fips.us-gov-west-1.amazonaws.com", "http://127.0.0.1:4566/", "http://[::1]:80/",
-            "https://[2001:db8::1]:8443/a/../b%20c/~d/", "https://vpce-1.KMS.us-east-1.vpce.amazonaws.com//x/./",
-        ]
-    ),
-    body=st.binary(max_size=200),
-    headers=st.dictionaries(
-        st.sampled_from(["X-Amz-Target", "Content-Type", "User-Agent", "X-Amzn-Trace-Id", "x-extra"]), TEXT
-    ),
-    secret=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=40),
-    token=st.one_of(st.none(), st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=80)),
-)  # fmt: skip
-def test_a_signature_is_botocores(
-    url: str, body: bytes, headers: dict[str, str], secret: str, token: str | None
-) -> None:
-    credentials = ReadOnlyCredentials("AKIDEXAMPLE", secret, token)
-    sent = signed(headers, url=url, body=body, credentials=credentials, service="kms", region=REGION, now=NOW)
-    assert sent["Authorization"] == botocores(url, headers, body, credentials, NOW)
-    assert headers.items() <= sent.items()
 
 
 class Listener:

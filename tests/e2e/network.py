@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import ipaddress
 import select
 import socket
 import ssl
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,6 +19,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from tests.e2e.support import ACCOUNT
+from tests.sandbox_client import CALLER
+
+_XMLNS = 'xmlns="https://sts.amazonaws.com/doc/2011-06-15/"'
 
 
 class Served:
@@ -42,7 +49,8 @@ class Served:
 class TlsFront(Served):
     """https:// in front of an http:// server. `ca`: the file that a client must trust; `heard`: bodies that came.
 
-    Its certificate is for 127.0.0.1: `misnamed` is its URL by another name.
+    Its certificate is for 127.0.0.1 and aws.test; `misnamed` are its URLs by other names. Those that end with .test
+    are reached through a ForwardProxy only.
     """
 
     def __init__(self, behind: str, folder: Path) -> None:
@@ -54,19 +62,66 @@ class TlsFront(Served):
         self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
         self.url = f"https://127.0.0.1:{self.port}"
         self.misnamed = f"https://localhost:{self.port}"
+        self.far = f"https://aws.test:{self.port}"
+        self.far_misnamed = f"https://kms.test:{self.port}"
 
 
 class ForwardProxy(Served):
-    """`used`: what it was asked for: CONNECT host:port, or POST and a whole URL.
+    """A firm's proxy. All names lead to 127.0.0.1. `used`: what it was asked for: CONNECT host:port, or POST and a URL.
 
-    `silent`: it takes a CONNECT and never answers it; `page`: the HTTP status of a page that it answers POSTs with.
+    `silent`: it takes a CONNECT and never answers it; `refuses`: the HTTP status that it answers a CONNECT with;
+    `password`: it answers 407 to everybody who does not send `user:PASSWORD`.
     """
 
-    def __init__(self, *, silent: bool = False, page: int = 0) -> None:
+    def __init__(self, *, silent: bool = False, refuses: int = 0, password: str = "") -> None:
         self.used: list[str] = []
         self.done = threading.Event()
-        fields = {"used": self.used, "silent": silent, "page": page, "done": self.done}
+        expected = "Basic " + base64.b64encode(f"user:{password}".encode()).decode() if password else ""
+        fields = {
+            "used": self.used, "silent": silent, "refuses": refuses, "expected": expected, "done": self.done,
+        }  # fmt: skip
         super().__init__(type("Handler", (_Proxy,), fields))
+        self.url = f"http://127.0.0.1:{self.port}"
+
+
+class TokenService(Served):
+    """STS as a pipeline's OIDC token finds it, in front of the sandbox (which has no such operation).
+
+    It answers AssumeRoleWithWebIdentity with the caller's usual keys, or with this error. `heard`: bodies that came;
+    `last`: a file that goes away once so many `calls` have come.
+    """
+
+    def __init__(
+        self, behind: str, *, error: str = "", status: int = 400, seconds: float = 3600, last: Path | None = None,
+        calls: int = 0,
+    ) -> None:  # fmt: skip
+        self.heard: list[bytes] = []
+        fields = {
+            "behind": behind.removeprefix("http://"), "heard": self.heard, "error": error, "status": status,
+            "seconds": seconds, "last": last, "calls": calls,
+        }  # fmt: skip
+        super().__init__(type("Handler", (_TokenService,), fields))
+        self.url = f"http://127.0.0.1:{self.port}"
+
+
+class Answers(Served):
+    """Answers every GET with these bytes, all at once, or one every `pause` seconds."""
+
+    def __init__(self, status: int, body: bytes, *, pause: float = 0) -> None:
+        self.done = threading.Event()
+        fields = {"status": status, "body": body, "pause": pause, "done": self.done}
+        super().__init__(type("Handler", (_Answers,), fields))
+        self.url = f"http://127.0.0.1:{self.port}"
+
+
+class Page(Served):
+    """Answers every request with a page of 30 KB and this status; as JSON with a `text`. `asked`: how often."""
+
+    def __init__(self, status: int, text: str = "", content_type: str = "text/html") -> None:
+        self.asked: list[str] = []
+        body = text.encode() or b"<html><body>" + b"<p>The firm's gateway says no.</p>" * 1000 + b"</body></html>"
+        fields = {"asked": self.asked, "status": status, "body": body, "content_type": content_type}
+        super().__init__(type("Handler", (_Page,), fields))
         self.url = f"http://127.0.0.1:{self.port}"
 
 
@@ -79,15 +134,15 @@ class Passing(BaseHTTPRequestHandler):
     headers_instead: ClassVar[dict[str, str]] = {}  # of the answers of services with JSON, as Latin-1
 
     def do_POST(self) -> None:
-        self._pass_on(self.behind, self.path)
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.heard.append(body)
+        self._pass_on(self.behind, self.path, body)
 
     def altered(self, _status: int, data: bytes) -> bytes:
         """The body that is sent back."""
         return data
 
-    def _pass_on(self, host: str, path: str) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.heard.append(body)
+    def _pass_on(self, host: str, path: str, body: bytes) -> None:
         connection = http.client.HTTPConnection(host, timeout=30)
         connection.request("POST", path, body, dict(self.headers))
         answer = connection.getresponse()
@@ -106,33 +161,112 @@ class Passing(BaseHTTPRequestHandler):
         """Silent."""
 
 
-class _Proxy(Passing):
+class _TokenService(Passing):
+    error: str
+    status: int
+    seconds: float
+    last: Path | None
+    calls: int
+
+    def _pass_on(self, host: str, path: str, body: bytes) -> None:
+        if self.last is not None and len(self.heard) >= self.calls:
+            self.last.unlink(missing_ok=True)
+        if b"Action=AssumeRoleWithWebIdentity" not in body:
+            super()._pass_on(host, path, body)
+            return
+        expiration = (datetime.now(UTC) + timedelta(seconds=self.seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        keys = (
+            f"<AccessKeyId>{CALLER['aws_access_key_id']}</AccessKeyId><SecretAccessKey>"
+            f"{CALLER['aws_secret_access_key']}</SecretAccessKey><SessionToken>token</SessionToken>"
+        )
+        arn = f"arn:aws:sts::{ACCOUNT}:assumed-role/x/y"
+        data = (
+            f"<AssumeRoleWithWebIdentityResponse {_XMLNS}><AssumeRoleWithWebIdentityResult><Credentials>{keys}"
+            f"<Expiration>{expiration}</Expiration></Credentials><AssumedRoleUser><Arn>{arn}</Arn><AssumedRoleId>A:y"
+            "</AssumedRoleId></AssumedRoleUser></AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>"
+        )
+        if self.error:
+            data = (
+                f"<ErrorResponse {_XMLNS}><Error><Type>Sender</Type><Code>{self.error}</Code><Message>said by the test"
+                "</Message></Error><RequestId>r-1</RequestId></ErrorResponse>"
+            )
+        self.send_response(self.status if self.error else 200)
+        self.send_header("Content-Type", "text/xml")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data.encode())
+
+
+class _Answers(BaseHTTPRequestHandler):
+    status: int
+    body: bytes
+    pause: float
+    done: threading.Event
+
+    def do_GET(self) -> None:
+        self.send_response(self.status)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        with suppress(OSError):  # the client has gone
+            if not self.pause:
+                self.wfile.write(self.body)
+            while self.pause and not self.done.wait(self.pause):
+                self.wfile.write(b" ")
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.do_GET()
+
+    def log_message(self, *_: object) -> None:
+        """Silent."""
+
+
+class _Page(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    asked: ClassVar[list[str]]
+    status: int
+    body: bytes
+    content_type: str
+
+    def do_POST(self) -> None:
+        self.asked.append(self.headers.get("X-Amz-Target", ""))
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(self.status)
+        self.send_header("Content-Type", self.content_type)
+        self.send_header("Content-Length", str(len(self.body)))
+        self.end_headers()
+        self.wfile.write(self.body)
+
+    def log_message(self, *_: object) -> None:
+        """Silent."""
+
+
+class _Proxy(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
     used: ClassVar[list[str]]
     silent: bool
-    page: int
+    refuses: int
+    expected: str
     done: threading.Event
 
     def do_POST(self) -> None:
+        """Nobody may send a request in clear text: it is kept, and answered as a proxy that lies could."""
         self.used.append(f"POST {self.path}")
-        if self.page:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            body = b"<html><body>" + b"<p>The firm's proxy says no.</p>" * 1000 + b"</body></html>"
-            self.send_response(self.page)
-            self.send_header("Content-Type", "text/html")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-            return
-        host, _, path = self.path.removeprefix("http://").partition("/")
-        self._pass_on(host, f"/{path}")
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self._refuse(502)
 
     def do_CONNECT(self) -> None:
         self.used.append(f"CONNECT {self.path}")
         if self.silent:
             self.done.wait(60)
             return
-        host, _, port = self.path.partition(":")
-        with socket.create_connection((host, int(port)), 10) as there:
+        if self.expected and self.headers.get("Proxy-Authorization") != self.expected:
+            self._refuse(407)
+            return
+        if self.refuses:
+            self._refuse(self.refuses)
+            return
+        with socket.create_connection(("127.0.0.1", int(self.path.rpartition(":")[2])), 10) as there:
             self.send_response(200)
             self.end_headers()
             self.wfile.flush()
@@ -144,6 +278,14 @@ class _Proxy(Passing):
                         return
                     pair[one].sendall(data)
 
+    def _refuse(self, status: int) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Silent."""
+
 
 def _certificates(folder: Path) -> tuple[Path, Path]:
     """A CA's certificate, and a file of key and certificate for 127.0.0.1 that it issued."""
@@ -151,7 +293,7 @@ def _certificates(folder: Path) -> tuple[Path, Path]:
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "A firm's CA")])
     ca = _certificate(ca_name, ca_key.public_key(), ca_name, ca_key, x509.BasicConstraints(ca=True, path_length=0))
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("aws.test")])
     leaf = _certificate(name, key.public_key(), ca_name, ca_key, address)
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

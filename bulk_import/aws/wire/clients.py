@@ -1,31 +1,36 @@
 """One botocore session, and for each Region one pair of KMS clients that all accounts share.
 
 A pair, because a read must not go over the connection that carried the import: reads have a client, and so a
-connection pool, of their own; all Regions share the two pools (see http.py). A client costs 2 ms and 0.2 MB; a
-client per account and Region would cost each call four times as much (measured: 2.6 ms against 0.65 ms a call).
+connection pool, of their own. All Regions share the pools (see http.py). A client costs 2 ms and 0.2 MB; a client
+per account and Region would make each call four times as expensive (measured: 2.6 ms instead of 0.65 ms a call).
+
+Only public interfaces of botocore and aiobotocore are used, so that an update of theirs cannot break a call silently.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
+import logging
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 import aioboto3
 from aiobotocore.config import AioConfig
-from aiobotocore.credentials import create_credential_resolver
 from aiobotocore.session import AioSession
 from botocore.exceptions import BotoCoreError, ProfileNotFound
 
 from bulk_import import __version__
+from bulk_import.aws.wire import caller, chain
 from bulk_import.aws.wire.credentials import CurrentCredentialsProvider
-from bulk_import.aws.wire.http import shared_session_class
+from bulk_import.aws.wire.http import Pool, session_class
 from bulk_import.aws.wire.incoming import make_harmless
-from bulk_import.aws.wire.shortcut import OneEndpoint, Shortcut
-from bulk_import.errors import CallerError, Problem, SettingsError
+from bulk_import.aws.wire.route import is_loopback
+from bulk_import.aws.wire.shortcut import Shortcut
+from bulk_import.aws.wire.tls import trust_of
+from bulk_import.errors import CallerError, CallerFault, Problem, ServiceError, SettingsError
 from bulk_import.settings import Settings
 
 # Which hosts are AWS itself; anything else makes the report say so.
@@ -40,6 +45,16 @@ class RegionClients:
     writes: Any
 
 
+class WireConfig(AioConfig):  # type: ignore[misc]  # aiobotocore has no types
+    """A client's configuration, which keeps its way to AWS where botocore merges it with a provider's own."""
+
+    def merge(self, other_config: Any) -> Any:
+        merged = super().merge(other_config)
+        kept = other_config if isinstance(other_config, WireConfig) else self
+        merged.http_session_cls = kept.http_session_cls
+        return merged
+
+
 class Clients:
     """Makes and closes every AWS client of a run. An asynchronous context manager."""
 
@@ -51,8 +66,6 @@ class Clients:
         self._service_quotas: dict[str, Any] = {}
         self._stores: dict[tuple[str, str], Any] = {}
         self._lock = asyncio.Lock()
-        self._reads, self._writes = shared_session_class(timed=False), shared_session_class(timed=True)
-        self._roles = shared_session_class(timed=False)  # a KMS call may assume its role while it holds a place
         self.endpoints: dict[str, str] = {}
         try:
             self._core = AioSession(profile=settings.profile)
@@ -67,8 +80,19 @@ class Clients:
             raise SettingsError(
                 [Problem("AWS configuration", 0, "", f"cannot be read: {error}.", "Correct that file.")]
             ) from None
-        self._callers = create_credential_resolver(self._core)
         self._core.register("after-call", make_harmless)
+        trust = trust_of(self._core.get_scoped_config())
+        pool = partial(Pool, trust, size=settings.max_in_flight, connect_timeout=settings.connect_timeout,
+                       read_timeout=settings.read_timeout)  # fmt: skip
+        self._reads, self._writes = pool(), pool(timed=True)
+        self._roles = pool()  # a KMS call may assume its role while it holds a place
+        self._metadata = Pool(trust, size=2, connect_timeout=2, read_timeout=2, local=True)
+        self._objects = pool(whole=False)  # objects.py has time limits by size
+        for library in ("botocore", "aiobotocore"):
+            # At debug level they log complete requests and responses: key material, tokens, credentials.
+            logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLogger(library).level))
+        # For the clients that the credential chain makes for itself (web identity, SSO).
+        self._core.set_default_client_config(self._config(self._roles))
         # Every client signs as the lane that calls: see credentials.py.
         self._core.register_component("credential_provider", CurrentCredentialsProvider())
         self._session = aioboto3.Session(botocore_session=self._core)
@@ -78,18 +102,29 @@ class Clients:
 
     async def __aexit__(self, *exc: object) -> None:
         await self._stack.aclose()
+        for pool in (self._reads, self._writes, self._roles, self._objects, self._metadata):
+            await pool.close()
 
     async def caller_credentials(self) -> Any:
         """The caller's own, by botocore's chain. Raises CallerError where there are none."""
+        profile = str(self._core.get_config_variable("profile") or "default")
         try:
-            credentials = await self._callers.load_credentials()
+            providers = chain.providers(self._core, self._provider_client, self._metadata)
+            return await caller.load(providers, profile)
+        except (CallerFault, ServiceError) as error:
+            raise CallerError(error.message, code=error.code, advice=error.advice) from None
         except BotoCoreError as error:
-            raise CallerError(
-                f"The caller's credentials cannot be loaded: {error}", code="CallerCredentialsMissing"
+            raise SettingsError(
+                [Problem("AWS configuration", 0, "", f"{error}.", "Correct the profile or the AWS_* variable.")]
             ) from None
-        if credentials is None:
-            raise CallerError("No AWS credentials were found.", code="CallerCredentialsMissing")
-        return credentials
+
+    def _provider_client(self, service: str, **more: Any) -> Any:
+        """A client for the credential chain: the same endpoint and Region as the run's own."""
+        url = self._settings.endpoint_url if service == "sts" else None
+        region = self._settings.sts_region or self._core.get_config_variable("region")
+        if url:
+            more = {"endpoint_url": url.replace("{region}", str(region or "us-east-1")), **more}
+        return self._core.create_client(service, **{"region_name": region, **more})
 
     def sts_region(self, partition: str) -> str:
         """--sts-region, else the environment's or profile's, else the partition's first Region."""
@@ -114,16 +149,10 @@ class Clients:
                 self._regions[region] = pair
             return pair
 
-    async def _kms_client(self, region: str, session_class: type[Any]) -> Any:
-        client = await self._client("kms", region, session_class)
-        rules = client._ruleset_resolver  # noqa: SLF001 - botocore has no other place for an endpoint known already
-        answer = await rules.construct_endpoint(
-            operation_model=client.meta.service_model.operation_model("DescribeKey"), call_args={}, request_context={}
-        )
-        client._ruleset_resolver = OneEndpoint(rules, answer)  # noqa: SLF001
-        http = client._endpoint.http_session  # noqa: SLF001 - the one that the client closes at its end
+    async def _kms_client(self, region: str, pool: Pool) -> Any:
+        client = await self._client("kms", region, pool)
         service = client.meta.service_model.signing_name
-        client.meta.events.register_last("before-call.kms", Shortcut(http, answer.url, service=service, region=region))
+        client.meta.events.register_last("before-call.kms", Shortcut(pool, service=service, region=region))
         return client
 
     async def service_quotas(self, region: str) -> Any:
@@ -131,6 +160,13 @@ class Clients:
             if region not in self._service_quotas:
                 self._service_quotas[region] = await self._client("service-quotas", region, self._reads)
             return self._service_quotas[region]
+
+    async def s3(self, region: str) -> Any:
+        """By path on loopback, where no name stands for a bucket."""
+        client = await self._client("s3", region, self._objects)
+        if not is_loopback(urlsplit(client.meta.endpoint_url).hostname or ""):
+            return client
+        return await self._client("s3", region, self._objects, s3={"addressing_style": "path"})
 
     async def store(self, service: str, region: str) -> Any:
         """One client per service and Region, for sources of key material."""
@@ -140,29 +176,22 @@ class Clients:
                 self._stores[service, region] = made
             return self._stores[service, region]
 
-    async def s3(self, region: str) -> Any:
-        """By path on loopback, where no name stands for a bucket."""
-        client = await self._client("s3", region, self._writes)
-        if not _is_loopback(urlsplit(client.meta.endpoint_url).hostname or ""):
-            return client
-        return await self._client("s3", region, self._writes, s3={"addressing_style": "path"})
-
-    async def _client(self, service: str, region: str, session_class: type[Any], **more: Any) -> Any:
-        settings = self._settings
-        url = settings.endpoint_url
-        config = AioConfig(
-            connect_timeout=settings.connect_timeout,
-            read_timeout=settings.read_timeout,
-            # As many connections as calls may be in flight: no call waits between its permit and the wire.
-            max_pool_connections=settings.max_in_flight,
+    def _config(self, pool: Pool, **more: Any) -> WireConfig:
+        return WireConfig(
+            connect_timeout=self._settings.connect_timeout,
+            read_timeout=self._settings.read_timeout,
             # botocore's own retries would send calls that the limiter does not see.
             retries={"total_max_attempts": 1, "mode": "standard"},
-            # The whole text: botocore would otherwise put its own together again for each request, 10% of its cost.
+            # The complete text: botocore would otherwise compose its own for each request, 10% of its cost.
             user_agent=f"bulk-import/{__version__} run/{self._run_id} {self._core.user_agent()}",
-            http_session_cls=session_class,
+            http_session_cls=session_class(pool),
             **more,
-            parameter_validation=False,  # what it checks is checked here before, and it costs CPU on every call
         )
+
+    async def _client(self, service: str, region: str, pool: Pool, **more: Any) -> Any:
+        url = self._settings.endpoint_url
+        # Parameters were checked here before, and validation costs CPU on every call.
+        config = self._config(pool, parameter_validation=False, **more)
         try:
             client = await self._stack.enter_async_context(
                 self._session.client(
@@ -187,37 +216,10 @@ class Clients:
         # With one attempt allowed the handler decides nothing, and costs CPU on every call.
         client.meta.events.unregister(f"needs-retry.{service}", unique_id=f"retry-config-{service}")
         endpoint = str(client.meta.endpoint_url)
-        refuse_plain_http(endpoint)
+        pool.way(endpoint)
         self.endpoints.setdefault(service, endpoint)
         return client
 
 
-def refuse_plain_http(endpoint: str) -> None:
-    """Key material never leaves the machine without TLS. Raises SettingsError."""
-    if "@" in endpoint:  # also where the URL is malformed, so that a password would be a part of the host
-        problem = "the endpoint's URL holds a user or a password, which would be written down with it."
-        raise SettingsError([Problem("settings", 0, "--endpoint-url", problem, "Leave them out.")])
-    if "{" in endpoint:
-        raise SettingsError(
-            [Problem("settings", 0, "--endpoint-url", f"{endpoint}: an unknown placeholder.", "There is {region}.")]
-        )
-    url = urlsplit(endpoint)
-    if url.scheme == "https" or (url.scheme == "http" and _is_loopback(url.hostname or "")):
-        return
-    raise SettingsError(
-        [Problem("settings", 0, "--endpoint-url", f"{endpoint}: only https:// is allowed off loopback.",
-                 "Use https://, or unset AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_KMS/_STS/_S3/_SERVICE_QUOTAS.")]
-    )  # fmt: skip
-
-
 def is_aws(endpoint: str) -> bool:
     return (urlsplit(endpoint).hostname or "").endswith(AWS_SUFFIXES)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
