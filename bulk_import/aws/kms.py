@@ -5,6 +5,7 @@ API: https://docs.aws.amazon.com/kms/latest/APIReference/Welcome.html
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -16,12 +17,14 @@ from bulk_import.aws.pace.quotas import AppliedQuotas
 from bulk_import.aws.pace.retry import Retry
 from bulk_import.aws.same_key import SameKey
 from bulk_import.aws.wire.clients import RegionClients
-from bulk_import.aws.wire.credentials import signing_as
+from bulk_import.aws.wire.trace import traced
 from bulk_import.aws.wire.translate import translate
 from bulk_import.codes import STALE_CREDENTIALS, THROTTLED
 from bulk_import.errors import BulkImportError, LaneError, ServiceError
 from bulk_import.model import ImportParameters, KeyRotation, KeyView, Lane
 from bulk_import.ports import Trace
+
+MOST_PAGES = 20  # of 1,000 rotations each, far above KMS's quota of rotations per key
 
 # Operation → (the client's method, whether the connection is one for writes).
 _METHODS: dict[str, tuple[str, bool]] = {
@@ -83,7 +86,7 @@ class LaneKms:
     async def list_key_rotations(self, key_id: str, trace: Trace) -> list[KeyRotation]:
         rotations: list[KeyRotation] = []
         request: dict[str, Any] = {"KeyId": key_id, "IncludeKeyMaterial": "ALL_KEY_MATERIAL", "Limit": 1000}
-        while True:
+        for _ in range(MOST_PAGES):
             answer = await self._read("ListKeyRotations", trace, request, "Rotations")
             rotations += [
                 KeyRotation(
@@ -97,7 +100,10 @@ class LaneKms:
             ]
             if not answer.get("Truncated"):
                 return rotations
-            request["Marker"] = answer["NextMarker"]
+            request["Marker"] = answer.get("NextMarker")
+            if not request["Marker"]:
+                break
+        raise ServiceError("Its pages do not end.", code="MalformedAnswer", operation="ListKeyRotations")
 
     async def get_parameters_for_import(
         self, key_id: str, trace: Trace, *, wrapping_algorithm: str, wrapping_key_spec: str
@@ -186,12 +192,15 @@ class LaneKms:
         method: Callable[..., Awaitable[dict[str, Any]]] = getattr(client, name)
         throttler = self.limiter.throttler(operation)
         await self._renew_if_due(operation, credentials)
+        began = time.monotonic()
         permitted = await throttler.acquire()
         self.limiter.calls[operation] += 1
         sent_at: float | None = None
         done = False
         try:
-            with signing_as(credentials) as call:
+            with traced(
+                operation, credentials, began=began, account=self.lane.account, region=self.lane.region
+            ) as call:
                 try:
                     answer = await method(**request)
                     done = True

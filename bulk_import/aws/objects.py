@@ -21,7 +21,7 @@ from botocore.parsers import ResponseParserError
 
 from bulk_import.aws.pace.retry import Retry
 from bulk_import.aws.wire.clients import Clients
-from bulk_import.aws.wire.credentials import signing_as
+from bulk_import.aws.wire.trace import traced
 from bulk_import.aws.wire.translate import translate
 from bulk_import.errors import CallerError, CallerFault, ObjectError, Problem, ServiceError, SettingsError
 from bulk_import.model import ObjectFacts, ObjectUri
@@ -30,6 +30,7 @@ from bulk_import.settings import Settings
 T = TypeVar("T")
 
 _CHUNK = 1 << 20  # bytes read at once
+SLOWEST = 32 << 10  # bytes a second: a transfer below it is given up and tried again
 
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 _CALLERS = frozenset(
@@ -100,14 +101,16 @@ class S3Objects:
         self._client = client
         self._credentials = credentials
         self._retry = Retry(settings.retry_timeout, consistency_timeout=0)
+        self._patience = 2 * settings.connect_timeout + settings.read_timeout
         self._encryption = _encryption(settings)
 
     async def get(self, uri: ObjectUri, into: BinaryIO, *, limit: int) -> ObjectFacts:
-        async def attempt() -> ObjectFacts:
+        async def attempt(clock: asyncio.Timeout) -> ObjectFacts:
             into.seek(0)
             into.truncate()
             answer = await self._client.get_object(Bucket=uri.bucket, Key=uri.key)
             facts = _facts(answer)
+            clock.reschedule(asyncio.get_running_loop().time() + self._patience + min(facts.size, limit) / SLOWEST)
             body = answer["Body"]  # entering it gives the bare response, which checks nothing
             async with body:
                 if facts.size > limit:
@@ -120,7 +123,7 @@ class S3Objects:
         return await self._call("GetObject", uri, attempt)
 
     async def look(self, uri: ObjectUri, *, head: int = 0) -> tuple[ObjectFacts, bytes] | None:
-        async def attempt() -> tuple[ObjectFacts, bytes]:
+        async def attempt(_: asyncio.Timeout) -> tuple[ObjectFacts, bytes]:
             # Not HeadObject: its errors have no body, so a missing bucket would look like a missing key.
             answer = await self._client.get_object(Bucket=uri.bucket, Key=uri.key)
             first = bytearray()
@@ -161,16 +164,16 @@ class S3Objects:
         if if_none_match:
             request["IfNoneMatch"] = "*"
 
-        async def attempt() -> str:
+        async def attempt(_: asyncio.Timeout) -> str:
             with ExitStack() as stack:
                 whole = stack.enter_context(body.open("rb")) if isinstance(body, Path) else body
                 answer = await self._client.put_object(Body=whole, **request)
             return str(_whole("PutObject", answer, "ETag")["ETag"])
 
-        return await self._call("PutObject", uri, attempt)
+        return await self._call("PutObject", uri, attempt, size=_size(body))
 
     async def copy(self, source: ObjectUri, to: ObjectUri, *, if_match: str) -> None:
-        async def attempt() -> None:
+        async def attempt(_: asyncio.Timeout) -> None:
             await self._client.copy_object(
                 Bucket=to.bucket,
                 Key=to.key,
@@ -181,15 +184,21 @@ class S3Objects:
 
         await self._call("CopyObject", to, attempt)
 
-    async def _call(self, operation: str, uri: ObjectUri, attempt: Callable[[], Awaitable[T]]) -> T:
+    async def _call(
+        self, operation: str, uri: ObjectUri, attempt: Callable[[asyncio.Timeout], Awaitable[T]], *, size: int = 0
+    ) -> T:
+        """`size`: bytes to send. The attempt has time for them, and then for the response."""
+        region = str(self._client.meta.region_name)
+
         async def once() -> T:
             try:
-                with signing_as(self._credentials):
-                    return await attempt()
+                async with asyncio.timeout(self._patience + size / SLOWEST) as clock:
+                    with traced(operation, self._credentials, service="s3", region=region):
+                        return await attempt(clock)
             except CallerFault as error:
                 raise CallerError(f"{uri}: {error.message}", code=error.code, advice=error.advice) from None
-            except (ClientError, BotoCoreError, HttpError, ResponseParserError) as error:
-                translated = translate(error, operation)
+            except (ClientError, BotoCoreError, HttpError, ResponseParserError, TimeoutError) as error:
+                translated = translate(error, operation, region)
             if translated.code in _CALLERS:  # before any repeating: these do not become right by themselves
                 raise _caller_error(translated, uri)
             raise translated
@@ -201,6 +210,10 @@ class S3Objects:
             raise ObjectError(
                 str(uri), f"{error.code}: {error.message} ({operation})", code=error.code, advice=advice
             ) from None
+
+
+def _size(body: Path | bytes) -> int:
+    return body.stat().st_size if isinstance(body, Path) else len(body)
 
 
 def _encryption(settings: Settings) -> dict[str, str]:

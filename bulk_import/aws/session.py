@@ -45,12 +45,12 @@ class AwsSession:
         self._quickest: dict[str, dict[str, Quickest]] = {}  # Region → quota →
         self._warned: set[str] = set()  # accounts whose quotas could not be read
         self.retry = Retry(settings.retry_timeout, settings.consistency_timeout)
-        self._gate = Places(settings.max_in_flight)
+        self._clients = Clients(settings, run_id)
+        self._gate = Places(self._clients.in_flight)
         # STS has places of its own (and a pool of its own): a KMS call that finds its credentials too old assumes
         # the role again while it holds a place. With places shared, enough such calls would wait for each other.
-        self._sts_gate = Places(settings.max_in_flight)
+        self._sts_gate = Places(self._clients.in_flight)
         self._stack = AsyncExitStack()
-        self._clients = Clients(settings, run_id)
         self._accounts: dict[str, Any] = {}
         self.caller: Caller  # after `connect`
         self._sts: Sts

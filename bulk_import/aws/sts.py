@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +13,8 @@ from typing import Any
 from bulk_import.aws.pace.limiter import LaneLimiter
 from bulk_import.aws.pace.places import Places
 from bulk_import.aws.pace.retry import Retry
-from bulk_import.aws.wire.credentials import AccountCredentials, signing_as
+from bulk_import.aws.wire.credentials import AccountCredentials
+from bulk_import.aws.wire.trace import traced
 from bulk_import.aws.wire.translate import translate
 from bulk_import.codes import STALE_CREDENTIALS, UNSUPPORTED
 from bulk_import.errors import BulkImportError, CallerError, CallerFault, LaneError, ServiceError
@@ -113,16 +115,18 @@ class Sts:
         return assume
 
     async def _call(self, operation: str, request: dict[str, Any]) -> Any:
+        began = time.monotonic()
         await self._limiter.throttler(operation).acquire()
         self._limiter.calls[operation] += 1
         try:
-            with signing_as(self._credentials):
+            region = str(self._client.meta.region_name)
+            with traced(operation, self._credentials, began=began, service="sts", region=region):
                 method = {"AssumeRole": "assume_role", "GetCallerIdentity": "get_caller_identity"}[operation]
                 answer = await getattr(self._client, method)(**request)
         except BulkImportError:
             raise
         except Exception as error:  # noqa: BLE001 - every vendor's exception is translated: parsers have their own
-            ours = translate(error, operation, str(self._client.meta.region_name))
+            ours = translate(error, operation, region)
             if ours.code in STALE_CREDENTIALS:
                 ours.retryable = False  # they are the caller's own: asking again makes no others
             raise ours from None

@@ -30,9 +30,10 @@ def at_once() -> Iterator[None]:
     heard: list[int] = []
 
     def on_signal(number: int, _: FrameType | None) -> None:
-        loop = asyncio._get_running_loop()  # noqa: SLF001 - None where none runs; get_running_loop would raise
-        if loop is None:
-            raise Interrupted(number, _said(number))
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise Interrupted(number, _said(number)) from None
         heard.append(number)
         loop.call_soon_threadsafe(_cancel_all, loop)
 

@@ -35,6 +35,7 @@ _EXTENSIONS = {
     ".csv": Format.CSV,
 }
 _FORMATS = {**{f.value: f for f in Format}, "yml": Format.YAML, "ndjson": Format.JSONL}
+_PIECE = 1 << 20  # bytes
 _BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
@@ -56,8 +57,11 @@ class Source:
 
     def text(self) -> str:
         """All of it. Raises ManifestError where it is empty, too large or not UTF-8 text."""
-        data = self.stream.read(MAX_BYTES + 1)
-        self._count(data, 0)
+        pieces = []  # read(MAX_BYTES) would ask for a gigabyte of memory at once
+        while piece := self.stream.read(_PIECE):
+            self._count(piece, 0)
+            pieces.append(piece)
+        data = b"".join(pieces)
         data = self._checked(data.removeprefix(_BOM), 1, first=True)
         if not data.strip():
             raise fail(self.file, 0, "is empty", "A manifest needs at least `version` and one key.")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ import structlog
 from bulk_import.aws.pace.limiter import LaneLimiter
 from bulk_import.aws.pace.places import Places
 from bulk_import.aws.pace.retry import Retry
-from bulk_import.aws.wire.credentials import signing_as
+from bulk_import.aws.wire.trace import traced
 from bulk_import.aws.wire.translate import translate
 from bulk_import.codes import STALE_CREDENTIALS
 from bulk_import.errors import BulkImportError, ServiceError
@@ -77,14 +78,16 @@ class AppliedQuotas:
                 del self._codes[name]
 
     async def _ask(self, code: str, credentials: Any) -> dict[str, Any]:
+        began = time.monotonic()
         await self._limiter.throttler(OPERATION).acquire()
         try:
-            with signing_as(credentials):
+            place = {"account": self._lane.account, "region": self._lane.region}
+            with traced(OPERATION, credentials, began=began, **place):
                 answer = await self._client.get_service_quota(ServiceCode="kms", QuotaCode=code)
         except BulkImportError:
             raise  # ours already: a credentials refresh inside the signature failed
         except Exception as error:  # noqa: BLE001 - every vendor's exception is translated: none may fail the lane
-            ours = translate(error, OPERATION)
+            ours = translate(error, OPERATION, self._lane.region)
             if ours.code in STALE_CREDENTIALS:
                 ours.retryable = False  # the same ones would be refused again; the lane's KMS calls make new ones
             raise ours from None

@@ -18,6 +18,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 import aioboto3
+import structlog
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 from botocore.exceptions import BotoCoreError, ProfileNotFound
@@ -25,6 +26,7 @@ from botocore.exceptions import BotoCoreError, ProfileNotFound
 from bulk_import import __version__
 from bulk_import.aws.wire import caller, chain
 from bulk_import.aws.wire.credentials import CurrentCredentialsProvider
+from bulk_import.aws.wire.descriptors import connections
 from bulk_import.aws.wire.http import Pool, session_class
 from bulk_import.aws.wire.incoming import make_harmless
 from bulk_import.aws.wire.route import is_loopback
@@ -32,6 +34,8 @@ from bulk_import.aws.wire.shortcut import Shortcut
 from bulk_import.aws.wire.tls import trust_of
 from bulk_import.errors import CallerError, CallerFault, Problem, ServiceError, SettingsError
 from bulk_import.settings import Settings
+
+log = structlog.get_logger()
 
 # Which hosts are AWS itself; anything else makes the report say so.
 AWS_SUFFIXES = (".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".api.aws", ".api.amazonwebservices.com.cn")
@@ -82,7 +86,11 @@ class Clients:
             ) from None
         self._core.register("after-call", make_harmless)
         trust = trust_of(self._core.get_scoped_config())
-        pool = partial(Pool, trust, size=settings.max_in_flight, connect_timeout=settings.connect_timeout,
+        self.in_flight = connections(settings.max_in_flight)
+        if self.in_flight < settings.max_in_flight:
+            log.warning("fewer calls at once than --max-in-flight: the limit of open files (ulimit -n) allows no more",
+                        calls=self.in_flight)  # fmt: skip
+        pool = partial(Pool, trust, size=self.in_flight, connect_timeout=settings.connect_timeout,
                        read_timeout=settings.read_timeout)  # fmt: skip
         self._reads, self._writes = pool(), pool(timed=True)
         self._roles = pool()  # a KMS call may assume its role while it holds a place

@@ -20,10 +20,15 @@ from bulk_import.errors import LaneError
 
 @dataclass(slots=True)
 class Call:
-    """A call that is being made: who signs it, and when it was sent (the event loop's time; None: not yet)."""
+    """A call that is being made: who signs it, and when it was sent (the event loop's time; None: not yet).
+
+    `status`, `request_id`: of its response; 0 and empty where none came.
+    """
 
     credentials: AioCredentials
     sent_at: float | None = None
+    status: int = 0
+    request_id: str = ""
 
 
 # It has no default: a call outside a lane raises LookupError instead of going, silently, to the caller's own account.

@@ -91,7 +91,7 @@ class Pool:
         way = self.way(url)
         try:
             async with self._request(method, url, headers, body, way) as response:
-                return Response(response.status, _headers(response), await _read(response, way.host))
+                return Response(response.status, _noted(response), await _read(response, way.host))
         except (aiohttp.ClientError, OSError) as error:
             raise self._fault(error, way) from None
 
@@ -102,6 +102,7 @@ class Pool:
             response: aiohttp.ClientResponse = await self._request(method, url, headers, body, way)
         except (aiohttp.ClientError, OSError) as error:
             raise self._fault(error, way) from None
+        _noted(response)
         return response
 
     def _request(self, method: str, url: str, headers: Mapping[str, str], body: Any, way: Way) -> Any:
@@ -223,6 +224,16 @@ async def _note_sent(*_: Any) -> None:
 
 def _note_left(call: Call, loop: asyncio.AbstractEventLoop) -> None:
     call.sent_at = loop.time()
+
+
+def _noted(response: aiohttp.ClientResponse) -> dict[str, str]:
+    """The response's headers; its status and request ID are kept with the call that is being made."""
+    headers = _headers(response)
+    call = current_call.get(None)
+    if call is not None:
+        call.status = response.status
+        call.request_id = headers.get("x-amzn-requestid") or headers.get("x-amz-request-id") or ""
+    return headers
 
 
 def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:

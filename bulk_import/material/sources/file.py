@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -19,6 +21,10 @@ from bulk_import.model import Target
 _FOLDER: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without O_NONBLOCK, a FIFO put there between check and open would hold the run forever.
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+# Too many open files pass by themselves: a connection is closed, another process ends.
+TRIES = 50
+PAUSE = 0.2  # seconds
 
 
 def parse(rest: str) -> str:
@@ -51,6 +57,14 @@ class FileSource:
                 code="MaterialOutsideRoot",
                 advice="Give --material-root.",
             )
+        for _ in range(TRIES - 1):
+            try:
+                with _told(rest, root):
+                    return binary(_read(rest, root))
+            except MaterialError as error:
+                if not error.retryable:
+                    raise
+            await asyncio.sleep(PAUSE)
         with _told(rest, root):
             return binary(_read(rest, root))
 
@@ -122,6 +136,13 @@ def _told(path: str, root: Path) -> Iterator[None]:
         raise MaterialError(f"{_shown(path)}: links go in a circle", code="MaterialUnreadable") from None
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else type(error).__name__
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise MaterialError(
+                f"{_shown(path)} cannot be read: {reason} ({errno.errorcode[error.errno]})",
+                code="MaterialUnreadable",
+                retryable=True,
+                advice="Raise the limit of open files (ulimit -n), or set a lower --max-in-flight.",
+            ) from None
         raise MaterialError(f"{_shown(path)} cannot be read: {reason}", code="MaterialUnreadable") from None
 
 
