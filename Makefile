@@ -6,7 +6,7 @@ VENV := $(if $(filter command,$(origin PYTHON)),.venv-$(notdir $(PYTHON)),.venv)
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test bench bench-full soak lint types check lock clean
+.PHONY: help setup demo test newest bench bench-full soak lint types check lock clean
 
 help: ## lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -50,6 +50,16 @@ demo: $(VENV)/.ready ## imports a key of every type into a local AWS, twice: imp
 
 test: $(VENV)/.ready $(VENV)/.ministack ## all tests; PYTHON=python3.13 uses another Python, in its own .venv-python3.13
 	$(BIN)/python -m pytest
+
+# aioboto3 pins an older aiobotocore; the code uses public interfaces only, so that the newest works too. Dependencies that
+# cannot be met are what is tested here, so pip's complaint about the pin is expected.
+newest: $(VENV)/.ready $(VENV)/.ministack ## tests of AWS, network and jobs on the newest aiobotocore and botocore
+	$(PYTHON) -m venv $(VENV)/newest
+	$(VENV)/newest/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
+	$(VENV)/newest/bin/pip install --quiet --disable-pip-version-check --upgrade aiobotocore botocore boto3
+	$(VENV)/newest/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(VENV)/newest/bin/pip list --disable-pip-version-check 2>/dev/null | grep -i -E '^(aioboto3|aiobotocore|botocore|aiohttp) '
+	$(VENV)/newest/bin/python -m pytest tests/aws tests/s3 tests/e2e/test_network.py tests/e2e/test_limits.py tests/e2e/test_trace.py tests/e2e/test_caller_credentials.py tests/e2e/test_job.py
 
 bench: $(VENV)/.ready $(VENV)/.awscli ## speed against the quota's minimum time, CPU, memory; about seven minutes
 	$(BIN)/python -m tests.bench.run

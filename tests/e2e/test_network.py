@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import socket
 from pathlib import Path
 from typing import Any
@@ -87,6 +89,28 @@ def test_the_credential_chain_verifies_too(
     assert "certificate" in result.report["run"]["error"]["message"]
     assert front.heard == []
     assert len(used) == int(proxied)
+
+
+@pytest.mark.parametrize("named", ["url", "misnamed"])
+def test_so_does_an_sso_session(sandbox: Sandbox, work: Workplace, tmp_path: Path, named: str) -> None:
+    """Its access token is for IAM Identity Center alone. (With the right name the front gets a GET, and refuses it.)"""
+    add_keys(sandbox, work)
+    start = "https://firm.awsapps.com/start"
+    token = {"startUrl": start, "region": "eu-west-1", "accessToken": "t", "expiresAt": "2099-01-01T00:00:00Z"}
+    cache = tmp_path / ".aws/sso/cache"
+    cache.mkdir(parents=True)
+    (cache / f"{hashlib.sha1(start.encode()).hexdigest()}.json").write_text(json.dumps(token))  # noqa: S324
+    (tmp_path / "config").write_text(
+        f"[default]\nsso_start_url = {start}\nsso_region = eu-west-1\nsso_account_id = {ACCOUNT}\nsso_role_name = Dev\n"
+    )
+    with TlsFront(sandbox.url, tmp_path) as front:
+        result = work.run(
+            "--retry-timeout", "0", AWS_CONFIG_FILE=str(tmp_path / "config"), AWS_CA_BUNDLE=str(front.ca),
+            AWS_ENDPOINT_URL_SSO=getattr(front, named), HOME=str(tmp_path), AWS_ACCESS_KEY_ID="",
+            AWS_SECRET_ACCESS_KEY="",
+        )  # fmt: skip
+    assert result.code == 5, result.stderr
+    assert ("certificate" in result.report["run"]["error"]["message"]) is (named == "misnamed")
 
 
 def test_the_credential_chain_works_through_proxy_and_ca(sandbox: Sandbox, work: Workplace, tmp_path: Path) -> None:
