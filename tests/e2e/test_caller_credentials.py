@@ -163,8 +163,10 @@ def test_a_token_file_that_goes_away_in_the_middle_of_a_run(
     sandbox: Sandbox, work: Workplace, tmp_path: Path, *, own: bool
 ) -> None:
     """Also with `role: null`, where KMS is called with the caller's own credentials. They are due at every call."""
+    account = sandbox.client("sts", None).get_caller_identity()["Account"] if own else ACCOUNT
     for number in range(3):
-        work.key(sandbox.key()["key_id"], materials.make("SYMMETRIC_DEFAULT"), name=f"aes{number}")
+        key = sandbox.key(account)
+        work.key(key["key_id"], materials.make("SYMMETRIC_DEFAULT"), name=f"aes{number}", account=account)
     if own:
         work.defaults = {"role": None}
     token = tmp_path / "token"

@@ -21,6 +21,7 @@ from aiobotocore.credentials import (
     AioAssumeRoleWithWebIdentityProvider,
     AioCanonicalNameCredentialSourcer,
     AioContainerProvider,
+    AioEnvProvider,
     AioProcessProvider,
     AioProfileProviderBuilder,
     create_credential_resolver,
@@ -49,7 +50,8 @@ def providers(core: Any, create_client: ClientCreator, metadata: Pool) -> list[A
     container = AioContainerProvider(fetcher=_ContainerFetcher(metadata))
     builder = _ProfileProviders(core, create_client, cache)
     env_is_asked = any(provider.METHOD == "env" for provider in found)
-    others = [provider for provider in found if provider.METHOD in ("env", "iam-role")]
+    # `credential_source` may name the environment also where --profile takes it out of the chain.
+    named = [AioEnvProvider(), container, *(provider for provider in found if provider.METHOD == "iam-role")]
     ours: dict[str, Any] = {
         "container-role": container,
         "assume-role": AioAssumeRoleProvider(
@@ -58,7 +60,7 @@ def providers(core: Any, create_client: ClientCreator, metadata: Pool) -> list[A
             cache=cache,
             profile_name=profile,
             prompter=_prompt,
-            credential_sourcer=AioCanonicalNameCredentialSourcer([*others, container]),
+            credential_sourcer=AioCanonicalNameCredentialSourcer(named),
             profile_provider_builder=builder,
         ),
     }
@@ -118,15 +120,17 @@ class _TokenFile:
         self._path = path
 
     def __call__(self) -> str:
-        """Raises CallerFault; OSError and UnicodeDecodeError, which `told` explains."""
+        """Raises CallerFault; and OSError, which `told` explains."""
         with Path(self._path).open("rb") as file:
             token = file.read(MOST_OF_AN_OUTPUT + 1)
-        text = token.decode()
+        text = token.decode("utf-8", "replace")
         what = ""
         if not text.strip():
             what = "is empty"
         elif len(token) > MOST_OF_AN_OUTPUT:
             what = f"is larger than {MOST_OF_AN_OUTPUT >> 10} KiB"
+        elif "\ufffd" in text:
+            what = "is not UTF-8"
         elif len(text.split()) != 1 or text != text.strip():
             what = "holds a line break or a blank, which no token has"
         if what:
