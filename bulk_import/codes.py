@@ -208,6 +208,10 @@ CODES: dict[str, Code] = {
         "account (opt-in Regions).",
         Trait.STALE_CREDENTIALS,
     ),
+    "InvalidIdentityToken": Code(
+        "STS does not accept the OIDC token. Check the token file and the identity provider in IAM: its URL must be "
+        "the token's issuer, its audience the token's `aud`.",
+    ),
     "InvalidImportTokenException": Code(
         "KMS refused the import token. Run again; if it happens again, check proxies and endpoints.",
         Trait.TOKEN_REFUSED,

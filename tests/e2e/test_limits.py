@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import subprocess
-from typing import Any
+from typing import ClassVar
 
 import pytest
 
 from tests.e2e import materials
-from tests.e2e.network import Answers
-from tests.e2e.rewriter import Rewriter
+from tests.e2e.network import Answers, Passing, Served
 from tests.e2e.support import Workplace
 from tests.sandbox_client import Sandbox
 
@@ -77,21 +77,34 @@ def test_service_quotas_that_come_byte_by_byte_cost_a_warning(sandbox: Sandbox, 
     assert "quotas cannot be read" in result.stderr
 
 
-@pytest.mark.parametrize("marker", ["again", ""])
-def test_pages_that_do_not_end(sandbox: Sandbox, work: Workplace, marker: str) -> None:
+class _Endless(Passing):
+    """ListKeyRotations answers with the same page for ever, whatever the marker."""
+
+    marker: ClassVar[dict[str, str]]
+
+    def _pass_on(self, host: str, path: str, body: bytes) -> None:
+        if not self.headers.get("X-Amz-Target", "").endswith(".ListKeyRotations"):
+            super()._pass_on(host, path, body)
+            return
+        data = json.dumps({"Rotations": [], "Truncated": True} | self.marker).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-amz-json-1.1")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+@pytest.mark.parametrize("marker", [{"NextMarker": "again"}, {"NextMarker": ""}, {}])
+def test_pages_that_do_not_end(sandbox: Sandbox, work: Workplace, marker: dict[str, str]) -> None:
     material = materials.make("SYMMETRIC_DEFAULT")
     work.key(sandbox.key(material={"hex": material.hex()})["key_id"], material, name="aes")
-
-    def endless(operation: str, answer: dict[str, Any]) -> dict[str, Any]:
-        more = {"Truncated": True} | ({"NextMarker": marker} if marker else {})
-        return answer | (more if operation == "ListKeyRotations" else {})
-
-    with Rewriter(sandbox.url, endless) as proxy:
-        work.url = proxy.url
+    behind = sandbox.url.removeprefix("http://")
+    with Served(type("Handler", (_Endless,), {"behind": behind, "marker": marker})) as front:
+        work.url = f"http://127.0.0.1:{front.port}"
         result = work.run("--quota", "ListKeyRotations=1000", "--prove", "all")
     assert result.code == 5, result.stderr
-    assert result.entries["aes"]["error"]["code"] == "MalformedAnswer"
-    assert result.entries["aes"]["error"]["operation"] == "ListKeyRotations"
+    error = result.entries["aes"]["error"]
+    assert (error["code"], error["operation"]) == ("MalformedAnswer", "ListKeyRotations")
 
 
 @pytest.mark.parametrize("megabytes", [1000, 600])

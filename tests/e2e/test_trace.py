@@ -23,7 +23,9 @@ def lines_of(stderr: str) -> list[dict[str, object]]:
 def test_one_line_for_each_call(sandbox: Sandbox, work: Workplace) -> None:
     material = materials.make("HMAC_256")
     work.key(sandbox.key(key_spec="HMAC_256")["key_id"], material, name="mac")
-    sandbox.fault("throttle", operation="GetParametersForImport", times=1)
+    sandbox.fault(
+        "error", code="ThrottlingException", message="Rate exceeded", operation="GetParametersForImport", times=1
+    )
     result = work.run("--log-level", "debug", "--log-format", "json")
     assert result.code == 0, result.stderr
     calls = lines_of(result.stderr)
@@ -48,7 +50,7 @@ def test_one_line_for_each_call(sandbox: Sandbox, work: Workplace) -> None:
 def test_a_call_without_a_response_and_calls_of_s3(sandbox: Sandbox, work: Workplace, tmp_path: Path) -> None:
     work.key(sandbox.key()["key_id"], materials.make("SYMMETRIC_DEFAULT"), name="aes")
     sandbox.client("s3", None).create_bucket(Bucket="reports")
-    sandbox.fault("reset", operation="DescribeKey", times=1)
+    sandbox.fault("drop", operation="DescribeKey", times=1)
     result = work.run("--log-level", "debug", "--log-format", "json", "--report", "s3://reports/r.json")
     assert result.code == 0, result.stderr
     calls = lines_of(result.stderr)
