@@ -144,7 +144,8 @@ class Passing(BaseHTTPRequestHandler):
 
     def _pass_on(self, host: str, path: str, body: bytes) -> None:
         connection = http.client.HTTPConnection(host, timeout=30)
-        connection.request("POST", path, body, dict(self.headers))
+        headers = dict(self.headers) | {"Host": host}  # the sandbox answers to loopback names only
+        connection.request("POST", path, body, headers)
         answer = connection.getresponse()
         data = self.altered(answer.status, answer.read())
         self.send_response(answer.status)
