@@ -8,7 +8,9 @@ from bulk_import.errors import UsageError
 
 # Stands where no --caller-arn was given. IAM refuses it as a principal, so that it cannot be left in by oversight.
 PLACEHOLDER = "REPLACE-WITH-THE-CALLERS-ARN"
-ARN_PATTERN = r"arn:[a-z-]+:iam::[0-9]{12}:(?:role/[!-~]+|user/[!-~]+|root)"
+# Without wildcards and $: in Principal and Resource they would mean other principals too.
+_PATH_AND_NAME = r"(?:[!-#%-)+->@-z|~]+/)?[A-Za-z0-9_+=,.@-]{1,64}"
+ARN_PATTERN = rf"arn:[a-z-]+:iam::[0-9]{{12}}:(?:role/{_PATH_AND_NAME}|user/{_PATH_AND_NAME}|root)"
 
 
 def check_caller(arn: str | None, partition: str) -> None:

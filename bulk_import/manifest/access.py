@@ -27,6 +27,7 @@ class Account:
     regions: tuple[str, ...]
     expiry: Expiry
     rows: dict[str, tuple[Any, Level]] = field(default_factory=dict)  # its fields in rows, each with its first row
+    broken_in_rows: set[str] = field(default_factory=set)  # its fields in rows that have a mistake
     lanes: dict[str, tuple[Lane, dict[str, int]]] = field(default_factory=dict)  # by Region; ids there → their lines
 
     def agree(self, row: Level, findings: Findings) -> None:
@@ -46,7 +47,7 @@ class Account:
         return next(((level.fields[name], level) for level in self.levels if name in level.fields), None)
 
     def broken(self, name: str) -> bool:
-        return any(name in level.broken for level in self.levels)
+        return name in self.broken_in_rows or any(name in level.broken for level in self.levels)
 
     def access(self, findings: Findings, partition: str, role: str | None, external_id: str | None) -> AccountAccess:
         """`role` and `external_id` serve where the manifest states none; a stated null stays null."""

@@ -61,6 +61,7 @@ class Expander:
         own_expiry = not fields.keys().isdisjoint(EXPIRY) or not entry.broken.isdisjoint(EXPIRY)
         own_regions = _regions((entry,))
         for account in self._accounts_of(entry):
+            account.broken_in_rows |= ACCESS & entry.broken
             if not ACCESS.isdisjoint(fields):
                 account.agree(entry, self._findings)
             settings = {**account.base, **fields} if account.base else fields

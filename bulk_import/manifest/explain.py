@@ -9,6 +9,8 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
+from bulk_import.manifest.blemish import blemish
+from bulk_import.manifest.meant import meant
 from bulk_import.manifest.models import (
     FIELDS_OF_ACCESS,
     FIELDS_OF_DEFAULTS,
@@ -34,7 +36,7 @@ def explain(error: ErrorDetails, known: Sequence[str]) -> Said:
     kind, loc, value = error["type"], error["loc"], error["input"]
     name = next((str(part) for part in reversed(loc) if isinstance(part, str) and part != "[key]"), "")
     if kind == "extra_forbidden":
-        return _unknown(name, known)
+        return blemish(name) or _unknown(name, known)
     if kind == "missing":
         return "is missing", "State it."
     if not loc:
@@ -45,6 +47,8 @@ def explain(error: ErrorDetails, known: Sequence[str]) -> Said:
         return f"must be {_TYPES.get(kind.partition('_')[0], 'another type')}, not {_type_of(value)}", ""
     if kind == "too_short":
         return "is an empty list", "Name at least one, or omit the field."
+    if isinstance(value, str) and (said := blemish(value)):
+        return said
     if kind == "enum":
         return _not_of_enum(name, str(value))
     if loc[-1] == "[key]":
@@ -64,6 +68,9 @@ def _unknown(name: str, known: Sequence[str]) -> Said:
         return "belongs to a key; it cannot be inherited", "State it in each entry of `keys`."
     if name == "<<":
         return "YAML merge keys are not supported", "Use `defaults` for what keys share."
+    wanted = meant("", name)
+    if wanted in known:
+        return "unknown field", f"Did you mean {wanted}?"
     return "unknown field", nearest(name, known) or f"Known here: {joined(known)}."
 
 
@@ -75,12 +82,18 @@ def _not_of_enum(name: str, value: str) -> Said:
         return "SM2 (China Regions) is not in this version", f"Allowed: {joined(allowed)}."
     if value.startswith(("ML_DSA", "ML_KEM")):
         return "KMS imports no key material of this spec", f"Importable: {joined(allowed)}."
+    if re.fullmatch(r"aes[-_ ]?(?:128|192)(?:[-_ ]?gcm)?", value, re.IGNORECASE):
+        return "KMS has no symmetric keys but those of 256 bits (SYMMETRIC_DEFAULT)", "Use a key of 32 bytes."
     shown = f"{value} is" if re.fullmatch(r"[A-Za-z0-9_-]{1,32}", value) else "is"
-    return f"{shown} not one of the allowed values", nearest(value, allowed) or f"Allowed: {joined(allowed)}."
+    wanted = meant(name, value)
+    advice = f"Did you mean {wanted}?" if wanted else nearest(value, allowed) or f"Allowed: {joined(allowed)}."
+    return f"{shown} not one of the allowed values", advice
 
 
 def account(text: str) -> Said:
     """What is wrong with something that should be an account ID."""
+    if text.startswith("="):
+        return "is a formula of a spreadsheet, not an account ID", "Format the column as text; write the 12 digits."
     if re.fullmatch(r"[0-9]+(?:[.,][0-9]+)?[eE]\+?[0-9]+|[0-9]{9,12}[.,]0*", text):
         return (
             f"{text[:40]} is a number as a spreadsheet writes it, not an account ID",
@@ -98,6 +111,14 @@ def account(text: str) -> Said:
 
 
 def _valid_to(value: str) -> Said:
+    if meant("valid_to", value):
+        return "is not a date", "Did you mean never?"
+    if match := re.fullmatch(r"([0-9]{1,2})\.([0-9]{1,2})\.(20[0-9]{2})", value):
+        return "is not RFC 3339", f"Write {match[3]}-{match[2]:0>2}-{match[1]:0>2}T00:00:00Z."
+    if re.fullmatch(r"[0-9]{1,2}/[0-9]{1,2}/[0-9]{2,4}|[0-9]{4}/[0-9]{1,2}/[0-9]{1,2}", value):
+        return "is not RFC 3339", "Write the year first, such as 2027-06-30T00:00:00Z."
+    if re.fullmatch(r"[0-9]{9,13}", value):
+        return "is a number of seconds, not RFC 3339", "Write a date, such as 2027-06-30T00:00:00Z."
     if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
         return f"{value} has no time and no offset", f"Write {value}T00:00:00Z."
     if re.search(r"[0-9]\.[0-9]+([Zz]|[+-][0-9:]+)?$", value):
@@ -105,6 +126,28 @@ def _valid_to(value: str) -> Said:
     if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2})?", value):
         return f"{value} has no offset", "Add the offset: Z for UTC, or one such as +02:00."
     return "is not a date", "Write RFC 3339 with an offset, such as 2027-06-30T00:00:00Z, or never."
+
+
+_LONG = re.compile(
+    r"[Pp]?[Tt]?\s*([0-9]{1,5})\s*(h|hours?|d|days?|w|weeks?|y|years?|months?|m|min|minutes?|s)?\s*", re.IGNORECASE
+)
+
+
+def _lasts(text: str) -> Said:
+    """`90 days` and the like → 90d."""
+    match = _LONG.fullmatch(text)
+    number, unit = (int(match[1]), (match[2] or "").lower()) if match else (0, "")
+    if not number:
+        return "is not a duration", _DURATION
+    if not unit:
+        return "has no unit", f"Did you mean {number}d?"
+    if unit[0] in "hdw":
+        return "is not a duration", f"Did you mean {number}{unit[0]}?"
+    if unit[0] == "y":
+        return "is not a duration", "KMS allows at most 365d."
+    if unit.startswith("month"):
+        return "is not a duration", f"Months have no fixed length. Write days: {number * 30}d."
+    return "is not a duration", _DURATION
 
 
 _FIELDS: dict[str, Callable[[str], Said]] = {
@@ -119,8 +162,8 @@ _FIELDS: dict[str, Callable[[str], Said]] = {
         "STS takes 2 to 1224 letters, digits and _+=,.@:/- characters.",
     ),
     "valid_to": _valid_to,
-    "valid_for": lambda _: ("is not a duration", _DURATION),
-    "renew_before": lambda _: ("is not a duration", _DURATION),
+    "valid_for": _lasts,
+    "renew_before": _lasts,
     "kcv": lambda _: ("is not a check value", "It is 3 bytes: 6 hex digits, leading zeros included."),
     "spki_sha256": lambda _: ("is not a SHA-256", "It is 64 hex digits, without colons."),
     "key_material_id": lambda _: ("is not a key material ID", "It is 64 hex digits, as DescribeKey shows it."),

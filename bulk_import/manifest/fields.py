@@ -93,7 +93,8 @@ def region(text: str) -> Said:
     return None
 
 
-_ROLE_NAME = r"(?:[!-z|~]{1,510}/)?[\w+=,.@-]{1,64}"  # IAM's path and name, without braces
+# IAM's path and name, without braces, and without what a policy takes for a wildcard or a variable.
+_ROLE_NAME = r"(?:[!-#%-)+->@-z|~]{1,510}/)?[\w+=,.@-]{1,64}"
 _ROLE = re.compile(rf"/?(?!arn:){_ROLE_NAME}", re.ASCII)
 _ROLE_ARN = re.compile(
     rf"arn:(?P<partition>\{{partition\}}|[a-z-]+):iam::(?P<account>\{{account\}}|[0-9]{{12}}):role/{_ROLE_NAME}",
@@ -106,6 +107,8 @@ def role(text: str) -> Said:
     if _ROLE.fullmatch(text):
         return None
     match = _ROLE_ARN.fullmatch(text)
+    if match is None and re.search(r"[*?$]", text):
+        return "has a wildcard (* or ?) or a $: a policy would name other roles too", "Write the name of one role."
     if match is None:
         return (
             "is neither a role's name nor a role ARN",

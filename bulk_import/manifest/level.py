@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from bulk_import.manifest import fields as check
+from bulk_import.manifest.blemish import blemish
 from bulk_import.manifest.explain import explain
 from bulk_import.manifest.models import FIELDS_OF_DEFAULTS, FIELDS_OF_KEYS, FIELDS_OF_ROWS, HEAD, KEY, ROW
 from bulk_import.manifest.problems import Findings, Loc, path
@@ -123,6 +124,8 @@ class LevelReader:
                 if (name, value) in well:
                     continue
                 said = self._of_text(name, value)
+                if said is not None:
+                    said = blemish(value) or said
                 if said is None:
                     if name not in _DIVERSE:
                         well.add((name, value))
@@ -154,6 +157,8 @@ class LevelReader:
         well: list[str] = []
         for index, value in enumerate(values):
             said = check.region(value) if name == "regions" else None
+            if said is not None:
+                said = blemish(value) or said
             if said is None and value in well:
                 said = f"{value} is named twice", "Keep one of them."
             if said is None:

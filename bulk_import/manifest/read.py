@@ -13,6 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
+from bulk_import.manifest.misleading import check_line, check_text
 from bulk_import.manifest.problems import fail, joined, nearest
 
 MAX_BYTES = 1 << 30  # of a manifest
@@ -68,7 +69,9 @@ class Source:
         json = self.format is Format.JSON or data.lstrip()[:1] in (b"{", b"[")
         if not json and (line := _long_line(data)):
             raise self._too_long(line)
-        return self._decoded(data, 1)
+        text = self._decoded(data, 1)
+        check_text(text, self.file, is_yaml=not (self.format is Format.JSON or json))
+        return text
 
     def lines(self) -> Iterator[bytes]:
         """Line by line, each with its end, BOM dropped; holds one line in memory. Raises as `text` does."""
@@ -84,6 +87,7 @@ class Source:
             elif b"\0" in raw:
                 self._checked(raw, line)
             blank = blank and not raw.strip()
+            check_line(raw, self.file, line, quoted=self.format is Format.CSV)
             yield raw
         if blank:
             raise fail(self.file, 0, "is empty", "A manifest needs at least one key.")

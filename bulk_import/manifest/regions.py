@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from bulk_import.manifest.meant import meant
 from bulk_import.manifest.problems import nearest
 
 _PARTITION_OF_PREFIX = {
@@ -44,4 +45,6 @@ def region_advice(text: str) -> str:
         near = next(swapped, nearest(direction, _DIRECTIONS).removeprefix("Did you mean ").removesuffix("?"))
         if near and prefix in _PARTITION_OF_PREFIX:
             return f"Did you mean {prefix}-{near}-{number}?"
+    if wanted := meant("region", text):
+        return f"Did you mean {wanted}?"
     return "Use a Region's code, such as eu-central-1."

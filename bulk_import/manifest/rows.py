@@ -8,7 +8,9 @@ from typing import Any
 
 import orjson
 
+from bulk_import.manifest.blemish import blemish
 from bulk_import.manifest.json_nodes import compose, not_json
+from bulk_import.manifest.meant import meant
 from bulk_import.manifest.models import FIELDS_OF_ROWS
 from bulk_import.manifest.problems import Findings, fail, joined, nearest, quotable
 from bulk_import.manifest.read import Source
@@ -111,6 +113,8 @@ def _header(cells: Sequence[str], line: int, file: str) -> list[str]:
     """The columns' names. Raises ManifestError with every mistake of the header."""
     findings = Findings(file)
     names = [cell.strip() for cell in cells]
+    if names and names[0].lower().startswith("sep="):
+        raise fail(file, line, "begins with a sep= line, which only Excel understands", "Remove that line.")
     if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
         raise fail(file, line, "its columns are not separated by commas", "Export it as comma-separated CSV.")
     for column, name in enumerate(names, 1):
@@ -119,10 +123,13 @@ def _header(cells: Sequence[str], line: int, file: str) -> list[str]:
         elif not name:
             findings.add(line, "", f"column {column} has no name", "Name it, or remove the column.")
         elif name not in _COLUMNS:
-            advice = nearest(name, _COLUMNS) or f"Known: {joined(_COLUMNS)}."
-            findings.add(line, quotable(name), f"column {column} is unknown", advice)
-    wanted = (("id",), ("key_id",), ("material",), ("account", "accounts"), ("region", "regions"))
-    for alternatives in wanted if not findings.problems else ():
+            spoilt, wanted = blemish(name), meant("", name)
+            advice = f"Did you mean {wanted}?" if wanted in _COLUMNS else nearest(name, _COLUMNS)
+            message = f"column {column} is unknown" if spoilt is None else f"the name of column {column} {spoilt[0]}"
+            advice = spoilt[1] if spoilt else advice or f"Known: {joined(_COLUMNS)}."
+            findings.add(line, quotable(name), message, advice)
+    needed = (("id",), ("key_id",), ("material",), ("account", "accounts"), ("region", "regions"))
+    for alternatives in needed if not findings.problems else ():
         if not set(alternatives) & set(names):
             findings.add(line, alternatives[0], "has no column", "The first line must name the columns.")
     findings.raise_if_any()

@@ -292,6 +292,22 @@ def test_no_csv_cell_is_a_formula(sign: str, lead: str, rest: str) -> None:
         assert not any(cell.lstrip().startswith(sign) for cell in row)
 
 
+@given(
+    st.text(max_size=8), st.sampled_from(";\t|"), st.sampled_from(["", " ", '"', "'", "  \""]),
+    st.sampled_from("=+-@\uff1d\uff0b\uff0d\uff20"), st.text(max_size=8),
+)  # fmt: skip
+def test_nor_is_what_another_list_separator_makes_a_cell(
+    before: str, separator: str, lead: str, sign: str, rest: str
+) -> None:
+    """Where the list separator is ;, a spreadsheet begins a new cell inside of ours."""
+    report = make_report(10)
+    for key in ("id", "key_id", "region"):
+        report["results"][3][key] = f"{before}{separator}{lead}{sign}{rest}"
+    for line in rendered("csv", report).splitlines():
+        for cell in re.split(r"[;\t|]", line)[1:]:
+            assert not cell.lstrip(" \"'").startswith(sign) or cell.lstrip(' "').startswith("'")
+
+
 # ---- html (without a browser) ----------------------------------------------------------------------------------------
 
 

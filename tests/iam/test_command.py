@@ -108,11 +108,30 @@ def test_without_a_caller_nothing_can_be_assumed_by_oversight() -> None:
         (("manifests/own-account.yaml", "--format", "cloudformation-caller"), "role: null"),
         (("manifests/minimal.yaml", "--format", "table"), "json or cloudformation or cloudformation-caller"),
         (("manifests/minimal.yaml", "--caller-arn", "me"), "--caller-arn"),
+        (("manifests/minimal.yaml", "--caller-arn", "arn:aws:iam::111122223333:role/*"), "--caller-arn"),
+        (("manifests/minimal.yaml", "--caller-arn", "arn:aws:iam::111122223333:user/team/a?c"), "--caller-arn"),
+        (("manifests/minimal.yaml", "--caller-arn", "arn:aws:iam::111122223333:role/${aws:username}"), "--caller-arn"),
+        (("manifests/minimal.yaml", "--caller-arn", "arn:aws:iam::111122223333:role/ci/*/Runner"), "--caller-arn"),
     ],
 )
 def test_wrong_usage(arguments: tuple[str, ...], said: str) -> None:
     done = call(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--role", "byok/*", "wildcard"),
+        ("--role", "arn:{partition}:iam::{account}:role/?/Importer", "wildcard"),
+        ("--external-id", "org-*", "is not an external ID"),
+        ("--external-id", "${aws:PrincipalTag/x}", "is not an external ID"),
+    ],
+)
+def test_no_wildcard_and_no_variable_reaches_a_policy(option: str, value: str, said: str) -> None:
+    done = call("manifests/minimal.yaml", option, value)
+    assert (done.returncode, done.stdout) == (3, "")
     assert said in done.stderr
 
 

@@ -44,7 +44,8 @@ COLUMNS: Final = ("run_id", "environment", *(column for column, _, _ in _FIELDS)
 
 # A cell that begins so is a formula to a spreadsheet, the full-width forms too in some locales; the apostrophe makes
 # it text. https://owasp.org/www-community/attacks/CSV_Injection
-_FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+# Where a list separator is ; (most of Europe), the spreadsheet begins a new cell at each of them, tabs likewise.
+_FORMULA = re.compile(r"(^|[;\t|])(?=[\s\"']*[=+\-@\uff1d\uff0b\uff0d\uff20])")
 
 
 def write(report: Mapping[str, Any], out: TextIO) -> None:
@@ -67,4 +68,4 @@ def _cell(value: object) -> str | int | float:
     if isinstance(value, int | float):
         return value
     text = " ".join(str(value).splitlines())
-    return f"'{text}" if _FORMULA.match(text) else text
+    return _FORMULA.sub(r"\1'", text)
