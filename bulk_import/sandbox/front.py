@@ -85,7 +85,7 @@ class Front:
             self.world.quotas.spend(who.account, call.region, quota_of(call.operation, _kind(key)))
             if call.operation == "ReplicateKey":
                 self.world.quotas.spend(who.account, str(call.params.get("ReplicaRegion")), "CreateKey", 2)
-        aliases = backend(who.account, call.region).aliases_of(key) if key else ()
+        aliases = backend(who.account, call.region).aliases_of(key) if key and self.world.faults.rules else ()
         names = frozenset({call.key, key.id, key.arn, *aliases} if key else {call.key})
         fault = self.world.faults.choose(call.operation, who.account, call.region, names)
         if fault is None:

@@ -250,7 +250,7 @@ def _plant_key(world: World, account: str, region: str, form: KeyForm, folder: P
     store.add(key, snapshot)
     aliases = [*([form.alias] if form.alias else []), *form.aliases]
     for alias in aliases:
-        store.alias_index[alias] = Timeline(key.id, world.clock.now())
+        store.plant_alias(alias, key.id)
     if form.tags:
         key.tags = Timeline(form.tags, world.clock.now())
     for other in form.replicas:

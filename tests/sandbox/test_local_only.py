@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -150,8 +151,7 @@ def test_a_killed_demo_leaves_nothing_running(tmp_path: Path) -> None:
     )  # fmt: skip
     assert demo.stdout is not None
     with demo.stdout as lines:
-        line = next(line for line in lines if "A local AWS answers at" in line)
-        url = line.split("answers at ")[1].split(". ")[0]
+        url = next(found[0] for line in lines if (found := re.search(r"http://127\.0\.0\.1:\d+", line)))
         connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
         connection.request("GET", "/_sandbox/health")
         pid = json.load(connection.getresponse())["pid"]

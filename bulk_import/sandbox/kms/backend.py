@@ -26,6 +26,7 @@ class SandboxKmsBackend(KmsBackend):
         super().__init__(region_name, account_id)
         self.keys: dict[str, SandboxKey] = {}  # type: ignore[assignment]  # moto's type names its own Key
         self.alias_index: dict[str, Timeline[str | None]] = {}  # name → key ID, None once deleted
+        self.names: dict[str, dict[str, None]] = {}  # key ID → every alias that ever named it
 
     @property
     def _url_module(self) -> Any:
@@ -110,6 +111,13 @@ class SandboxKmsBackend(KmsBackend):
         if self.alias_index[name].now is None and key_id is not None:
             self.alias_index[name] = Timeline(None, float("-inf"))  # a deleted alias that comes back is a new one
         self.alias_index[name].set(key_id, now)
+        if key_id is not None:
+            self.names.setdefault(key_id, {})[name] = None
+
+    def plant_alias(self, name: str, key_id: str) -> None:
+        """An alias that was always there."""
+        self.alias_index[name] = Timeline(key_id, self.clock.now())
+        self.names.setdefault(key_id, {})[name] = None
 
     def alias_target(self, name: str, at: float | None = None) -> str | None:
         """The ID of the key that an alias names (`at` a moment); an alias of AWS makes its key when first named."""
@@ -119,7 +127,7 @@ class SandboxKmsBackend(KmsBackend):
         return timeline.at(at) if timeline else None
 
     def aliases_of(self, key: SandboxKey, at: float | None = None) -> list[str]:
-        return sorted(name for name, timeline in self.alias_index.items() if timeline.at(at) == key.id)
+        return sorted(name for name in self.names.get(key.id, ()) if self.alias_index[name].at(at) == key.id)
 
     def alias_arn(self, name: str) -> str:
         return f"{self._prefix}:{name}"
@@ -129,7 +137,7 @@ class SandboxKmsBackend(KmsBackend):
         key = self.new_key(spec, "ENCRYPT_DECRYPT", "AWS_KMS")
         key.key_manager = "AWS"
         self.add(key, born(key, new_material(spec)))
-        self.alias_index[alias] = Timeline(key.id, self.clock.now())
+        self.plant_alias(alias, key.id)
 
 
 def born(key: SandboxKey, material: bytes | None) -> Snapshot:

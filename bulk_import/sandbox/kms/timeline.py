@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -13,7 +12,7 @@ class Timeline(Generic[T]):
     """The values of one attribute, oldest first, each with the moment (seconds since 1970) it was set."""
 
     def __init__(self, value: T, since: float) -> None:
-        self._values: deque[tuple[float, T]] = deque([(since, value)], maxlen=KEPT)
+        self._values = [(since, value)]  # a list, not a deque: there are several per key, and most never change
 
     @property
     def now(self) -> T:
@@ -29,7 +28,7 @@ class Timeline(Generic[T]):
         return next((since for since, value in self._values if value is not None), self._values[0][0])
 
     def set(self, value: T, since: float) -> None:
-        self._values.append((since, value))
+        self._values = [*self._values[1 - KEPT :], (since, value)]
 
     def at(self, moment: float | None) -> T:
         """The value at `moment`; None: now. Before the first value: the first."""
