@@ -67,7 +67,7 @@ class Sandbox:
         return value
 
     def forget_sessions(self) -> None:
-        """The next client() assumes its role anew: after the clock was moved, or sessions were revoked."""
+        """The next client() assumes its role again: after the clock was moved, or sessions were revoked."""
         self._sessions.clear()
 
     def reset(self) -> None:

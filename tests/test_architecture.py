@@ -1,4 +1,4 @@
-"""The house's order: a room imports from rooms above it, never from below. See the list for the order."""
+"""The house's order: a package imports from packages above it, never from below. See the list for the order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import bulk_import
 from bulk_import.cli import COMMANDS
 
 ROOT = Path(bulk_import.__file__).parent
-# From the ground up: a room may import from those before it. Rooms on one line do not import each other.
+# From the ground up: a package may import from those before it. Rooms on one line do not import each other.
 ORDER: tuple[tuple[str, ...], ...] = (
     ("process",),
     ("text",),
@@ -42,8 +42,8 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("cli",),
 )
 STOREY = {room: number for number, rooms in enumerate(ORDER) for room in rooms}
-APART = {"sandbox": {"errors"}}  # a house of its own: so that one mistake cannot stand on both sides
-# What only these rooms may import.
+APART = {"sandbox": {"errors"}}  # a house of its own: so that one mistake cannot are on both sides
+# What only these packages may import.
 KEPT_IN: dict[str, set[str]] = {
     "aioboto3": {"aws"},
     "aiobotocore": {"aws"},
@@ -74,7 +74,7 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: imports are written in full"
-            # `from bulk_import import material` names a room, `from bulk_import.model import Lane` does not.
+            # `from bulk_import import material` names a package, `from bulk_import.model import Lane` does not.
             yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
 
 
@@ -86,7 +86,7 @@ def rooms_imported(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def stands_wrongly(room: str, imported: str) -> bool:
-    """Whether `room` may not import `imported`."""
+    """Whether `package` may not import `imported`."""
     if room == imported:
         return False
     if room in APART:

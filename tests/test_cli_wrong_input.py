@@ -25,13 +25,13 @@ keys:
     region: us-east-1
     key_id: alias/one
     material: file:one.key
-"""  # its key's fields stand on lines 4 to 8; what is added stands on line 9
+"""  # its key's fields are on lines 4 to 8; what is added is on line 9
 CSV = "id,account,region,key_id,material,role\n"
 ROW = f"one,{A},us-east-1,alias/one,file:one.key,Importer\n"
 
 
 class Outside(socketserver.ThreadingTCPServer):
-    """All that is not this machine, as the program sees it: a proxy that counts who calls and answers nobody."""
+    """All that is not this machine, as the program sees it: a proxy that counts who calls and answers no one."""
 
     daemon_threads = True
     calls = 0
@@ -56,7 +56,7 @@ def outside() -> Iterator[Outside]:
 
 @pytest.fixture
 def env(outside: Outside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Credentials that nobody knows, no configuration of this machine's, and the counting proxy before the world."""
+    """Credentials that no one knows, no configuration of this machine's, and the counting proxy before the world."""
     for name in list(os.environ):
         if name.startswith(("AWS_", "BULK_IMPORT_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
@@ -334,7 +334,7 @@ def test_wrong_input(
 ) -> None:
     called = outside.calls
     check(case, *start(case))
-    assert outside.calls == called  # exit codes 2 and 3: nobody was asked anything
+    assert outside.calls == called  # exit codes 2 and 3: no one was asked anything
     assert not list(tmp_path.glob("report*"))  # and nothing was begun
 
 

@@ -187,6 +187,6 @@ def test_a_hostile_report_acts_on_nobody_who_shows_it(form: str, text: str, work
     result = work.call("report", "hostile.json", "--format", form)
     output = result.stdout.decode().replace("\r\n", "\n") + result.stderr
     assert not CONTROL.search(output)
-    if form != "github":  # whose commands are wanted there; what stands in them is escaped
+    if form != "github":  # whose commands are wanted there; what is in them is escaped
         assert not COMMAND.search(output)
     assert "hostile" not in result.stderr, result.stderr

@@ -1,4 +1,4 @@
-"""Every way in which the program could exit 0 although not all is well, each tried: 0 is the one answer that a
+"""Every way in which the program could exit 0 although not all is OK, each tried: 0 is the one answer that a
 pipeline believes without reading on."""
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def test_no_defect_at_all_is_green(sandbox: Sandbox, work: Workplace, forks: For
 
 # --- the sum
 def test_zero_is_for_all_well_and_nothing_else() -> None:
-    """Every small summary with every ending: 0 exactly where each target is well and nothing else went wrong."""
+    """Every small summary with every ending: 0 exactly where each target is OK and nothing else went wrong."""
     for counts in itertools.product(range(3), repeat=5):
         for extra in (0, 1):  # a target that is in no count: a summary that does not add up
             summary = Summary(sum(counts) + extra, *counts, unproved=0)
@@ -133,7 +133,7 @@ STOPS = ((), ("SIGTERM",), ("deadline",), ("max_failures",))
 
 @pytest.mark.parametrize("lost", ["k0", "k1", "k2"])
 def test_an_end_that_is_missing_in_the_journal(sandbox: Sandbox, work: Workplace, forks: Forks, lost: str) -> None:
-    """Cut out, it is damage; and with every line numbered and summed anew, its target is still not well."""
+    """Cut out, it is damage; and with every line numbered and summed again, its target is still not well."""
     add_targets(sandbox, work)
     assert run(forks, work).code == 0
     journal = work.folder / "report.journal.jsonl"
@@ -373,7 +373,7 @@ def test_a_run_that_ended_well_is_not_resumed_for_ever(sandbox: Sandbox, work: W
 
 # --- not AWS
 def test_a_sandbox_left_in_the_environment(sandbox: Sandbox, work: Workplace, forks: Forks) -> None:
-    """It is told first and last, and stands in the report."""
+    """It is reported first and last, and is in the report."""
     add_targets(sandbox, work, 1)
     left = {"AWS_ENDPOINT_URL_KMS": sandbox.url, "AWS_ENDPOINT_URL_STS": sandbox.url, "BULK_IMPORT_ENDPOINT_URL": ""}
     result = run(forks, work, **left)

@@ -88,7 +88,7 @@ ROTATIONS = [(), (CURRENT,), (CURRENT, OLDER)]
 def rule(
     target: Target, view: KeyView, rotations: tuple[KeyRotation, ...], *, again: bool
 ) -> tuple[Action, str | None]:
-    """What shall be done, and why not, in the order in which a person would want to hear of it."""
+    """What must be done, and why not, in the order in which a person would want to hear of it."""
     if view.manager == "AWS" or view.origin != "EXTERNAL":
         return Action.BLOCKED, "NotImportableOrigin"
     if view.state not in ("PendingImport", "Enabled", "Disabled"):

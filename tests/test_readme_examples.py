@@ -31,7 +31,7 @@ CALLER = "arn:aws:iam::999900001111:role/pipeline"
 
 
 def first_manifest(folder: Path) -> Path:
-    """The README's manifest, its material beside it."""
+    """The README's manifest, its material next to it."""
     (folder / "payments.key").write_bytes(os.urandom(32))
     path = folder / "keys.yaml"
     path.write_text(pages.README.block("yaml", "manifest"))

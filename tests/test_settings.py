@@ -176,7 +176,7 @@ def test_every_setting_is_here() -> None:
 def test_every_setting_is_an_option_of_some_command_under_its_own_name() -> None:
     groups = {settings.group_of(info) for info in Settings.model_fields.values()}
     taken = {group for name in cli.COMMANDS for group in _groups(name)}
-    assert groups - {"file"} == taken  # what only the settings file can hold is no option
+    assert groups - {"file"} == taken  # what only the settings file can hold is not an option
 
 
 def _groups(command: str) -> tuple[str, ...]:

@@ -86,7 +86,7 @@ def vault_policy(manifest: Manifest) -> str | None:
         return None
     head = (
         "# Made by bulk-import. Wrapping keys that KMS gives are imported as kms-*, used once and deleted.\n"
-        "# Whoever may import a public key and export under it can export to himself: see the page on sources.\n"
+        "# Anyone who may import a public key and export under it can export to themselves: see the page on sources.\n"
     )
     return head + "".join(
         f'path "{path}" {{\n  capabilities = [{capabilities}]\n}}\n' for path, capabilities in rules.items()

@@ -152,7 +152,7 @@ def test_a_quick_refusal_is_no_measure_of_the_way() -> None:
 @untimed
 @given(st.lists(st.integers(50, 900).map(lambda n: n / 1000), min_size=40, max_size=40))
 def test_answers_that_take_kms_differently_long_cost_a_tenth_on_the_average(answers: list[float]) -> None:
-    """Beside what is saved up in the beginning, spread over the calls here."""
+    """Next to what is saved up in the beginning, spread over the calls here."""
     calls = [0.05] * ENOUGH_ANSWERS + answers * 5
     assert pace(calls) <= 1 + EXCESS + (SAVED_EXCESS + 1) / len(calls)
 
@@ -205,7 +205,7 @@ def test_slower_by_a_share_faster_by_a_step_within_bounds(rate: float, margin: f
 
 @pytest.mark.parametrize(("left", "at_most"), [(0.3, 1.35), (0.5, 1.35), (0.8, 1.35)])
 def test_a_neighbour_who_keeps_using_the_quota_is_met_gently(left: float, at_most: float) -> None:
-    """`left`: of one request a second. The time for 100 calls, over what the rest of the quota takes for them."""
+    """`left`: of one request per second. The time for 100 calls, over what the rest of the quota takes for them."""
 
     async def main() -> float:
         world, loop = World(1.0), asyncio.get_running_loop()

@@ -72,10 +72,10 @@ class Aws:
 
 class Trace:
     def sent(self, operation: str) -> None:
-        """Nobody asks."""
+        """No one asks."""
 
     def note(self, operation: str, request_id: str) -> None:
-        """Nobody asks."""
+        """No one asks."""
 
 
 @pytest.mark.parametrize("places", [1, 2, 5])

@@ -103,7 +103,7 @@ def test_a_cancellation_takes_neither_a_permit_nor_a_place(rate: float, calls: l
     permits, seconds = window(rate)
     assert seen.order == [who for who in queue(calls) if who in set(seen.order)]
     for place, (who, when) in enumerate(seen.permits):
-        # Nobody waits for a permit that a waiter took with him.
+        # No one waits for a permit that a waiter took with him.
         earliest = [calls[who].arrives, *seen.times[place - 1 : place]]
         earliest += [seen.times[place - permits] + seconds] if place >= permits else []
         assert when == pytest.approx(max(earliest), abs=EXACT)
@@ -124,7 +124,7 @@ def test_places_are_few_and_calls_long(rate: float, calls: list[Call], places: i
         in_flight = [other for other, since in seen.permits if since <= when + EXACT < seen.answers[other]]
         assert len(in_flight) <= places, who
     if not settles:
-        # Nobody waits without a reason: it came then, its turn came, the window opened, or a place came free.
+        # No one waits without a reason: it came then, its turn came, the window opened, or a place came free.
         ends = [*seen.answers.values(), *(call.gives_up for call in calls if call.gives_up < NEVER)]
         for place, (who, when) in enumerate(seen.permits):
             reasons = [calls[who].arrives, *seen.times[:place], *(then + seconds for then in seen.times[:place]), *ends]
@@ -161,7 +161,7 @@ def test_a_permit_counts_from_when_its_place_was_had() -> None:
 
 
 def test_a_lost_place_would_be_noticed() -> None:
-    """The tests above rest on this: whoever waits for a place that never comes back is a deadlock."""
+    """The tests above rest on this: anyone who waits for a place that never comes back is a deadlock."""
 
     async def main() -> None:
         world = World(1.0, places=1)

@@ -33,7 +33,7 @@ class Bucket:
     __slots__ = ("capacity", "rate", "stamp", "tokens")
 
     def __init__(self, rate: float, now: float, *, others: float = 0) -> None:
-        """`others`: requests a second that other principals of the account steadily use up, below `rate`."""
+        """`others`: requests per second that other principals of the account steadily use up, below `rate`."""
         self.rate = max(0.0, rate - others)
         self.capacity = max(1.0, rate)
         self.tokens = self.capacity

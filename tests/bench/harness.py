@@ -62,7 +62,7 @@ class Usage:
 
 
 def run(command: Sequence[str], env: Mapping[str, str]) -> Usage:
-    """Runs a command to its end, from the top of the repository."""
+    """Runs a command to the end, from the top of the repository."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         started = time.perf_counter()
         child = subprocess.Popen(command, env=dict(env), stdout=out, stderr=err, stdin=subprocess.DEVNULL, cwd=ROOT)
@@ -156,7 +156,7 @@ class RunFailedError(RuntimeError):
 def product(
     workload: Workload, simulator: Simulator, *, quotas: Mapping[str, float] | None = None, name: str = "report"
 ) -> Run:
-    """Our own `run` with its defaults. `quotas`: what it is told by --quota. Raises RunFailedError."""
+    """Our own `run` with its defaults. `quotas`: what it is reported by --quota. Raises RunFailedError."""
     report = workload.folder / f"{name}.json"
     options = [f"--quota={operation}={rate:g}" for operation, rate in (quotas or {}).items()]
     command = [PYTHON, "-m", "bulk_import", "run", str(workload.manifest), "--endpoint-url", simulator.url]

@@ -86,7 +86,7 @@ def _wall_row(run: Run, latency: str, rate: float) -> Row:
 
 
 def full_core(*, full: bool) -> list[Row]:
-    """A thousand lanes at the real quota: 1,000 keys a second, more than a core can make."""
+    """A thousand lanes at the real quota: 1,000 keys per second, more than a core can make."""
     return [_full_core_row(_ours(1000, 100 if full else 6))]
 
 

@@ -1,12 +1,12 @@
 """A KMS that answers from names: a million keys exist without one being made.
 
-A key's number and spec stand in its name: `alias/k00042` is the symmetric key number 42 of its account and
+A key's number and spec are in its name: `alias/k00042` is the symmetric key number 42 of its account and
 Region, `h` an HMAC_256, `e` an ECC_NIST_P256 key. Only what was imported is remembered.
 
 What is simplified for load, and what it spares (never the client):
 - A wrapping public key is a fresh random modulus (`--unwrap`: one of a few real pairs). Each
-  GetParametersForImport answers another one, as KMS does; nobody can unwrap what was sealed with it.
-- Without unwrapping, the simulator is told the HMAC and EC material, so that GenerateMac and GetPublicKey are true.
+  GetParametersForImport answers another one, as KMS does; no one can unwrap what was sealed with it.
+- Without unwrapping, the simulator is reported the HMAC and EC material, so that GenerateMac and GetPublicKey are true.
 - Material does not expire.
 """
 
@@ -102,13 +102,13 @@ class WrappingKeys:
     """Wrapping public keys: as many as are asked for, or, to unwrap, one real pair per length."""
 
     def __init__(self, *, real: bool, seed: int = 1) -> None:
-        self._random = random.Random(seed)  # noqa: S311 - public moduli that nobody will ever factor or trust
+        self._random = random.Random(seed)  # noqa: S311 - public moduli that no one will ever factor or trust
         self._real: dict[str, rsa.RSAPrivateKey] = {}
         self._frame: dict[str, tuple[bytes, bytes]] = {}
         for spec, bits in _BITS.items():
             if real:
                 self._real[spec] = rsa.generate_private_key(65537, bits)
-            # A SubjectPublicKeyInfo with a recognisable modulus: what stands before and after it is the frame.
+            # A SubjectPublicKeyInfo with a recognisable modulus: what is before and after it is the frame.
             modulus = (1 << bits) - 1
             der = _spki(rsa.RSAPublicNumbers(65537, modulus).public_key())
             before, after = der.split(modulus.to_bytes(bits // 8, "big"))

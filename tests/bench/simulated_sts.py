@@ -1,4 +1,4 @@
-"""An STS that lets everybody in. Credentials are told apart by their access key ID; signatures are not checked."""
+"""An STS that lets everybody in. Credentials are distinguished by their access key ID; signatures are not checked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CALLER = "000000000000"  # the account of credentials that no AssumeRole of ours
 
 
 def account_of(access_key_id: str) -> str:
-    """The account whose credentials these are: its number stands in the access key IDs that AssumeRole gives out."""
+    """The account whose credentials these are: its number is in the access key IDs that AssumeRole gives out."""
     digits = access_key_id[4:16]
     return digits if access_key_id.startswith("ASIA") and digits.isdigit() else CALLER
 

@@ -75,7 +75,7 @@ def test_a_swapped_wrapping_key_is_refused_by_the_fingerprint(ceremony: Ceremony
 
 
 def test_a_swapped_wrapping_key_that_a_person_was_talked_into_is_of_no_use_to_submit(ceremony: Ceremony) -> None:
-    """Whoever made a person vouch for an altered bundle can read what is sealed; but it never becomes a key."""
+    """Anyone who made a person vouch for an altered bundle can read what is sealed; but it never becomes a key."""
     ceremony.keys("SYMMETRIC_DEFAULT")
     prepared = ceremony.prepare()
     bundle = ceremony.vault.folder / "bundle.jsonl"

@@ -1,4 +1,4 @@
-"""What stands between a program and AWS in a firm's network: TLS by a CA of one's own, and a forward proxy."""
+"""What is between a program and AWS in a firm's network: TLS by a CA of one's own, and a forward proxy."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ class Workplace:
         return {**os.environ, "BULK_IMPORT_ENDPOINT_URL": self.url, "PYTHONWARNINGS": "error", **extra}
 
     def call(self, *arguments: str, stdin: bytes | None = None, **environment: str) -> Result:
-        """Any command, to its end."""
+        """Any command, to the end."""
         done = subprocess.run(
             self.command(*arguments), cwd=self.folder, env=self.environment(**environment), input=stdin,
             capture_output=True, timeout=100, check=False,

@@ -1,6 +1,6 @@
 """The whole path against two KMS that were written independently of each other: the sandbox and ministack.
 
-Each test runs on both. Where ministack departs from AWS, the difference stands in DIFFERENCES with its reason, and
+Each test runs on both. Where ministack departs from AWS, the difference is in DIFFERENCES with its reason, and
 the test says what is then expected instead.
 """
 

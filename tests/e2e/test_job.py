@@ -166,7 +166,7 @@ def test_the_first_signal_drains(sandbox: Sandbox, work: Workplace) -> None:
     assert result.code == 143
     summary = result.report["summary"]
     assert summary["total"] == 6
-    assert summary["imported"] >= 1  # what was under way came to its end
+    assert summary["imported"] >= 1  # what was under way ended
     assert summary["not_attempted"] >= 3
     assert summary["failed"] == 0
     assert result.report["run"]["outcome"] == "interrupted"

@@ -34,7 +34,7 @@ def add(sandbox: Sandbox, work: Workplace, count: int, *, account: str = ACCOUNT
 
 
 def test_a_key_that_is_as_wanted_takes_no_permit(sandbox: Sandbox, work: Workplace) -> None:
-    """Many that are well before the one that is not: its permit is the lane's only one."""
+    """Many that are OK before the one that is not: its permit is the lane's only one."""
     arns = add(sandbox, work, 8)
     assert work.run().code == 0
     late = sandbox.key(key_spec="HMAC_256")

@@ -137,7 +137,7 @@ def test_an_output_that_cannot_be_written_is_exit_code_six(offline: Workplace) -
 
 
 def test_a_big_report_needs_little_memory(tmp_path: Path) -> None:
-    """40,000 targets: a report of 40 MB, written anew with 60 MB more than --help needs."""
+    """40,000 targets: a report of 40 MB, written again with 60 MB more than --help needs."""
     work = Workplace(tmp_path, "")
     journals.make_run(tmp_path / "big.jsonl", 40_000, *(ended(index) for index in range(40_000)), run_ended())
     assert work.call("report", "big.jsonl", "--format", "json", "--output", "report.json").code == 0
@@ -210,7 +210,7 @@ def test_a_rendering_that_cannot_be_is_refused_before_any_call(
 def test_files_that_would_take_each_others_place_are_refused_before_any_call(
     options: tuple[str, ...], says: str, sandbox: Sandbox, work: Workplace
 ) -> None:
-    """A journal under the report's name would be gone with the report; a pipe or a device is nobody's to rename."""
+    """A journal under the report's name would be gone with the report; a pipe or a device is no one's to rename."""
     add_keys(sandbox, work)
     os.mkfifo(work.folder / "pipe")
     (work.folder / "sub").mkdir()

@@ -51,7 +51,7 @@ def test_an_import_whose_answer_was_never_written_down(sandbox: Sandbox, work: W
 
 
 def test_a_run_that_ended_well_is_not_resumed(sandbox: Sandbox, work: Workplace) -> None:
-    """Else a pipeline that always says --resume would stay green for ever, past expiry and deletion."""
+    """Else a pipeline that always says --resume would stay green forever, past expiry and deletion."""
     add_keys(sandbox, work, 2)
     assert work.run().code == 0
     again = work.run("--resume")
@@ -110,7 +110,7 @@ def test_a_resume_tries_failed_targets_again(sandbox: Sandbox, work: Workplace) 
 
 
 def test_an_accepted_import_that_never_showed_is_made_again(sandbox: Sandbox, work: Workplace) -> None:
-    """Else every resume would wait for it to the end of the verification, for ever."""
+    """Else every resume would wait for it to the end of the verification, forever."""
     key = sandbox.key(key_spec="HMAC_256")
     work.key(key["key_id"], materials.make("HMAC_256"), name="mac")
     reads = {"account": ACCOUNT, "region": REGION, "key": key["key_id"]}

@@ -76,7 +76,7 @@ def assert_holds(sandbox: Sandbox, work: Workplace, *names: str) -> None:
 
 
 def assert_truthful(sandbox: Sandbox, result: Result) -> None:
-    """Every entry says of KMS what is so; what is well is well, and nothing that took effect is told otherwise."""
+    """Every entry says of KMS what is so; what is OK is OK, and nothing that took effect is reported otherwise."""
     done = imports(sandbox)
     keys = sandbox.keys()
     states = {key["arn"]: key for key in keys}

@@ -135,7 +135,7 @@ def test_before_anything_was_changed(sandbox: Sandbox, work: Workplace, operatio
 def test_while_the_manifest_is_read(sandbox: Sandbox, work: Workplace, number: signal.Signals) -> None:
     add_targets(sandbox, work, 1)
     os.mkfifo(work.folder / "slow.yaml")
-    # A signal between open() and its `with` leaves a file for the collector: Python may say so, and nobody minds.
+    # A signal between open() and its `with` leaves a file for the collector: Python may say so, and no one minds.
     environment = work.environment(PYTHONWARNINGS="ignore::ResourceWarning")
     process = subprocess.Popen(
         work.command("run", "slow.yaml"), cwd=work.folder, env=environment, stderr=subprocess.PIPE
@@ -176,7 +176,7 @@ def test_one_signal_while_the_report_is_written_changes_nothing(sandbox: Sandbox
 
 def test_a_second_signal_while_the_report_is_written_ends_at_once(sandbox: Sandbox, work: Workplace) -> None:
     add_targets(sandbox, work, 1)
-    os.mkfifo(work.folder / "out")  # nobody will ever read it
+    os.mkfifo(work.folder / "out")  # no one will ever read it
     process = work.start("--report", "out", "--journal", "j.jsonl")
     wait_until(lambda: any(event["event"] == "run_ended" for event in events(work, "j.jsonl")), process)
     first(process, signal.SIGTERM)

@@ -327,7 +327,7 @@ def test_a_second_run_with_the_same_journal_is_refused(sandbox: Sandbox, work: W
 
 @pytest.mark.parametrize("effect", ["refused", "drop", "hang", "truncate", "malformed", "http500"])
 def test_a_report_target_that_is_unreachable(sandbox: Sandbox, work: Workplace, effect: str) -> None:
-    """Then the report is beside the journal, and that is said; where it was asked for there is none."""
+    """Then the report is next to the journal, and that is said; where it was asked for there is none."""
     add_targets(sandbox, work, 1)
     sandbox.post("faults", [{"effect": effect, "operation": operation, "times": None, "seconds": 300}
                             for operation in ("GET", "HEAD", "PUT")] if effect != "refused" else [])  # fmt: skip
@@ -344,7 +344,7 @@ def test_a_report_target_that_is_unreachable(sandbox: Sandbox, work: Workplace, 
 
 
 def test_kms_that_is_not_there(sandbox: Sandbox, work: Workplace) -> None:
-    """Nobody listens: nothing was ever sent, and that is known."""
+    """No one listens: nothing was ever sent, and that is known."""
     add_targets(sandbox, work, 2)
     result = work.run("--retry-timeout", "1s", AWS_ENDPOINT_URL_KMS="http://127.0.0.1:9",
                       AWS_ENDPOINT_URL_STS=sandbox.url, BULK_IMPORT_ENDPOINT_URL="")  # fmt: skip
@@ -392,7 +392,7 @@ def test_a_kill_while_another_resumes(sandbox: Sandbox, work: Workplace) -> None
     sandbox.post("faults/clear")
     two = [work.start("--resume") for _ in range(2)]
     codes = sorted(work.finish(process).code for process in two)
-    assert codes in ([0, 3], [0, 0])  # by which was quicker: the other finds it in use, or finished
+    assert codes in ([0, 3], [0, 0])  # by which was faster: the other finds it in use, or finished
     assert_holds(sandbox, work)
 
 
@@ -425,7 +425,7 @@ def test_a_plan_with_a_clock_that_goes_wrong(sandbox: Sandbox, work: Workplace) 
 def test_a_role_that_cannot_be_renewed_right_before_an_import(sandbox: Sandbox, work: Workplace, renewals: int) -> None:
     """The session is due at every call, and is denied to the import: before its permit, or when it is to be signed.
 
-    Nothing was sent, and it is told so.
+    Nothing was sent, and it is reported so.
     """
     add_targets(sandbox, work, 1, specs=("HMAC_256",))
     sandbox.advance(-3400)  # sessions last 200 seconds by the client's clock, and are due for renewal from the start

@@ -1,4 +1,4 @@
-"""Writes golden/ anew: `python -m tests.formats.golden_files`."""
+"""Writes golden/ again: `python -m tests.formats.golden_files`."""
 
 from __future__ import annotations
 

@@ -490,7 +490,7 @@ def test_nothing_runs_or_loads_even_where_markup_slips_in(browser: Browser, repo
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
         page.evaluate(SLIP, server.getsockname()[1])
-        with pytest.raises(BlockingIOError):  # nobody is waiting: the policy stopped both before the wire
+        with pytest.raises(BlockingIOError):  # no one is waiting: the policy stopped both before the wire
             server.accept()
     assert page.evaluate("window.pwned") is None
     assert page.evaluate("getComputedStyle(document.body).display") == "block"

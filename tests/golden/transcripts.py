@@ -1,4 +1,4 @@
-"""What the program says, kept as files: read them aloud. `python -m tests.golden.transcripts` writes them anew.
+"""What the program says, kept as files: read them aloud. `python -m tests.golden.transcripts` writes them again.
 
 What differs from run to run is masked: folders, run IDs, times, ports, key IDs.
 """

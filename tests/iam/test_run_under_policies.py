@@ -19,7 +19,7 @@ ALL = ("--prove", "all", "--prove-use")
 
 
 def plant(sandbox: Sandbox, work: Workplace) -> None:
-    """Keys of every kind, named in every way, in two accounts; a stranger beside them in each."""
+    """Keys of every kind, named in every way, in two accounts; a stranger next to them in each."""
     for account in (A, B):
         sandbox.key(account, alias="alias/stranger")
         sandbox.key(account, "eu-west-1", alias="alias/payments")

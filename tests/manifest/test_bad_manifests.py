@@ -17,7 +17,7 @@ keys:
     region: us-east-1
     key_id: alias/one
     material: file:one.key
-"""  # a good manifest; its key's fields stand on lines 4 to 8, and what is added to it on line 9
+"""  # a good manifest; its key's fields are on lines 4 to 8, and what is added to it on line 9
 
 
 def key(**changes: str | None) -> str:

@@ -106,7 +106,7 @@ def chain(error: BaseException) -> str:
 
 
 def assert_silent(error: BaseException, material: bytes) -> None:
-    """No run of 12 bytes of the material stands in the chain, as text, hex, base64 or Python's repr.
+    """No run of 12 bytes of the material is in the chain, as text, hex, base64 or Python's repr.
 
     Shorter material says nothing: messages hold short words and numbers too.
     """

@@ -290,7 +290,7 @@ def newest(folder: Path) -> str:
 
 
 def commands(recipe: str) -> list[str]:
-    """Those of an advice: what follows a colon or `Use:`, each to its end."""
+    """Those of an advice: what follows a colon or `Use:`, each to the end."""
     parts = recipe.split(": ", 1)[1].split(", then: ")
     return [part.split(", then ")[0].removesuffix(".") for part in parts]
 

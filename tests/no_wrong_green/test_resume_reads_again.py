@@ -1,4 +1,4 @@
-"""A resume reads every target that ended well again: what the journal says of it may be long out of date."""
+"""A resume reads every target that ended OK again: what the journal says of it may be long out of date."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ AES = "SYMMETRIC_DEFAULT"
 
 
 def first_part(sandbox: Sandbox, work: Workplace, run: Run, **fields: Any) -> list[dict[str, str]]:
-    """Three targets end well, one is missing: its key is there when the run is resumed."""
+    """Three targets end OK, one is missing: its key is there when the run is resumed."""
     keys = add_targets(sandbox, work)
     work.keys = [entry | fields for entry in work.keys]
     work.key("alias/late", materials.make("HMAC_256"), name="late")
@@ -33,7 +33,7 @@ def first_part(sandbox: Sandbox, work: Workplace, run: Run, **fields: Any) -> li
 
 
 def edited(work: Workplace, change: Callable[[dict[str, Any]], None]) -> None:
-    """The journal, with every event changed and summed anew."""
+    """The journal, with every event changed and summed again."""
     journal = work.folder / "report.journal.jsonl"
     lines = []
     for line in journal.read_bytes().splitlines():

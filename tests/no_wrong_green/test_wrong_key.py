@@ -155,7 +155,7 @@ def test_rotations_of_another_key(sandbox: Sandbox, work: Workplace, run: Run) -
 def test_an_import_whose_response_and_effect_are_both_lost_in_other_keys(
     sandbox: Sandbox, work: Workplace, run: Run, named_by: str
 ) -> None:
-    """No read shows the effect at the pinned key: then nobody knows where the material is, and the entry says so."""
+    """No read shows the effect at the pinned key: then no one knows where the material is, and the entry says so."""
     key, other = sandbox.key(key_spec=AES, alias="alias/one"), sandbox.key(key_spec=AES)
     work.key("alias/one" if named_by == "alias" else key["key_id"], materials.make(AES), name="key")
     rename = renamed("ImportKeyMaterial", key, other)

@@ -248,7 +248,7 @@ def last_words(lines: list[bytes]) -> dict[int, str]:
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(events=st.lists(EVENT, max_size=25), data=st.data())
 def test_whatever_happened_and_wherever_it_was_cut(events: list[journals.Event], data: st.DataObject) -> None:
-    """Every listed target has one entry, in order; the summary adds up; nothing is well without its `ended`."""
+    """Every listed target has one entry, in order; the summary adds up; nothing is OK without its `ended`."""
     with tempfile.TemporaryDirectory(dir=_fast_folder()) as folder:
         path = journals.make_run(Path(folder) / "journal.jsonl", TARGETS, *events)
         whole = path.read_bytes()
@@ -281,7 +281,7 @@ def test_whatever_happened_and_wherever_it_was_cut(events: list[journals.Event],
         if folded.exit_code() == 0:
             assert summary.all_well
 
-        with Journal.resume(path) as journal:  # and it can go on from there
+        with Journal.resume(path) as journal:  # and it can continue from there
             assert journal.seq == len(lines)
 
 

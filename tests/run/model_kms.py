@@ -106,7 +106,7 @@ class Key:
     accepted: bool = False  # an import was answered well, in this part of the run
     read_since: bool = False  # somebody has looked since the last import was sent
     answers: list[str] = field(default_factory=list)  # of DescribeKey in this part of the run: good, stale
-    doubt: bool = False  # an import got no answer, and nobody has looked since
+    doubt: bool = False  # an import got no answer, and no one has looked since
     emptied: bool = False  # it held its material until a moment ago: a stale read still shows that
     wrong: bool = False  # in this part of the run a response was for another key
     again: int = 0  # imports for a target that was well, after reads that showed otherwise

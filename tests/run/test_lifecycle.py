@@ -37,7 +37,7 @@ class Path:
 
 
 def paths() -> Iterator[Path]:
-    """Every way from the beginning, each once; ways that the rules cannot tell apart count as one."""
+    """Every way from the beginning, each once; ways that the rules cannot distinguish count as one."""
     start = Path(State.WAITING, frozenset(), frozenset(), None, None, known=False)
     seen, queue = {start}, deque([start])
     while queue:
@@ -227,6 +227,6 @@ def test_the_report_says_of_each_end_what_is_known(state: State, how: str, in_do
     assert (outcome.error.code == "OutcomeUnknown") is (outcome.changed is None)
     assert outcome.status is (Status.FAILED if sent or how == "fails" else Status.NOT_ATTEMPTED)
     assert outcome.error.advice
-    with pytest.raises(RuntimeError):  # nobody ends twice
+    with pytest.raises(RuntimeError):  # no one ends twice
         run.stop("again")
     assert len(ended) == 1

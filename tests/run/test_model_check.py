@@ -2,18 +2,18 @@
 
 What runs is the program's own code, from the first line of the journal to the report and through every resume: Work,
 lanes, change, verifier, journal, fold, past. What is modelled is the world around it (model_kms.py). Every way in
-which at most two steps go wrong is tried, and for each the run is resumed until all is well.
+which at most two steps go wrong is tried, and for each the run is resumed until all is OK.
 
 What holds on every way, after every part of the run:
 - Every target has exactly one entry, and `summary` adds up.
-- Nothing is well without its consecutive good reads, the last ones there were, and (`unchanged`) a proof; KMS then
+- Nothing is OK without its consecutive good reads, the last ones there were, and (`unchanged`) a proof; KMS then
   holds exactly the source's material.
 - `changed` is true only where KMS carried an import out, false only where it did not; where a request was sent (or
   may have been, before a kill) and it cannot be known the target is `failed` with OutcomeUnknown.
 - No import is sent before its intent would survive a power cut; none is repeated before a look at the key; none is
   sent for a target that was well; all are of one material.
 - KMS carries out one import, and at most one more for each whose answer was lost.
-- No response for another key ends well. What was once well is read again by each resume, and imported again only
+- No response for another key ends OK. What was once well is read again by each resume, and imported again only
   where as many reads as verify an import agree that it must. An undisturbed resume brings all that is left to a good
   end.
 """
@@ -153,7 +153,7 @@ def check(world: World, journal: Path) -> bool:
             # Of a target that was well, a resume may fail to read it again; what it is is known all the same.
             assert arn not in world.well or entry["changed"] is not False, entry
             check_unwell(world, entry, key)
-        # One more for each whose answer nobody has, and each that was never seen to take effect.
+        # One more for each whose answer no one has, and each that was never seen to take effect.
         assert key.imports <= 1 + (key.imports - told[index, "ok"]) + told[index, "VerificationTimeout"] + key.again
         assert told[index, "ended"] <= 1 or told[index, "resumed"], "two ends in one part"
     green = folded.exit_code() == 0

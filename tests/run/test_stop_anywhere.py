@@ -101,7 +101,7 @@ class Journal:
     """Takes a step of the loop to reach the disk."""
 
     def write(self, event: str, /, **fields: Any) -> None:
-        """Nobody reads it."""
+        """No one reads it."""
 
     async def sync(self) -> None:
         await asyncio.sleep(0)

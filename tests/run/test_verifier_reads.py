@@ -33,7 +33,7 @@ def reads(needed: int, *, deadline: float = 1e9, wanted: Wanted = WANTED, final_
 
 
 def in_a_row(kind: str, seen: tuple[str, ...]) -> int:
-    """How many reads of this kind stand at the end."""
+    """How many reads of this kind are at the end."""
     count = 0
     while count < len(seen) and seen[-1 - count] == kind:
         count += 1

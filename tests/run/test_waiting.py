@@ -1,4 +1,4 @@
-"""What waits for another read delays nobody: missing keys, keys in Updating, and whole fleets found as wanted.
+"""What waits for another read delays no one: missing keys, keys in Updating, and whole fleets found as wanted.
 
 In virtual time, so that seconds are exact: a lane at work on a KMS whose keys need their time.
 """

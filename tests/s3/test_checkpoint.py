@@ -1,4 +1,4 @@
-"""Copies of the journal in S3: a run that loses its machine goes on from another one."""
+"""Copies of the journal in S3: a run that loses its machine continues from another one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A report into S3: whole, encrypted, beside the older ones; and where it is when S3 does not take it."""
+"""A report into S3: whole, encrypted, next to the older ones; and where it is when S3 does not take it."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_how_it_is_encrypted(sandbox: Sandbox, work: Workplace, bucket: Bucket) 
 
 
 def test_what_is_sent_lets_s3_check_it(work: Workplace, sandbox: Sandbox) -> None:
-    """The checksum of the whole, and the condition: as they stand on the wire."""
+    """The checksum of the whole, and the condition: as they are on the wire."""
     add_keys(sandbox, work, 1)
     with Recorder() as s3:
         result = work.run("--report", "s3://artefacts/report.json", AWS_ENDPOINT_URL_S3=s3.url,

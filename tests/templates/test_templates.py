@@ -1,4 +1,4 @@
-"""Every printed file: real options and variables, one version, no secret where it could be read, the end told apart."""
+"""Every printed file: real options and variables, one version, no readable secret, each exit code distinguished."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def test_the_jenkinsfile_is_groovy(parser: tree_sitter.Parser) -> None:
 
 
 def test_the_jenkinsfile_has_the_blocks_of_a_declarative_pipeline(parser: tree_sitter.Parser) -> None:
-    """https://www.jenkins.io/doc/book/pipeline/syntax/: what may stand in a pipeline, in a stage, and what must."""
+    """https://www.jenkins.io/doc/book/pipeline/syntax/: what may be in a pipeline, in a stage, and what must."""
     (pipeline,) = blocks(parser.parse(template("jenkins").encode()).root_node, "pipeline")
     assert names(pipeline) <= {"agent", "options", "environment", "stages", "post", "parameters", "triggers", "tools"}
     assert {"agent", "stages"} <= names(pipeline)

@@ -37,7 +37,7 @@ class Seen:
         return self.text.splitlines()
 
     def screen(self) -> str:
-        """What stands there at the end: enough of a terminal for what rich's Live uses."""
+        """What is there at the end: enough of a terminal for what rich's Live uses."""
         rows: list[str] = [""]
         row = 0
         for part in re.split(r"(\x1b\[[0-9;?]*[A-Za-z]|\r|\n)", self.raw):

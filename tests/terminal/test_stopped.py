@@ -19,7 +19,7 @@ QUIET_END = ("--retry-timeout", "300s", "--read-timeout", "100s")
 
 
 def start(work: Workplace, *arguments: str) -> subprocess.Popen[bytes]:
-    # A signal between open() and its `with` leaves a file for the collector: Python may say so, and nobody minds.
+    # A signal between open() and its `with` leaves a file for the collector: Python may say so, and no one minds.
     environment = work.environment(PYTHONWARNINGS="ignore::ResourceWarning")
     return subprocess.Popen(
         work.command(*arguments), cwd=work.folder, env=environment, stdin=subprocess.DEVNULL,

@@ -14,7 +14,7 @@ Result = Mapping[str, Any]
 
 
 def headline(report: Mapping[str, Any]) -> str:
-    """One line: `partial: 2 of 10 targets failed, 1 not attempted, 7 well`."""
+    """One line: `partial: 2 of 10 targets failed, 1 not attempted, 7 OK`."""
     summary = report["summary"]
     if not summary["total"]:
         return f"{report['run']['outcome']}: no target"
@@ -83,7 +83,7 @@ def warnings(report: Mapping[str, Any]) -> list[str]:
         )
     if summary.get("unproved"):
         found.append(
-            f"{plural(summary['unproved'], 'target')} well without a proof that KMS holds these very bytes; "
+            f"{plural(summary['unproved'], 'target')} OK without a proof of which bytes KMS holds; "
             "each entry's verification says why."
         )
     return [text for text in found if text]

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 READS, INTERVAL = 3, 2.0
 WRAPPING = {"WrappingAlgorithm": "RSAES_OAEP_SHA_256", "WrappingKeySpec": "RSA_4096"}
 ROLE_SESSION = "baseline"
-PASSES = 20  # botocore gives up after five attempts; whoever writes such a script starts it again for the rest
+PASSES = 20  # botocore gives up after five attempts; anyone who writes such a script starts it again for the rest
 
 
 @dataclass(frozen=True, slots=True)

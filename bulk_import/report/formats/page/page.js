@@ -6,6 +6,7 @@
   const OPERATION = "GetParametersForImport"; // the scarcest quota: it paces a lane
   const DAY = 86400000;
   const ORDER = ["failed", "not_attempted", "unproved", "reimported", "imported", "unchanged"]; // failures first
+  const DETAILS = { material_not_compared: "not compared with the source: specify `key_material_id` in the manifest" };
   const PROOFS = { hmac: "by HMAC", public_key: "by public key", material_id: "by material ID", none: "no proof" };
 
   // ---- reading the data ------------------------------------------------------------------------------------------
@@ -176,7 +177,8 @@
 
   function story(result) {
     if (result.code) return [el("b", {}, result.code), el("span", { class: "sub" }, ...ticks(result.message))];
-    if (result.proof === "none") return [el("span", { class: "unproved" }, icon("unproved")), "no proof", el("span", { class: "sub" }, ...ticks(result.detail))];
+    if (result.proof === "none") return [el("span", { class: "unproved" }, icon("unproved")), "no proof",
+      el("span", { class: "sub" }, ...ticks(DETAILS[result.detail] || result.detail))];
     return [result.proof ? "proved " + (PROOFS[result.proof] || result.proof) : ""];
   }
 
@@ -262,7 +264,7 @@
   function lanesStory() {
     if (!longest) return "No lane was started.";
     const failing = lanes.filter((lane) => lane.failed).length, throttled = lanes.filter((lane) => lane.held).length;
-    const text = plural(lanes.length, "lane") + " ran at the same time: " + count(failing) + " with failures, " + count(throttled) +
+    const text = plural(lanes.length, "lane") + (lanes.length > 1 ? " ran at the same time: " : ": ") + count(failing) + " with failures, " + count(throttled) +
       " with throttled calls. The longest, " + longest.account + "/" + longest.region + ", took " + duration(longest.duration_seconds) + ". ";
     if (!longest.floor) return text;
     return text + "Its quota of " + longest.quota + " " + OPERATION + " per second allows no less than " + duration(longest.floor) +
