@@ -117,7 +117,7 @@ async def plan(manifest: Manifest, settings: Settings) -> Plan:
     opened.check(manifest.targets)
     async with (
         opened as materials,
-        AwsSession(settings, run_id, manifest.partition, lanes) as session,
+        AwsSession(settings, run_id, manifest.partition, lanes, s3=in_s3(manifest.uri)) as session,
     ):
         await session.connect()
         await materials.begin(manifest.targets)

@@ -16,7 +16,6 @@ import structlog
 from bulk_import import pipeline
 from bulk_import.aws import objects
 from bulk_import.aws.session import AwsSession
-from bulk_import.aws.wire.clients import is_aws
 from bulk_import.delivery import destinations
 from bulk_import.delivery.checkpoint import Checkpoint
 from bulk_import.delivery.deliver import Delivery
@@ -25,7 +24,7 @@ from bulk_import.journal import narrate
 from bulk_import.journal.begin import Begun, begin, journal_path
 from bulk_import.journal.writer import Journal
 from bulk_import.material import Materials
-from bulk_import.model import Lane, Manifest, ObjectUri, Outcome
+from bulk_import.model import Lane, Manifest, ObjectUri, Outcome, in_s3
 from bulk_import.model.run import Summary
 from bulk_import.ports import ObjectStore
 from bulk_import.report import document
@@ -82,8 +81,9 @@ async def run(
         whole.enter_context(structlog.contextvars.bound_contextvars(run=begun.run_id))
         async with AsyncExitStack() as stack:
             # Sealed material has its import parameters already.
+            s3 = bool(settings.uploads) or in_s3(manifest.uri)
             scarcest = "ImportKeyMaterial" if manifest.ceremony else "GetParametersForImport"
-            session = AwsSession(settings, begun.run_id, manifest.partition, _lanes(manifest), scarcest=scarcest)
+            session = AwsSession(settings, begun.run_id, manifest.partition, _lanes(manifest), scarcest=scarcest, s3=s3)
             await stack.enter_async_context(session)
             journal = whole.enter_context(begun.open())
             stack.callback(journal.finish)
@@ -182,5 +182,5 @@ def _started(manifest: Manifest, begun: Begun, session: AwsSession) -> Started:
         lanes=_lanes(manifest),
         finished=sum(begun.finished),
         import_rate=session.import_rate,
-        endpoints={service: url for service, url in session.endpoints.items() if not is_aws(url)},
+        endpoints=session.foreign,
     )

@@ -65,9 +65,9 @@ async def open_objects(settings: Settings, *, partition: str = "aws", run_id: st
 
     `partition`: whose first Region is asked where none is configured. Raises CallerError, SettingsError.
     """
-    async with Clients(settings, run_id) as clients:
+    async with Clients(settings, run_id, partition) as clients:
         credentials = await clients.caller_credentials()
-        yield S3Objects(await clients.s3(clients.sts_region(partition)), credentials, settings)
+        yield S3Objects(await clients.s3(clients.region), credentials, settings)
 
 
 def fetch(uri: str, settings: Settings, *, limit: int) -> bytes:

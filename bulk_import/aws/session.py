@@ -13,7 +13,7 @@ from bulk_import.aws.pace.places import Places
 from bulk_import.aws.pace.quotas import AppliedQuotas
 from bulk_import.aws.pace.retry import Retry
 from bulk_import.aws.sts import Caller, Sts
-from bulk_import.aws.wire.clients import Clients, is_aws
+from bulk_import.aws.wire.clients import Clients
 from bulk_import.errors import CallerError
 from bulk_import.model import AccountAccess, Lane
 from bulk_import.model.run import Environment
@@ -33,19 +33,23 @@ class AwsSession:
         lanes: Iterable[Lane],
         *,
         scarcest: str = "GetParametersForImport",
+        s3: bool = False,
     ) -> None:
-        """`scarcest`: the operation of an import whose quota decides how fast a lane can be."""
+        """`s3`: whether S3 carries the manifest or what the run writes; then its endpoint counts as the run's, too.
+
+        `scarcest`: the operation of an import whose quota decides how fast a lane can be."""
         self._settings = settings
         self._run_id = run_id
         self._partition = partition
         self._scarcest = scarcest
+        self._s3 = s3
         self._regions = sorted({lane.region for lane in lanes})
         self._quotas = merge_quotas(settings.quota)
         self._lanes: dict[Lane, LaneKms] = {}
         self._quickest: dict[str, dict[str, Quickest]] = {}  # Region → quota →
         self._warned: set[str] = set()  # accounts whose quotas could not be read
         self.retry = Retry(settings.retry_timeout, settings.consistency_timeout)
-        self._clients = Clients(settings, run_id)
+        self._clients = Clients(settings, run_id, partition)
         self._gate = Places(self._clients.in_flight)
         # STS has places of its own (and a pool of its own): a KMS call that finds its credentials too old assumes
         # the role again while it holds a place. With places shared, enough such calls would wait for each other.
@@ -60,7 +64,9 @@ class AwsSession:
         """Makes every client. Raises SettingsError for an endpoint that is not to be trusted; calls no one."""
         await self._stack.enter_async_context(self._clients)
         try:
-            self._sts_client = await self._clients.sts(self._clients.sts_region(self._partition))
+            self._sts_client = await self._clients.sts(self._clients.region)
+            if self._s3:
+                await self._clients.s3(self._clients.region)
             for region in self._regions:
                 await self._clients.kms(region)
                 if self._settings.quotas == "service-quotas":
@@ -118,11 +124,16 @@ class AwsSession:
         return dict(self._clients.endpoints)
 
     @property
+    def foreign(self) -> dict[str, str]:
+        """The same, of those that are not AWS's own."""
+        return dict(self._clients.foreign)
+
+    @property
     def environment(self) -> Environment:
         """aws, custom or sandbox: a run that did not talk to AWS must say so."""
         if self.caller.server.startswith(SANDBOX_SERVER):
             return "sandbox"
-        return "aws" if all(is_aws(url) for url in self._clients.endpoints.values()) else "custom"
+        return "custom" if self._clients.foreign else "aws"
 
     async def _applied(self, lane: Lane) -> AppliedQuotas:
         return AppliedQuotas(

@@ -55,7 +55,7 @@ class AwsStores:
         """
         try:
             clients = await self._made()
-            region = region or clients.sts_region(self._partition)
+            region = region or clients.region
             service, method = _METHODS[operation]
             client = await clients.store(service, region)
             credentials = await self._of(role).get() if role else self._callers
@@ -82,7 +82,7 @@ class AwsStores:
     async def _made(self) -> Clients:
         async with self._lock:
             if self._clients is None:
-                clients = await self._stack.enter_async_context(Clients(self._settings, "sources"))
+                clients = await self._stack.enter_async_context(Clients(self._settings, "sources", self._partition))
                 self._callers = await clients.caller_credentials()
                 self._clients = clients
             return self._clients
@@ -94,7 +94,7 @@ class AwsStores:
 
     async def _assume(self, role: str) -> dict[str, str]:
         clients = await self._made()
-        client = await clients.store("sts", clients.sts_region(self._partition))
+        client = await clients.store("sts", clients.region)
         try:
             with signing_as(self._callers):
                 answer = await client.assume_role(RoleArn=role, RoleSessionName="bulk-import-source")

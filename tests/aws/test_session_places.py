@@ -24,8 +24,10 @@ ACCOUNTS = [f"{number:012d}" for number in range(1, 6)]
 class Aws:
     """AWS's side, and aiobotocore's: every call is signed, takes a while, and a role's first session ends soon."""
 
-    def __init__(self, *_: Any) -> None:
+    def __init__(self, settings: Settings, *_: Any) -> None:
+        self.in_flight = settings.max_in_flight
         self.endpoints: dict[str, str] = {}
+        self.foreign: dict[str, str] = {}
         self.assumed: list[str] = []
 
     async def __aenter__(self) -> Self:
@@ -37,7 +39,8 @@ class Aws:
     async def caller_credentials(self) -> AioCredentials:
         return AioCredentials("access", "secret")
 
-    def sts_region(self, _: str) -> str:
+    @property
+    def region(self) -> str:
         return "us-east-1"
 
     async def sts(self, _: str) -> Aws:

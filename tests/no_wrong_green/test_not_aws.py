@@ -7,7 +7,9 @@ import json
 import pytest
 
 from tests.e2e import materials
+from tests.e2e.network import ForwardProxy
 from tests.e2e.support import Workplace
+from tests.no_wrong_green.conftest import Run
 from tests.sandbox_client import Sandbox
 
 
@@ -30,3 +32,106 @@ def test_the_plan_as_a_document_says_so(sandbox: Sandbox, work: Workplace) -> No
     result = work.call("plan", "manifest.json", "--format", "json")
     document = json.loads(result.stdout)
     assert (document["environment"], document["endpoints"]) == ("sandbox", {"sts": sandbox.url, "kms": sandbox.url})
+
+
+# --- S3 counts, too
+def test_s3_counts_where_it_carries_the_manifest_or_the_report(sandbox: Sandbox, work: Workplace, run: Run) -> None:
+    key = sandbox.key(key_spec="HMAC_256")
+    work.key(key["key_id"], materials.make("HMAC_256"), name="a")
+    sandbox.client("s3", None).create_bucket(Bucket="reports")
+    plain = run()
+    assert set(plain.report["run"]["endpoints"]) == {"sts", "kms"}
+    assert run("--render", "html=s3://reports/page.html").report["run"]["endpoints"]["s3"] == sandbox.url
+    sandbox.client("s3", None).put_object(Bucket="reports", Key="m.json", Body=work.write().read_bytes())
+    planned = work.call("plan", "s3://reports/m.json", "--material-root", str(work.folder), "--format", "json")
+    assert set(json.loads(planned.stdout)["endpoints"]) == {"sts", "kms", "s3"}
+
+
+# --- which Region everything without a Region of its own asks
+def asked(
+    work: Workplace, *options: str, command: tuple[str, ...] = ("plan", "manifest.json"), **more: str
+) -> set[str]:
+    """The hosts that a forward proxy was asked for. Nobody behind it is ever reached."""
+    with ForwardProxy(silent=True) as proxy:
+        environment = {
+            "BULK_IMPORT_ENDPOINT_URL": "", "NO_PROXY": "", "HTTPS_PROXY": proxy.url, "AWS_DEFAULT_REGION": "", **more,
+        }  # fmt: skip
+        result = work.call(
+            *command, *options, "--connect-timeout", "1s", "--read-timeout", "1s", "--retry-timeout", "0", **environment
+        )
+        assert result.code in (3, 5), result.stderr
+        return {text.removeprefix("CONNECT ").removesuffix(":443") for text in proxy.used}
+
+
+def named(work: Workplace, region: str = "us-east-1") -> None:
+    (work.folder / "a.key").write_bytes(bytes(range(32)))
+    work.keys = [
+        {"id": "a", "account": "111122223333", "region": region, "key_id": "alias/a", "material": "file:a.key",
+         "encoding": "raw"}
+    ]  # fmt: skip
+    work.write()
+
+
+REGIONS = {
+    "AWS_REGION": ({"AWS_REGION": "eu-west-1"}, (), "sts.eu-west-1.amazonaws.com"),
+    "AWS_REGION first": (
+        {"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "us-east-2"},
+        (),
+        "sts.eu-west-1.amazonaws.com",
+    ),
+    "AWS_DEFAULT_REGION": ({"AWS_DEFAULT_REGION": "us-east-2"}, (), "sts.us-east-2.amazonaws.com"),
+    "blank": ({"AWS_REGION": " ", "AWS_DEFAULT_REGION": "us-east-2"}, (), "sts.us-east-2.amazonaws.com"),
+    "option": ({"AWS_REGION": "eu-west-1"}, ("--sts-region", "eu-central-1"), "sts.eu-central-1.amazonaws.com"),
+}
+WEB_IDENTITY = {
+    "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_ROLE_ARN": "arn:aws:iam::111122223333:role/pipeline",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("caller", ["keys", "web identity"])
+@pytest.mark.parametrize(("environment", "options", "host"), REGIONS.values(), ids=REGIONS)
+def test_the_region_of_sts(
+    environment: dict[str, str], options: tuple[str, ...], host: str, caller: str, work: Workplace
+) -> None:
+    named(work)
+    if caller == "web identity":
+        (work.folder / "token").write_text("a.b.c")
+        environment = environment | WEB_IDENTITY | {"AWS_WEB_IDENTITY_TOKEN_FILE": str(work.folder / "token")}
+    assert asked(work, *options, **environment) == {host}
+
+
+@pytest.mark.parametrize(
+    ("region", "host"),
+    [
+        ("us-gov-east-1", "sts.us-gov-west-1.amazonaws.com"),
+        ("cn-north-1", "sts.cn-northwest-1.amazonaws.com.cn"),
+        ("us-iso-west-1", "sts.us-iso-east-1.c2s.ic.gov"),
+        ("us-isob-east-1", "sts.us-isob-east-1.sc2s.sgov.gov"),
+    ],
+)
+def test_the_default_region_is_one_of_the_partition(region: str, host: str, work: Workplace) -> None:
+    named(work, region)
+    assert asked(work) == {host}
+
+
+def test_the_region_of_s3(work: Workplace) -> None:
+    command = ("validate", "s3://reports/m.yaml")
+    assert asked(work, command=command, AWS_REGION="eu-west-1") == {"reports.s3.eu-west-1.amazonaws.com"}
+
+
+# --- the keys of TLS
+@pytest.mark.parametrize(
+    "command", [("plan", "manifest.json"), ("run", "manifest.json"), ("validate", "s3://a-b-c/m.yaml")]
+)
+def test_the_keys_of_tls_are_not_written_down(command: tuple[str, ...], sandbox: Sandbox, work: Workplace) -> None:
+    named(work)
+    result = work.call(*command, SSLKEYLOGFILE=str(work.folder / "keys.log"))
+    assert result.code == 3
+    assert "SSLKEYLOGFILE" in result.stderr
+    log = work.folder / "keys.log"  # Python opens it for every TLS context; nothing may be in it
+    assert not log.exists() or not log.read_bytes()
+
+
+def test_what_touches_no_aws_does_not_mind(work: Workplace) -> None:
+    named(work)
+    assert work.call("validate", "manifest.json", SSLKEYLOGFILE=str(work.folder / "keys.log")).code == 0

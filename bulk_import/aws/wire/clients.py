@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +28,7 @@ from bulk_import import __version__
 from bulk_import.aws.wire import caller, chain
 from bulk_import.aws.wire.credentials import CurrentCredentialsProvider
 from bulk_import.aws.wire.descriptors import connections
+from bulk_import.aws.wire.genuine import default_region, is_genuine
 from bulk_import.aws.wire.http import Pool, session_class
 from bulk_import.aws.wire.incoming import make_harmless
 from bulk_import.aws.wire.route import is_loopback
@@ -36,9 +38,6 @@ from bulk_import.errors import CallerError, CallerFault, Problem, ServiceError, 
 from bulk_import.settings import Settings
 
 log = structlog.get_logger()
-
-# Which hosts are AWS itself; anything else makes the report say so.
-AWS_SUFFIXES = (".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".api.aws", ".api.amazonwebservices.com.cn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,9 @@ class WireConfig(AioConfig):  # type: ignore[misc]  # aiobotocore has no types
 class Clients:
     """Makes and closes every AWS client of a run. An asynchronous context manager."""
 
-    def __init__(self, settings: Settings, run_id: str) -> None:
+    def __init__(self, settings: Settings, run_id: str, partition: str = "aws") -> None:
+        """Raises SettingsError. `partition`: whose default Region is used if nothing names one."""
+        _refuse_key_log()
         self._settings = settings
         self._run_id = run_id
         self._stack = AsyncExitStack()
@@ -70,7 +71,8 @@ class Clients:
         self._service_quotas: dict[str, Any] = {}
         self._stores: dict[tuple[str, str], Any] = {}
         self._lock = asyncio.Lock()
-        self.endpoints: dict[str, str] = {}
+        self.endpoints: dict[str, str] = {}  # service → URL, of the first Region
+        self.foreign: dict[str, str] = {}  # those that are not AWS's own, of any Region
         try:
             self._core = AioSession(profile=settings.profile)
             self._core.get_scoped_config()
@@ -85,6 +87,15 @@ class Clients:
                 [Problem("AWS configuration", 0, "", f"cannot be read: {error}.", "Correct that file.")]
             ) from None
         self._core.register("after-call", make_harmless)
+        self._partitions = self._core.get_component("data_loader").load_data("partitions")
+        self._region = (
+            settings.sts_region
+            or os.environ.get("AWS_REGION", "").strip()  # the AWS CLI reads it; botocore does not
+            or str(self._core.get_config_variable("region") or "")
+            or default_region(partition, self._partitions)
+        )
+        # For what the credential chain creates by itself, which would otherwise use a global endpoint.
+        self._core.set_config_variable("region", self._region)
         trust = trust_of(self._core.get_scoped_config())
         self.in_flight = connections(settings.max_in_flight)
         if self.in_flight < settings.max_in_flight:
@@ -129,19 +140,17 @@ class Clients:
     def _provider_client(self, service: str, **more: Any) -> Any:
         """A client for the credential chain: the same endpoint and Region as the run's own."""
         url = self._settings.endpoint_url if service == "sts" else None
-        region = self._settings.sts_region or self._core.get_config_variable("region")
         if url:
-            more = {"endpoint_url": url.replace("{region}", str(region or "us-east-1")), **more}
-        return self._core.create_client(service, **{"region_name": region, **more})
+            more = {"endpoint_url": url.replace("{region}", self._region), **more}
+        return self._core.create_client(service, **{"region_name": self._region, **more})
 
-    def sts_region(self, partition: str) -> str:
-        """--sts-region, else the environment's or profile's, else the partition's first Region."""
-        configured = self._settings.sts_region or self._core.get_config_variable("region")
-        if configured:
-            return str(configured)
-        return {"aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1", "aws-eusc": "eusc-de-east-1"}.get(
-            partition, "us-east-1"
-        )
+    @property
+    def region(self) -> str:
+        """--sts-region, AWS_REGION, AWS_DEFAULT_REGION or the profile's Region; else one of the partition.
+
+        For everything that has no Region of its own: STS, S3 at first, and what the credential chain creates.
+        """
+        return self._region
 
     async def sts(self, region: str) -> Any:
         return await self._client("sts", region, self._roles)
@@ -226,8 +235,13 @@ class Clients:
         endpoint = str(client.meta.endpoint_url)
         pool.way(endpoint)
         self.endpoints.setdefault(service, endpoint)
+        if not is_genuine(endpoint, client.meta.service_model.endpoint_prefix, self._partitions):
+            self.foreign.setdefault(service, endpoint)
         return client
 
 
-def is_aws(endpoint: str) -> bool:
-    return (urlsplit(endpoint).hostname or "").endswith(AWS_SUFFIXES)
+def _refuse_key_log() -> None:
+    """Python would write the keys of every TLS session there: with them, whoever recorded the network reads all."""
+    if os.environ.get("SSLKEYLOGFILE"):
+        advice = "Unset SSLKEYLOGFILE for this program."
+        raise SettingsError([Problem("environment", 0, "SSLKEYLOGFILE", "would write down the keys of TLS.", advice)])
