@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from bulk_import import job, load
+from bulk_import import fleet, job, load, shards
 from bulk_import.aws import objects
 from bulk_import.aws.session import AwsSession
 from bulk_import.aws.stores import AwsStores
@@ -27,6 +27,7 @@ from bulk_import.ceremony import submit as submission
 from bulk_import.ceremony.prepare import Preparation
 from bulk_import.ceremony.submit import Inputs
 from bulk_import.ceremony.trust import Trust, all_of
+from bulk_import.delivery import destinations, older_results
 from bulk_import.errors import (
     InputError,
     ManifestError,
@@ -36,7 +37,7 @@ from bulk_import.errors import (
 )
 from bulk_import.job import RunResult, Started
 from bulk_import.journal import narrate
-from bulk_import.journal.begin import new_run_id
+from bulk_import.journal.begin import journal_path, new_run_id
 from bulk_import.manifest.read import MAX_BYTES
 from bulk_import.material import Materials, sources
 from bulk_import.material.sources.base import Opening
@@ -50,7 +51,8 @@ from bulk_import.settings import load as load_settings
 from bulk_import.work import by_lane, policy_of
 
 __all__ = [
-    "Inputs", "Preparation", "RunResult", "Started", "check_material", "fetch", "load_manifest", "load_settings",
+    "Inputs", "Preparation", "RunResult", "Started", "check_material", "clear_results", "division",
+    "fetch", "load_manifest", "load_settings",
     "plan", "prepare", "read_inputs", "run", "submit",
 ]  # fmt: skip
 
@@ -63,7 +65,7 @@ def load_manifest(uri: str, settings: Settings, *, stdin: BinaryIO | None = None
     """
     data = _manifest_in_s3(uri, settings) if in_s3(uri) else None
     loaded = load.manifest(uri, settings, data=data, stdin=stdin, check_dates=check_dates)
-    return _shard(loaded, settings.shard)
+    return shards.take(loaded, settings.shard)
 
 
 def fetch(uri: str, settings: Settings) -> bytes:
@@ -107,8 +109,15 @@ async def check_material(manifest: Manifest, settings: Settings) -> tuple[str, .
     return tuple(kind.scheme for kind in kinds if not kind.checked_offline)
 
 
+def division(manifest: Manifest, settings: Settings, of: int) -> fleet.Division:
+    """What `validate --shards` shows: how the lanes divide among `of` machines, and how long each takes at least."""
+    return fleet.division(manifest.targets, settings, of)
+
+
 async def plan(manifest: Manifest, settings: Settings) -> Plan:
     """What `run` would do, per target. Makes the same reads, and changes nothing."""
+    if not manifest.targets:  # a shard without any: nothing to ask AWS for
+        return Plan(manifest, None, None, {}, narrate.selection(settings), (), ())
     run_id = new_run_id()
     started = datetime.now(UTC)
     stop = Stop()
@@ -169,6 +178,20 @@ async def prepare(manifest: Manifest, settings: Settings, into: Path) -> Prepara
         raise InputError([problem]) from None
 
 
+async def clear_results(uri: str, settings: Settings) -> None:
+    """Moves the results of an earlier run out of the way of a run of the manifest at `uri`, which is not read.
+
+    `run` does this too. Done before the manifest is read, it also keeps a run that ends there from leaving an older
+    result behind that could be taken for its own. Raises SettingsError where two places clash.
+    """
+    destinations.check(settings, journal_path(settings), uri)
+    older_results.clear_files(settings)
+    if any(map(in_s3, (settings.report, *settings.render.values()))):
+        quick = settings.model_copy(update={"retry_timeout": min(settings.retry_timeout, older_results.PATIENCE)})
+        async with older_results.reachable(), objects.open_objects(quick) as store:
+            await older_results.clear_objects(settings, store)
+
+
 async def run(
     manifest: Manifest,
     settings: Settings,
@@ -177,14 +200,18 @@ async def run(
     on_start: Callable[[Started], None] = lambda _: None,
     on_end: Callable[[Outcome], None] = lambda _: None,
     on_event: Callable[[str, Mapping[str, Any]], None] = lambda _, __: None,
+    cleared: bool = False,
 ) -> RunResult:
     """Imports, verifies, proves, and writes journal and report.
 
     `stop`: request it to stop the run in an orderly way. `on_start` is called before the first call to AWS, `on_end` at
     each target's end, `on_event` with name and fields of each event of a target, as journal/events.py lists them.
+    `cleared`: `clear_results` was called just before.
     A target's failure is in the report and the exit code, not an exception. Raises SettingsError
     before any call, and JournalError where the journal cannot be begun.
     """
+    if not cleared:
+        await clear_results(manifest.uri, settings)
     return await job.run(
         manifest,
         settings,
@@ -231,24 +258,3 @@ async def _check_one(target: Target, materials: Materials) -> None:
         await materials.readable(target)
     else:
         await materials.evidence(target, target.key_spec)
-
-
-def _shard(manifest: Manifest, shard: str | None) -> Manifest:
-    """Every N-th lane: a lane is never split, so that shards do not compete for one quota."""
-    if shard is None:
-        return manifest
-    number, of = (int(part) for part in shard.split("/"))
-    lanes = set(list(by_lane(manifest))[number - 1 :: of])
-    chosen = [target for target in manifest.targets if target.lane in lanes]
-    if not chosen:
-        raise ManifestError(
-            [Problem(manifest.uri, 0, "--shard", f"{shard} holds no target.", "Use fewer shards than lanes.")]
-        )
-    targets = tuple(replace(target, index=index, position=target.index) for index, target in enumerate(chosen))
-    accounts = {target.lane.account for target in targets}
-    return replace(
-        manifest,
-        targets=targets,
-        before_sharding=len(manifest.targets),
-        accounts={account: access for account, access in manifest.accounts.items() if account in accounts},
-    )

@@ -191,6 +191,8 @@ def _callback(module: ModuleType) -> Callable[..., None]:
         arguments = {name: given[name] for name in module.ARGUMENTS}
         flags = {name: given[name] for name in chosen if given[name] not in (None, [])}
         loaded = settings.load(flags, given["config"])
+        if "shard" in chosen:
+            loaded = settings.with_shard(loaded)
         if formats and loaded.format not in (None, *formats):
             raise UsageError(f"--format: {loaded.format} is not a format of this result. Use {' or '.join(formats)}.")
         without_effect = getattr(module, "without_effect", lambda _: ())

@@ -6,9 +6,14 @@ import errno
 import hashlib
 import os
 import secrets
+import select
+import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
+PATIENCE: Final = 10.0  # seconds that the reader of a pipe may take
+_RETRY: Final = 0.05  # seconds between two looks for one
 _NO_DIRECTORY_FSYNC = (errno.EINVAL, errno.ENOTSUP)  # some network and FUSE file systems have none
 
 
@@ -34,6 +39,42 @@ def write_all(descriptor: int, data: bytes) -> None:
 def keeps_its_place(path: Path) -> bool:
     """A pipe or a device is written into: a new file in its place would be seen by no one."""
     return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def write_into(path: Path, chunks: Iterable[bytes], *, patience: float = PATIENCE) -> None:
+    """Writes into a pipe or a device. Raises OSError; TimeoutError if nobody reads a pipe for `patience` seconds."""
+    descriptor = _open_for_writing(path, patience)
+    try:
+        ready = select.poll()
+        ready.register(descriptor, select.POLLOUT)
+        for chunk in chunks:
+            view = memoryview(chunk)
+            while view:
+                try:
+                    view = view[os.write(descriptor, view) :]
+                except BlockingIOError:
+                    if not ready.poll(patience * 1000):
+                        raise _nobody_reads() from None
+    finally:
+        os.close(descriptor)
+
+
+def _open_for_writing(path: Path, patience: float) -> int:
+    """An ordinary open of a pipe waits for its reader, and would wait forever for one that never comes."""
+    give_up = time.monotonic() + patience
+    while True:
+        try:
+            return os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+        if time.monotonic() >= give_up:
+            raise _nobody_reads()
+        time.sleep(_RETRY)
+
+
+def _nobody_reads() -> OSError:
+    return OSError(errno.ETIMEDOUT, "nobody reads from this pipe")
 
 
 class NewFile:

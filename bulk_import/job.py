@@ -73,6 +73,7 @@ async def run(
 ) -> RunResult:
     """One run. See api.run for what goes in and out, and for what is raised."""
     destinations.check(settings, journal_path(settings), manifest.uri)
+    destinations.check_material(settings, journal_path(settings), manifest)
     materials.check(manifest.targets)
     async with AsyncExitStack() as whole:
         # begin: S3 if it is used, then the journal, which stays this run's until the report is made from it

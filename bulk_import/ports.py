@@ -137,6 +137,10 @@ class ObjectStore(Protocol):
         """
         ...
 
+    async def remove(self, uri: ObjectUri) -> None:
+        """Deletes an object; none there is no error."""
+        ...
+
     async def copy(self, source: ObjectUri, to: ObjectUri, *, if_match: str) -> None:
         """Copies an object as long as its ETag is `if_match`, its metadata with it."""
         ...

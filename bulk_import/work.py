@@ -63,6 +63,8 @@ class Work:
             asyncio.get_running_loop().call_later(self.settings.deadline, self.stop.request, "deadline")
         try:
             await self.journal.sync()
+            if not self.manifest.targets:
+                return None  # a shard without targets: nothing to ask AWS for
             for stage in stages:
                 if self.stop.requested.is_set():
                     break

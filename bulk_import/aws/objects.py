@@ -54,6 +54,7 @@ _DENIED = {
     "kms:GenerateDataKey and kms:Decrypt on the KMS key of --s3-sse-kms-key-id; or look at the bucket's policy, "
     "which may ask for an encryption (--s3-sse).",
 }
+_DENIED["DeleteObject"] = "Grant the caller s3:DeleteObject on it."
 _DENIED["CopyObject"] = _DENIED["PutObject"]
 _CALLERS_ADVICE = "Look at the credentials that this program was started with: they do not work at S3."
 _ELSE = "Look the code up in the S3 API reference."
@@ -171,6 +172,12 @@ class S3Objects:
             return str(_whole("PutObject", answer, "ETag")["ETag"])
 
         return await self._call("PutObject", uri, attempt, size=_size(body))
+
+    async def remove(self, uri: ObjectUri) -> None:
+        async def attempt() -> None:
+            await self._client.delete_object(Bucket=uri.bucket, Key=uri.key)
+
+        await self._call("DeleteObject", uri, attempt)
 
     async def copy(self, source: ObjectUri, to: ObjectUri, *, if_match: str) -> None:
         async def attempt(_: asyncio.Timeout) -> None:

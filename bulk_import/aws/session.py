@@ -18,6 +18,7 @@ from bulk_import.errors import CallerError
 from bulk_import.model import AccountAccess, Lane
 from bulk_import.model.run import Environment
 from bulk_import.settings import Settings
+from bulk_import.shards import shares
 
 SANDBOX_SERVER = "bulk-import-sandbox"  # the Server header of the local AWS
 
@@ -44,7 +45,7 @@ class AwsSession:
         self._scarcest = scarcest
         self._s3 = s3
         self._regions = sorted({lane.region for lane in lanes})
-        self._quotas = merge_quotas(settings.quota)
+        self._quotas = merge_quotas(settings.quota, shares=shares(settings.shard))
         self._lanes: dict[Lane, LaneKms] = {}
         self._quickest: dict[str, dict[str, Quickest]] = {}  # Region → quota →
         self._warned: set[str] = set()  # accounts whose quotas could not be read

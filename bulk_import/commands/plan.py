@@ -21,7 +21,7 @@ from bulk_import.settings import Settings
 ARGUMENTS: dict[str, Any] = {
     "manifest": Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, s3://bucket/key, or - for stdin.")]
 }
-GROUPS = ("common", "caller", "aws", "manifest", "sources", "format", "prove", "decide", "plan_only")
+GROUPS = ("common", "caller", "aws", "manifest", "shard", "sources", "format", "prove", "decide", "plan_only")
 FORMATS = ("table", "json")
 
 
@@ -42,7 +42,7 @@ def execute(settings: Settings, manifest: str) -> ExitCode:
 
 def _exit_code(plan: Plan, *, detailed: bool) -> ExitCode:
     counts = plan.counts()
-    if counts[Action.BLOCKED] == len(plan.targets):
+    if counts[Action.BLOCKED] and counts[Action.BLOCKED] == len(plan.targets):
         return ExitCode.NONE_WELL
     if counts[Action.BLOCKED]:
         return ExitCode.PARTIAL
@@ -57,7 +57,7 @@ def _document(plan: Plan) -> PlanDocument:
         tool=Tool("bulk-import", __version__),
         manifest=ManifestFacts(plan.manifest.shown_uri, plan.manifest.sha256, plan.manifest.total),
         selection=Selected(**plan.selection),
-        caller=CallerFacts(**plan.caller),
+        caller=CallerFacts(**plan.caller) if plan.caller else None,
         partition=plan.manifest.partition,
         environment=plan.environment,
         endpoints=dict(plan.endpoints),
@@ -68,6 +68,8 @@ def _document(plan: Plan) -> PlanDocument:
 
 
 def _table(plan: Plan) -> str:
+    if not plan.targets:
+        return "This shard has no target: there is nothing to do.\n"
     rows = [("ACTION", "ID", "ACCOUNT", "REGION", "KEY STATE", "DETAIL")]
     rows += [
         (target.action.value, target.id, target.account, target.region, target.key_state or "-",

@@ -19,15 +19,16 @@ from bulk_import import api, files
 from bulk_import.aws import objects
 from bulk_import.commands import loop, output
 from bulk_import.commands.terminal import ending
-from bulk_import.delivery import local
+from bulk_import.delivery import destinations, local
 from bulk_import.delivery.publish import TEXT, publish, publish_rendering
-from bulk_import.errors import ExitCode, InputError, ObjectError, Problem, ReportNotWritten, UsageError
+from bulk_import.errors import ExitCode, InputError, ObjectError, Problem, ReportNotWritten
 from bulk_import.journal import reader
 from bulk_import.model import STDOUT, ObjectUri, in_s3
 from bulk_import.report import document, formats
 from bulk_import.report.fold import fold
-from bulk_import.report.merge import Part, merge
-from bulk_import.report.reread import Report, read_report
+from bulk_import.report.merge import merge
+from bulk_import.report.recount import Part
+from bulk_import.report.reread import Report, checked, read_report
 from bulk_import.settings import Settings
 
 ARGUMENTS: dict[str, Any] = {
@@ -50,25 +51,29 @@ def without_effect(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def execute(settings: Settings, reports: list[str]) -> ExitCode:
+    """Ends with the exit code of what it shows; of a merge, of all parts together."""
     output.configure(settings)
-    _refuse_in_place(settings.output, reports)
+    if settings.output != STDOUT:
+        destinations.check_output(settings.output, reports, settings)
     with ExitStack() as stack:
-        merged = merge([Part(name, _read(name, _local(name, settings, stack))) for name in reports])
-        _warn(merged)
+        parts = [Part(name, _read(name, _local(name, settings, stack))) for name in reports]
+        merged = merge(parts, allow_stale=settings.allow_stale)
+        found = merged.report
+        _warn(found)
         if settings.output == STDOUT:
-            _to_stdout(merged, settings)
-            return ExitCode.OK
+            _to_stdout(found, settings)
+            return merged.exit_code
         try:
             if in_s3(settings.output):
                 copy = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bulk-import-"))) / "result"
-                loop.run(_to_s3(merged, settings, copy))
+                loop.run(_to_s3(found, settings, copy))
             else:
-                _to_file(merged, settings, Path(settings.output).absolute())
+                _to_file(found, settings, Path(settings.output).absolute())
         except OSError as error:
             raise _not_written(settings, error.strerror or str(error)) from None
         except ObjectError as error:
             raise _not_written(settings, error.reason, error.advice) from None
-    return ExitCode.OK
+    return merged.exit_code
 
 
 def _not_written(settings: Settings, reason: str, advice: str = "") -> ReportNotWritten:
@@ -76,15 +81,6 @@ def _not_written(settings: Settings, reason: str, advice: str = "") -> ReportNot
     return ReportNotWritten(
         f"The result could not be written to {settings.output} ({reason}).", advice=f"{advice} {again}".lstrip()
     )
-
-
-def _refuse_in_place(destination: str, reports: list[str]) -> None:
-    """A journal may be all that is left of a run: what is made from it must not take its place."""
-    if destination == STDOUT or in_s3(destination) or not Path(destination).is_file():
-        return
-    for name in reports:
-        if Path(name).is_file() and Path(name).samefile(destination):
-            raise UsageError(f"--output {destination} would take the place of {name}. Name another file.")
 
 
 def _local(name: str, settings: Settings, stack: ExitStack) -> Path:
@@ -106,12 +102,15 @@ def _local(name: str, settings: Settings, stack: ExitStack) -> Path:
 
 def _read(name: str, path: Path) -> Report:
     """A report, or one rebuilt from a journal: the first line tells which."""
+    shown = "stdin" if name == STDOUT else name
     try:
         with path.open("rb") as stream:
             first = stream.readline(reader.LONGEST_LINE)
         if not first:
             raise _problem(path, "this file is empty.", "Name a report or a journal.")
-        return document.as_report(fold(path)) if first.startswith(b'{"seq":') else read_report(path)
+        return (
+            checked(document.as_report(fold(path)), shown) if first.startswith(b'{"seq":') else read_report(path, shown)
+        )
     except FileNotFoundError:
         raise _problem(name, "this file does not exist.", "Check the path.") from None
     except IsADirectoryError:
@@ -119,8 +118,7 @@ def _read(name: str, path: Path) -> Report:
     except OSError as error:
         raise _problem(name, f"this file cannot be read: {error.strerror}.", "Check its permissions.") from None
     except InputError as error:
-        file = "stdin" if name == STDOUT else name
-        raise InputError([replace(problem, file=file) for problem in error.problems], code=error.code) from None
+        raise InputError([replace(problem, file=shown) for problem in error.problems], code=error.code) from None
 
 
 def _warn(found: Report) -> None:
@@ -143,8 +141,7 @@ def _to_file(found: Report, settings: Settings, path: Path) -> None:
     if settings.format == "json":
         chunks = document.gathered_chunks(found.head, map(orjson.dumps, found.results))
         if files.keeps_its_place(path):
-            with path.open("wb") as stream:
-                stream.writelines(chunks)
+            files.write_into(path, chunks)
         else:
             local.replace(path.resolve(), chunks, found.head["run"]["run_id"])
     else:

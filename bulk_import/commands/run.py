@@ -51,6 +51,7 @@ def execute(settings: Settings, manifest: str) -> ExitCode:
     if settings.dry_run:
         return plan.execute(settings, manifest)
     output.configure(settings)
+    loop.run(api.clear_results(manifest, settings))
     with Signals(settings.grace) as signals:
         loaded = api.load_manifest(manifest, settings)
         progress = Progress(loaded, settings)
@@ -65,5 +66,11 @@ async def _run(manifest: Manifest, settings: Settings, progress: Progress, signa
     signals.attach(stop)
     async with progress:
         return await api.run(
-            manifest, settings, stop=stop, on_start=progress.started, on_end=progress.ended, on_event=progress.event
+            manifest,
+            settings,
+            stop=stop,
+            on_start=progress.started,
+            on_end=progress.ended,
+            on_event=progress.event,
+            cleared=True,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -9,17 +10,26 @@ import typer
 from bulk_import import api
 from bulk_import.commands import loop, output
 from bulk_import.errors import ExitCode
-from bulk_import.report.formats.view import plural
+from bulk_import.fleet import IMPORTS_PER_CORE, Division
+from bulk_import.report.formats.view import duration, plural
 from bulk_import.settings import Settings
 
 ARGUMENTS: dict[str, Any] = {
     "manifest": Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, s3://bucket/key, or - for stdin.")]
 }
-GROUPS = ("common", "caller", "manifest", "validate")
+GROUPS = ("common", "caller", "manifest", "shard", "validate")
+
+
+def without_effect(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Settings that would do nothing beside the others, and why."""
+    if settings.shards is not None:
+        yield "shard", "with --shards, which shows the division of all selected targets. Leave one of the two out."
 
 
 def execute(settings: Settings, manifest: str) -> ExitCode:
     output.configure(settings)
+    if settings.shards is not None:
+        settings = settings.model_copy(update={"shard": None})
     loaded = api.load_manifest(manifest, settings)
     not_read: tuple[str, ...] = ()
     if settings.material:
@@ -32,4 +42,24 @@ def execute(settings: Settings, manifest: str) -> ExitCode:
         )
         if not_read:
             output.say(f"Not read, because that needs a run or `plan`: {' '.join(f'{name}:' for name in not_read)}")
+    if settings.shards is not None:
+        output.result(_division(api.division(loaded, settings, settings.shards)).encode())
     return ExitCode.OK
+
+
+def _division(division: Division) -> str:
+    """A row per shard, and from how many shards on more machines do not help."""
+    rows = [("SHARD", "LANES", "TARGETS", "AT LEAST")]
+    rows += [
+        (str(shard), f"{len(shard.lanes):,}", f"{shard.targets:,}", duration(floor))
+        for shard, floor in zip(division.shards, division.floors, strict=True)
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines += [
+        "",
+        "AT LEAST: the time that the quotas require if every target needs an import.",
+        f"From {plural(division.enough, 'shard')} on, the longest lane alone is the limit: more do not make it faster.",
+        f"(One core makes about {IMPORTS_PER_CORE} imports per second.)",
+    ]
+    return "\n".join(lines) + "\n"

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from bulk_import.delivery import renderings
 from bulk_import.delivery.checkpoint import Checkpoint
 from bulk_import.delivery.in_time import in_time
@@ -23,6 +25,8 @@ from bulk_import.report import formats
 from bulk_import.report.fold import Folded
 from bulk_import.report.reread import Report
 from bulk_import.settings import Settings
+
+log = structlog.get_logger()
 
 AFTERWARDS = "Make it from the report or the journal: bulk-import report REPORT --format FORMAT --output PATH."
 
@@ -86,6 +90,10 @@ class Delivery:
                 )
             except ReportNotWritten as error:
                 missing.append(error)
+            except Exception as error:  # noqa: BLE001 - a defect of one rendering must not cost the others
+                kind = type(error).__name__
+                log.error("internal error", rendering=name, exception=kind)  # noqa: TRY400 - a traceback could quote a secret
+                missing.append(ReportNotWritten(f"The rendering {name} could not be made ({kind}).", advice=AFTERWARDS))
         if missing:
             raise ReportNotWritten(
                 "\n".join(error.message for error in missing),

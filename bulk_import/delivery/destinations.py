@@ -1,59 +1,138 @@
-"""Where a run's files and objects go: each has a place of its own, found out before anything is touched."""
+"""Where a run's files and objects go: no output takes the place of an input or of another output."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from bulk_import.delivery.local import sha256_path
-from bulk_import.errors import Problem, SettingsError
-from bulk_import.model import STDOUT, in_s3
+from bulk_import.delivery.older_results import is_result
+from bulk_import.errors import Problem, SettingsError, UsageError
+from bulk_import.model import STDOUT, Manifest, in_s3
 from bulk_import.settings import Settings
+
+# A resolved path or URI, and for a file that exists its device and inode: a hard link is the same file.
+Place = str | tuple[int, int]
+FILE = "file:"
+
+
+class Taken:
+    """Places that are taken, and by what. The first to take a place has it."""
+
+    def __init__(self) -> None:
+        self._by: dict[Place, str] = {}
+
+    def find(self, given: str) -> str | None:
+        return next((self._by[place] for place in _places(given) if place in self._by), None)
+
+    def add(self, given: str, what: str) -> None:
+        for place in _places(given):
+            self._by.setdefault(place, what)
 
 
 def check(settings: Settings, journal: Path, manifest: str) -> None:
-    """Raises SettingsError for what would take the place of another, or could never be written.
-
-    `manifest`: where it was read from.
-    """
-    taken: dict[Path | str, str] = {}
+    """Before the manifest is read. `manifest`: where it is. Raises SettingsError with every problem."""
+    taken = Taken()
+    _inputs(taken, settings, manifest)
     problems: list[Problem] = []
-    if manifest != STDOUT:
-        taken[_place(manifest)] = "the manifest is"
-    if settings.report != STDOUT:
-        report = _place(settings.report)
-        problems += _clash("--report", settings.report, report, taken)
-        digest = sha256_path(report) if isinstance(report, Path) else f"{report}.sha256"
-        taken |= {report: "the report goes", digest: "the report's SHA-256 goes"}
-    if settings.checkpoint:
-        checkpoint = _place(settings.checkpoint)
-        problems += _clash("--checkpoint", settings.checkpoint, checkpoint, taken)
-        taken.setdefault(checkpoint, "the checkpoint goes")
-    place = Path(journal).resolve()
-    clash = _clash("--journal", str(journal), place, taken)
-    if not clash and place.exists() and not place.is_file():
-        # A journal that is in the way is renamed, and a device or a pipe is no one's to rename.
-        clash = [_problem("--journal", f"{journal} is not a file.", "Name one.")]
-    problems += clash
-    taken.setdefault(place, "the journal goes")
-    for name, target in settings.render.items():
-        option, path = f"--render {name}", _place(target)
-        if clash := _clash(option, target, path, taken):
-            problems += clash
-        elif isinstance(path, Path) and path.is_dir():
-            problems.append(_problem(option, f"{target} is a folder.", "Name a file in it."))
-        elif isinstance(path, Path) and not path.parent.is_dir():
-            problems.append(_problem(option, f"the folder {path.parent} does not exist.", "Create it first."))
-        taken.setdefault(path, f"the rendering {name} goes")
+    for option, given, what in _outputs(settings, journal):
+        if used := taken.find(given):
+            problems.append(_problem(option, f"{given} is where {used}.", "Name another place."))
+        elif problem := _unusable(option, given):
+            problems.append(problem)
+        taken.add(given, what)
     if problems:
         raise SettingsError(problems)
 
 
-def _clash(option: str, given: str, place: Path | str, taken: dict[Path | str, str]) -> list[Problem]:
-    return [_problem(option, f"{given} is where {taken[place]}.", "Name another place.")] if place in taken else []
+def check_material(settings: Settings, journal: Path, manifest: Manifest) -> None:
+    """The same for what the manifest names, when it is read. Raises SettingsError with every problem."""
+    taken = Taken()
+    for material in {target.material for target in manifest.targets}:
+        if material.startswith(FILE) and manifest.folder is not None:
+            taken.add(os.path.join(manifest.folder, material.removeprefix(FILE)), "key material is")  # noqa: PTH118
+        elif in_s3(material):
+            taken.add(material.partition("?")[0], "key material is")
+    problems = [
+        _problem(option, f"{given} is where {used}.", "Name another place.")
+        for option, given, _ in _outputs(settings, journal)
+        if (used := taken.find(given))
+    ]
+    if problems:
+        raise SettingsError(problems)
 
 
-def _place(given: str) -> Path | str:
-    return given if in_s3(given) else Path(given).resolve()
+def check_output(output: str, inputs: Iterable[str], settings: Settings) -> None:
+    """For `report --output`. Raises UsageError."""
+    taken = Taken()
+    for name in inputs:
+        if name != STDOUT:
+            taken.add(name, "an input is")
+    if settings.config_file:
+        taken.add(settings.config_file, "the settings file is")
+    if used := taken.find(output):
+        raise UsageError(f"--output: {output} is where {used}. Name another file.")
+    if problem := _unusable("--output", output):
+        raise UsageError(f"--output: {problem.message} {problem.advice}")
+
+
+def _inputs(taken: Taken, settings: Settings, manifest: str) -> None:
+    if manifest != STDOUT:
+        taken.add(manifest, "the manifest is")
+    if settings.config_file:
+        taken.add(settings.config_file, "the settings file is")
+
+
+def _outputs(settings: Settings, journal: Path) -> Iterable[tuple[str, str, str]]:
+    """Option, place, and what goes there."""
+    if settings.report != STDOUT:
+        yield "--report", settings.report, "the report goes"
+        digest = f"{settings.report}.sha256" if in_s3(settings.report) else str(sha256_path(Path(settings.report)))
+        yield "--report", digest, "the report's SHA-256 goes"
+    if settings.checkpoint:
+        yield "--checkpoint", settings.checkpoint, "the checkpoint goes"
+    yield "--journal", str(journal), "the journal goes"
+    for name, target in settings.render.items():
+        yield f"--render {name}", target, f"the rendering {name} goes"
+
+
+def _unusable(option: str, given: str) -> Problem | None:
+    """What could never be written, or holds what is not ours to replace: it may be key material."""
+    if in_s3(given):
+        return None
+    path = Path(given)
+    if option == "--journal":
+        # A journal that is in the way is renamed, and a device or a pipe is nobody's to rename.
+        exists = path.exists() and not path.is_file()
+        return _problem(option, f"{given} is not a file.", "Name one.") if exists else None
+    if not (option.startswith("--render") or option == "--output"):
+        return None  # what is at --report is kept under another name
+    if option.startswith("--render") and path.is_dir():
+        return _problem(option, f"{given} is a folder.", "Name a file in it.")
+    if option.startswith("--render") and not path.parent.is_dir():
+        return _problem(option, f"the folder {path.parent} does not exist.", "Create it first.")
+    try:
+        if path.is_file() and not is_result(path):
+            return _problem(
+                option,
+                f"{given} holds something else than a result of bulk-import.",
+                "Name another file, or remove it.",
+            )
+    except OSError as error:
+        return _problem(option, f"{given} cannot be read: {error.strerror}.", "Name another file.")
+    return None
+
+
+def _places(given: str) -> list[Place]:
+    if in_s3(given):
+        return [given]
+    path = Path(given)
+    try:
+        found = path.stat()
+    except OSError:
+        return [str(path.resolve())]
+    return [str(path.resolve()), (found.st_dev, found.st_ino)] if path.is_file() else [str(path.resolve())]
 
 
 def _problem(option: str, message: str, advice: str) -> Problem:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from bulk_import.errors import ReportNotWritten
-from bulk_import.files import NewFile, fsync_directory, keeps_its_place
+from bulk_import.files import NewFile, fsync_directory, keeps_its_place, write_into
 from bulk_import.journal.older import HEAD, changed_at, named_after, run_id_in
 from bulk_import.model import STDOUT
 from bulk_import.report.document import chunks
@@ -62,11 +62,21 @@ def _write_to(folded: Folded, destination: str, *, report_elsewhere: bool) -> Wr
         return Written(None, None)
     path = Path(destination).absolute()
     if keeps_its_place(path):
-        with path.open("wb") as stream:
-            _stream(folded, stream)
+        write_into(path, chunks(folded))
         return Written(path, None)
     path = path.resolve()  # a link stays a link, and what it points to is replaced
-    return replace(path, chunks(folded, report_elsewhere=report_elsewhere), folded.started["run_id"])
+    run_id = folded.started["run_id"]
+    written = replace(path, chunks(folded, report_elsewhere=report_elsewhere), run_id)
+    _forget_earlier_part(path, run_id)
+    return written
+
+
+def _forget_earlier_part(path: Path, run_id: str) -> None:
+    """A resumed run's report says all that the report of its earlier part said. Raises OSError."""
+    kept = named_after(path, run_id)
+    if kept.is_file():
+        kept.unlink()
+        sha256_path(kept).unlink(missing_ok=True)
 
 
 def _stream(folded: Folded, stream: IO[bytes]) -> None:

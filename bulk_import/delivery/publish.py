@@ -66,7 +66,7 @@ async def publish(store: ObjectStore, file: Path, uri: ObjectUri, *, run_id: str
         try:
             kept = await keep(store, place, run_id)
             if kept is not None and place.facts is not None and "sha256" in place.facts.metadata:
-                await _put_sum(store, kept, place.facts.metadata["sha256"])
+                await put_sum(store, kept, place.facts.metadata["sha256"])
             await store.put(
                 uri, file, sha256=sha256, content_type=JSON, metadata=metadata,
                 if_match=place.etag, if_none_match=place.etag is None,
@@ -77,7 +77,7 @@ async def publish(store: ObjectStore, file: Path, uri: ObjectUri, *, run_id: str
                 raise place.denied from None  # there is one, so it is reading that is not allowed
             if not (error.conflict or error.missing) or not tries_left:
                 raise
-    await _put_sum(store, uri, sha256)
+    await put_sum(store, uri, sha256)
 
 
 async def publish_rendering(store: ObjectStore, file: Path, uri: ObjectUri, *, content_type: str, run_id: str) -> None:
@@ -99,7 +99,8 @@ async def keep(store: ObjectStore, place: Place, run_id: str) -> ObjectUri | Non
     return kept
 
 
-async def _put_sum(store: ObjectStore, of: ObjectUri, digest: str) -> None:
+async def put_sum(store: ObjectStore, of: ObjectUri, digest: str) -> None:
+    """Writes `<name>.sha256` beside an object. Raises ObjectError."""
     line = f"{digest}  {of.name}\n".encode()
     await store.put(
         of.beside(f"{of.name}.sha256"), line, sha256=hashlib.sha256(line).hexdigest(), content_type=TEXT,

@@ -13,7 +13,7 @@ from typing import Any
 
 from bulk_import.errors import JournalError, Problem
 from bulk_import.journal.narrate import bound_to
-from bulk_import.journal.older import HEAD
+from bulk_import.journal.older import HEAD, named_after
 from bulk_import.journal.reader import NEWER, JournalReader
 from bulk_import.model import STDOUT, Manifest, Past, Sent, Status, in_s3
 from bulk_import.settings import Settings
@@ -61,7 +61,10 @@ def read_unfinished(path: Path, manifest: Manifest, settings: Settings) -> Unfin
         state.ended_at is not None
         and state.finished
         and all(state.finished)
-        and (datetime.now(UTC) - state.ended_at > FOR_THE_REPORT or _told(settings.report, reader.sha256))
+        and (
+            datetime.now(UTC) - state.ended_at > FOR_THE_REPORT
+            or _told(settings.report, reader.sha256, state.started["run_id"])
+        )
     ):
         message = "the journal's run is complete and all its targets are OK: there is nothing to resume."
         advice = "Run without --resume: it reads every key again. `bulk-import report` creates its report again."
@@ -214,7 +217,7 @@ def _refuse_due(path: Path, state: _Reading, manifest: Manifest) -> None:
             raise JournalError([Problem(str(path), 0, "", message, advice)])
 
 
-def _told(report: str, journal_sha256: str) -> bool:
+def _told(report: str, journal_sha256: str, run_id: str) -> bool:
     """Whether the report there was made from the whole journal: a run can be killed between its end and its report.
 
     Taken for granted where it cannot be read back.
@@ -224,8 +227,13 @@ def _told(report: str, journal_sha256: str) -> bool:
     path = Path(report)
     if path.exists() and not path.is_file():
         return True  # a FIFO or a device
+    # A run that begins gives the report of its earlier part another name.
+    return any(_says(place, journal_sha256) for place in (path, named_after(path.resolve(), run_id)))
+
+
+def _says(report: Path, journal_sha256: str) -> bool:
     try:
-        with path.open("rb") as stream:
+        with report.open("rb") as stream:
             return journal_sha256.encode() in stream.read(HEAD)
     except OSError:
         return False

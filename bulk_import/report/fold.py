@@ -170,6 +170,7 @@ class _State:
                 work_left=bool(flags & mark.CUT_SHORT),
                 internal_error=bool(flags & mark.INTERNAL) or failure_exit not in (None, ExitCode.NONE_WELL),
                 caller_error=failure_exit == ExitCode.NONE_WELL,
+                empty_shard=self._started["shard"] is not None and not self._listed,
             ),
             lanes=self._lanes,
             _listed=self._listed,

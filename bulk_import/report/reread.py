@@ -49,26 +49,45 @@ class Report:
         return {**self.head, "results": self.results}
 
 
-def read_report(path: Path) -> Report:
-    """Reads a report. Memory stays flat for one as `run` wrote it; one that was re-indented is read completely.
+def read_report(path: Path, name: str = "") -> Report:
+    """Reads a report; messages call it `name`, or by its path.
 
-    Raises InputError, naming file and line, where it cannot be read, is not JSON, or is not a report of this version;
-    for a damaged result, when the iteration comes to it.
+    Memory stays flat for one as `run` wrote it; one that was re-indented is read completely. Raises InputError, naming
+    file and line, where it cannot be read, is not JSON, or is not a report of this version; for a damaged result, when
+    the iteration comes to it.
     """
+    name = name or str(path)
     try:
         head = _streamed_head(path)
         if head is not None:
-            return Report(_checked(path, head), Lazily(partial(_streamed_results, path)))
+            return Report(_checked(name, head), Lazily(partial(_streamed_results, path, name)))
         whole = orjson.loads(path.read_bytes())
     except OSError as error:
-        raise _error(path, 0, f"the report cannot be read: {error.strerror}.") from None
+        raise _error(name, 0, f"the report cannot be read: {error.strerror}.") from None
     except orjson.JSONDecodeError as error:
-        raise _error(path, error.lineno, f"this is not JSON: {error.msg}.") from None
+        raise _error(name, error.lineno, f"this is not JSON: {error.msg}.") from None
     results = whole.pop("results", None) if isinstance(whole, dict) else None
     if not isinstance(results, list):
-        raise _error(path, 0, "this is not a report of bulk-import.")
-    head = _checked(path, whole)
-    return Report(head, [_result(path, 0, orjson.dumps(result), at) for at, result in enumerate(results)])
+        raise _error(name, 0, "this is not a report of bulk-import.")
+    head = _checked(name, whole)
+    return Report(head, [_result(name, 0, _bytes(name, result), at) for at, result in enumerate(results)])
+
+
+def checked(report: Report, name: str) -> Report:
+    """A report that was made from a journal, with the same checks: a journal is a file from outside too."""
+
+    def results() -> Iterator[dict[str, Any]]:
+        for at, result in enumerate(report.results):
+            yield _result(name, 0, orjson.dumps(result), at)
+
+    return Report(_checked(name, report.head), Lazily(results))
+
+
+def _bytes(name: str, result: object) -> bytes:
+    try:
+        return orjson.dumps(result)
+    except TypeError:
+        raise _error(name, 0, "a result is nested too deep.") from None
 
 
 def _streamed_head(path: Path) -> dict[str, Any] | None:
@@ -90,7 +109,7 @@ def _streamed_head(path: Path) -> dict[str, Any] | None:
     return dict(head)
 
 
-def _streamed_results(path: Path) -> Iterator[dict[str, Any]]:
+def _streamed_results(path: Path, name: str) -> Iterator[dict[str, Any]]:
     number, at, inside = 0, 0, False
     with path.open("rb") as stream:
         for number, line in enumerate(iter(partial(stream.readline, _LONGEST_LINE), b""), 1):
@@ -101,24 +120,26 @@ def _streamed_results(path: Path) -> Iterator[dict[str, Any]]:
             elif line.startswith(b"]"):
                 return
             else:
-                yield _result(path, number, line.rstrip(b",\n"), at)
+                yield _result(name, number, line.rstrip(b",\n"), at)
                 at += 1
-    raise _error(path, number, "the report ends in the middle.")
+    raise _error(name, number, "the report ends in the middle.")
 
 
-def _checked(path: Path, head: dict[str, Any]) -> dict[str, Any]:
+def _checked(name: str, head: dict[str, Any]) -> dict[str, Any]:
     head = harmless_values(head)
     version = head.get("schema_version")
     if version != _SCHEMA_VERSION:
         shown = version if isinstance(version, int) else "not a number"
-        raise _error(path, 0, f"schema_version is {shown}; this program reads version {_SCHEMA_VERSION}.")
+        raise _error(name, 0, f"schema_version is {shown}; this program reads version {_SCHEMA_VERSION}.")
     missing = [field.name for field in fields(ReportHead) if field.name not in head]
     if missing:
-        raise _error(path, 0, f"this is not a report of bulk-import: {', '.join(missing)} is missing.")
+        raise _error(name, 0, f"this is not a report of bulk-import: {', '.join(missing)} is missing.")
     try:
         known = _plain(_HEAD.validate_json(orjson.dumps(head), strict=True))
+    except TypeError:
+        raise _error(name, 0, "this is not a report of bulk-import: it is nested too deep.") from None
     except ValidationError as error:
-        raise _error(path, 0, f"this is not a report of bulk-import: {_first(error)}.") from None
+        raise _error(name, 0, f"this is not a report of bulk-import: {_first(error)}.") from None
     run = known["run"] | head["run"]
     if "runs" not in head["run"]:
         del run["runs"]
@@ -126,7 +147,7 @@ def _checked(path: Path, head: dict[str, Any]) -> dict[str, Any]:
     return head | {"run": run, "lanes": lanes}
 
 
-def _result(path: Path, line: int, data: bytes, at: int) -> dict[str, Any]:
+def _result(name: str, line: int, data: bytes, at: int) -> dict[str, Any]:
     """One result as values. A field that reports of earlier versions lack gets the model's default."""
     try:
         given = harmless_values(orjson.loads(data))
@@ -134,10 +155,12 @@ def _result(path: Path, line: int, data: bytes, at: int) -> dict[str, Any]:
             given = {"index": at, **given}
             data = orjson.dumps(given)
         known = _RESULT.validate_json(data, strict=True)
+    except TypeError:
+        raise _error(name, line, "this result is nested too deep.") from None
     except orjson.JSONDecodeError as error:
-        raise _error(path, line, f"this result is not JSON: {error.msg}.") from None
+        raise _error(name, line, f"this result is not JSON: {error.msg}.") from None
     except ValidationError as error:
-        raise _error(path, line, f"this is not a result: {_first(error)}.") from None
+        raise _error(name, line, f"this is not a result: {_first(error)}.") from None
     return dict(given) if given.keys() >= _FIELDS else _plain(known) | given
 
 
@@ -149,8 +172,8 @@ def _first(error: ValidationError) -> str:
     """The first mistake, without the value: it may be anything."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     where = ".".join(str(part) if str(part).isidentifier() or isinstance(part, int) else "…" for part in first["loc"])
-    return f"{where or 'it'}: {first['msg']}"
+    return f"{where or 'it'}: {first['msg'].removeprefix('Value error, ')}"
 
 
-def _error(path: Path, line: int, message: str) -> InputError:
-    return InputError([Problem(str(path), line, "", message, _ADVICE)])
+def _error(name: str, line: int, message: str) -> InputError:
+    return InputError([Problem(name, line, "", message, _ADVICE)])

@@ -20,6 +20,7 @@ class Ending:
     work_left: bool = False  # targets were cut short
     internal_error: bool = False  # of the program itself, in one target or in all
     caller_error: bool = False  # the caller's credentials or clock do not work
+    empty_shard: bool = False  # the division gave this shard no target: there was nothing to do
 
     @property
     def signal(self) -> str | None:
@@ -31,7 +32,7 @@ def outcome_of(summary: Summary, ending: Ending) -> RunOutcome:
     stopped = ending.signal or "deadline" in ending.stopped_by
     if not ending.finished or (stopped and ending.work_left):
         return "interrupted"
-    if summary.all_well and not (ending.internal_error or ending.caller_error):
+    if _all_well(summary, ending) and not (ending.internal_error or ending.caller_error):
         return "succeeded"
     return "partial" if summary.well else "failed"
 
@@ -46,6 +47,12 @@ def exit_code_of(summary: Summary, ending: Ending, *, report_elsewhere: bool = F
         return ExitCode.REPORT_ELSEWHERE
     if "deadline" in ending.stopped_by and ending.work_left:
         return ExitCode.DEADLINE
-    if ending.caller_error or not summary.well:
+    if ending.caller_error:
         return ExitCode.NONE_WELL
-    return ExitCode.OK if summary.all_well else ExitCode.PARTIAL
+    if _all_well(summary, ending):
+        return ExitCode.OK
+    return ExitCode.PARTIAL if summary.well else ExitCode.NONE_WELL
+
+
+def _all_well(summary: Summary, ending: Ending) -> bool:
+    return summary.all_well or (ending.empty_shard and not summary.total)

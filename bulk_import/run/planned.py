@@ -84,7 +84,7 @@ class PlanDocument:
     tool: Annotated[Tool, about("What wrote this.")]
     manifest: Annotated[ManifestFacts, about("The manifest.")]
     selection: Annotated[Selected, about("What --only-… chose. Empty: all.")]
-    caller: Annotated[CallerFacts, about("Whose credentials assumed the roles.")]
+    caller: Annotated[CallerFacts | None, about("Whose credentials assumed the roles. null: no call was made.")]
     partition: Annotated[str, PARTITION]
     environment: Annotated[Environment | None, ENVIRONMENT]
     endpoints: Annotated[dict[str, str], ENDPOINTS]

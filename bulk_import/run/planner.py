@@ -22,8 +22,8 @@ class Plan:
     """What a run of the manifest would do; `targets` in manifest order."""
 
     manifest: Manifest
-    caller: Mapping[str, str]
-    environment: Environment
+    caller: Mapping[str, str] | None
+    environment: Environment | None
     endpoints: Mapping[str, str]  # service → URL
     selection: Mapping[str, list[str]]
     lanes: tuple[PlannedLane, ...]
@@ -111,7 +111,7 @@ def summarise(
     planners: Sequence[LanePlanner],
     manifest: Manifest,
     *,
-    caller: Mapping[str, str],
+    caller: Mapping[str, str] | None,
     environment: Environment,
     endpoints: Mapping[str, str],
     selection: Mapping[str, list[str]],

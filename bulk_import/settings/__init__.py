@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 from bulk_import.settings.headings import heading_of
-from bulk_import.settings.load import load
+from bulk_import.settings.load import load, with_shard
 from bulk_import.settings.model import PREFIX, RENDERINGS, Settings, fields, flag_of, group_of
 from bulk_import.settings.values import Seconds
 
-__all__ = ["PREFIX", "RENDERINGS", "Seconds", "Settings", "fields", "flag_of", "group_of", "heading_of", "load"]
+__all__ = [
+    "PREFIX",
+    "RENDERINGS",
+    "Seconds",
+    "Settings",
+    "fields",
+    "flag_of",
+    "group_of",
+    "heading_of",
+    "load",
+    "with_shard",
+]

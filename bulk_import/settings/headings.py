@@ -9,16 +9,18 @@ from bulk_import.settings.model import Settings, group_of
 OTHERS: Final = "Options"  # --config, --help
 _MEMBERS: Final[dict[str, tuple[str, ...]]] = {
     "Selection and guards": (
-        "only_account", "only_region", "only_id", "allow_account", "allow_source", "allow_source_role", "max_targets",
+        "only_account", "only_region", "only_id", "shard", "shards", "allow_account", "allow_source",
+        "allow_source_role", "max_targets",
     ),
     "Manifest": ("manifest",),
     "Sources of key material": ("sources",),
     "Verification and proof": ("prove", "decide", "prove_use", "require_proof", "verify_timeout"),
     "Report and journal": (
         "report", "render", "label", "journal", "resume", "checkpoint", "checkpoint_interval", "s3", "format", "output",
+        "allow_stale",
     ),
     "Ceremony": ("prepare", "trust", "sign"),
-    "Run": ("run", "shard", "dry_run", "plan_only", "validate", "iam", "sandbox"),
+    "Run": ("run", "dry_run", "plan_only", "validate", "iam", "sandbox"),
     "Pace": ("aws",),
     "Access to AWS": ("caller",),
     "Log": ("common",),

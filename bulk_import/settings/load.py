@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from bulk_import.errors import Problem, SettingsError, UsageError
 from bulk_import.settings.model import PREFIX, Settings, fields, flag_of, marked, several
 from bulk_import.settings.values import gives_nothing
+from bulk_import.shards import AUTO, from_environment
 
 
 def load(flags: Mapping[str, Any] | None = None, config: str | None = None) -> Settings:
@@ -52,7 +53,15 @@ def load(flags: Mapping[str, Any] | None = None, config: str | None = None) -> S
         raise SettingsError(problems) from None
     if problems:
         raise SettingsError(problems)
+    settings.read_from(config)
     return settings
+
+
+def with_shard(settings: Settings) -> Settings:
+    """`--shard auto` as I/N, from the engine's variables. Raises UsageError."""
+    if settings.shard != AUTO:
+        return settings
+    return settings.model_copy(update={"shard": from_environment(os.environ)})
 
 
 def _unknown_variables() -> list[Problem]:

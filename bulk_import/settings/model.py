@@ -6,12 +6,13 @@ from __future__ import annotations
 import re
 from typing import Any, Literal, get_origin
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, PrivateAttr, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bulk_import.model import ObjectUri, in_s3
 from bulk_import.settings.values import Listed, Mapped, Rates, Seconds
+from bulk_import.shards import AUTO, LARGEST, parse
 from bulk_import.shown import shown
 
 PREFIX = "BULK_IMPORT_"
@@ -32,6 +33,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, extra="forbid", frozen=True, env_ignore_empty=True, case_sensitive=False
     )
+
+    _config_file: str | None = PrivateAttr(None)
 
     # common
     log_format: Literal["text", "json"] = _option("text", "Format of the log on stderr.", "common")
@@ -151,7 +154,16 @@ class Settings(BaseSettings):
         "run",
     )
     label: Mapped = _option({}, "KEY=VALUE to store in the report (repeatable).", "run")
-    shard: str | None = _option(None, "I/N: only every N-th lane, counted from 1.", "shard")
+    shard: str | None = _option(
+        None, "I/N: work on shard I of N only; auto: as the engine that started this array says.", "shard"
+    )
+    shards: int | None = _option(
+        None,
+        "Show how the lanes divide among N machines, and the least time of each.",
+        "validate",
+        ge=1,
+        le=LARGEST,
+    )
 
     # plan
     detailed_exitcode: bool = _option(False, "Exit with 10 if changes are pending and none is blocked.", "plan_only")  # noqa: FBT003
@@ -173,6 +185,7 @@ class Settings(BaseSettings):
 
     # report
     output: str = _option("-", "Where to write the result: a path, s3://bucket/key, or - for stdout.", "report")
+    allow_stale: bool = _option(False, "Also merge reports of runs that began more than a day apart.", "report")  # noqa: FBT003
 
     # iam
     caller_arn: str | None = _option(None, "Role, user or account that assumes the importer roles.", "iam")
@@ -277,11 +290,18 @@ class Settings(BaseSettings):
     @field_validator("shard")
     @classmethod
     def _shard(cls, shard: str | None) -> str | None:
-        if shard is not None:
-            match = re.fullmatch(r"(\d{1,4})/(\d{1,4})", shard)
-            if match is None or not 1 <= int(match[1]) <= int(match[2]):
-                raise ValueError("write I/N with 1 <= I <= N, such as 2/8")
+        if shard not in (None, AUTO):
+            parse(str(shard))
         return shard
+
+    @property
+    def config_file(self) -> str | None:
+        """The --config file that was read."""
+        return self._config_file
+
+    def read_from(self, config: str | None) -> None:
+        """For `load`: which file."""
+        self._config_file = config
 
     @property
     def uploads(self) -> list[str]:

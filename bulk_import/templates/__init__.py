@@ -20,6 +20,12 @@ FILES: dict[str, str] = {
     "aws-batch": "aws-batch.yaml",
     "kubernetes": "kubernetes.yaml",
     "container": "Dockerfile",
+    # one import on several machines, and one report of all
+    "github-actions-matrix": "github-actions-matrix.yml",
+    "gitlab-matrix": "gitlab-matrix.yml",
+    "aws-batch-array": "aws-batch-array.yaml",
+    "kubernetes-indexed": "kubernetes-indexed.yaml",
+    "slurm": "slurm.sh",
 }
 
 

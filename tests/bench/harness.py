@@ -154,11 +154,13 @@ class RunFailedError(RuntimeError):
 
 
 def product(
-    workload: Workload, simulator: Simulator, *, quotas: Mapping[str, float] | None = None, name: str = "report"
-) -> Run:
-    """Our own `run` with its defaults. `quotas`: what it is reported by --quota. Raises RunFailedError."""
+    workload: Workload, simulator: Simulator, *, quotas: Mapping[str, float] | None = None, name: str = "report",
+    shard: str | None = None,
+) -> Run:  # fmt: skip
+    """Our own `run` with its defaults. `quotas`: the values of --quota. Raises RunFailedError."""
     report = workload.folder / f"{name}.json"
     options = [f"--quota={operation}={rate:g}" for operation, rate in (quotas or {}).items()]
+    options += ["--shard", shard] if shard else []
     command = [PYTHON, "-m", "bulk_import", "run", str(workload.manifest), "--endpoint-url", simulator.url]
     usage = run([*command, "--report", str(report), "--quiet", *options], environment(simulator.url))
     if usage.exit_code:

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from tests.bench import harness
+from tests.bench import harness, shards
 from tests.bench.harness import LIFTED, PYTHON, Run, RunFailedError, Simulator
 from tests.bench.workload import REGIONS, Workload, lanes_of, make
 
@@ -283,5 +283,7 @@ MEASUREMENTS: dict[str, tuple[str, Callable[..., list[Row]]]] = {
     "cpu": ("Client CPU, quotas lifted", cpu),
     "memory": ("Memory by targets", memory),
     "manifest": ("Reading a manifest", manifest),
+    "two_cores": ("Two shards on two cores, quotas lifted", shards.two_cores),
+    "thousand_lanes": ("A thousand lanes over two shards", shards.thousand_lanes),
 }
 TOGETHER = ({"memory", "manifest"},)  # neither minds the other: memory needs no exact time, a manifest one core

@@ -41,14 +41,14 @@ def test_a_journal_gives_the_very_report_of_the_run(sandbox: Sandbox, work: Work
     add_keys(sandbox, work)
     work.run()
     rebuilt = work.call("report", "report.journal.jsonl", "--format", "json")
-    assert rebuilt.code == 0
+    assert rebuilt.code == 4
     assert rebuilt.stdout == (work.folder / "report.json").read_bytes()
     assert rebuilt.stderr == ""
 
 
 def test_a_killed_runs_journal_gives_a_report_too(offline: Workplace) -> None:
     result = offline.call("report", "killed.jsonl", "--format", "json", "--output", "report.json")
-    assert (result.code, result.stdout) == (0, b"")
+    assert (result.code, result.stdout) == (4, b"")
     jsonschema.validate(result.report, report_schema())
     assert result.report["run"]["exit_code"] is None
     assert [entry["status"] for entry in result.report["results"]] == ["imported", "failed", "not_attempted"]
@@ -60,7 +60,7 @@ def test_a_killed_runs_journal_gives_a_report_too(offline: Workplace) -> None:
 def test_every_form_of_a_killed_run(name: str, offline: Workplace) -> None:
     to_stdout = offline.call("report", "killed.jsonl", "--format", name)
     to_file = offline.call("report", "killed.jsonl", "--format", name, "--output", "out")
-    assert (to_stdout.code, to_file.code) == (0, 0), to_stdout.stderr
+    assert (to_stdout.code, to_file.code) == (4, 4), to_stdout.stderr
     assert to_stdout.stdout == (offline.folder / "out").read_bytes()
     assert b"OutcomeUnknown" in to_stdout.stdout
 
@@ -87,7 +87,7 @@ def test_shards_of_a_run_become_one_report(sandbox: Sandbox, work: Workplace) ->
     for number in (1, 2, 3):
         work.run("--shard", f"{number}/3", "--report", f"r{number}.json")
     merged = work.call("report", "r3.json", "r1.json", "r2.json", "--format", "json", "--output", "report.json")
-    assert merged.code == 0
+    assert merged.code == 4
     jsonschema.validate(merged.report, report_schema())
     assert {entry["id"] for entry in merged.report["results"]} == {key["id"] for key in work.keys}
     assert merged.report["summary"]["total"] == 4
@@ -203,8 +203,8 @@ def test_a_rendering_that_cannot_be_is_refused_before_any_call(
         (("--journal", "manifest.json"), "where the manifest is"),
         (("--report", "manifest.json"), "where the manifest is"),
         (("--render", "csv=manifest.json"), "where the manifest is"),
-        (("--journal", "pipe"), "pipe is no file"),
-        (("--journal", "sub"), "sub is no file"),
+        (("--journal", "pipe"), "pipe is not a file"),
+        (("--journal", "sub"), "sub is not a file"),
     ],
 )  # fmt: skip
 def test_files_that_would_take_each_others_place_are_refused_before_any_call(

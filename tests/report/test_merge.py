@@ -15,7 +15,8 @@ from bulk_import.delivery import local
 from bulk_import.errors import InputError
 from bulk_import.report import document
 from bulk_import.report.formats import FORMATS
-from bulk_import.report.merge import Part, merge
+from bulk_import.report.merge import merge
+from bulk_import.report.recount import Part
 from bulk_import.report.reread import Report, read_report
 from bulk_import.report.schema import report_schema
 from tests.formats.make_report import make_report
@@ -53,7 +54,14 @@ def shards(n: int = 60) -> list[dict[str, Any]]:
 
 
 def merged(documents: list[dict[str, Any]]) -> dict[str, Any]:
-    return whole(merge([part(f"r{number}.json", one) for number, one in enumerate(documents)]))
+    return whole(merge([part(f"r{number}.json", one) for number, one in enumerate(documents)]).report)
+
+
+def test_the_whole_is_in_manifest_order() -> None:
+    made = shards()
+    found = merged([made[2], made[0], made[1]])["results"]
+    assert [result["index"] for result in found] == list(range(60))
+    assert found == make_report(60, lanes=6)["results"]
 
 
 def test_all_shards_make_a_report_that_fits_the_schema_and_adds_up() -> None:
@@ -65,7 +73,6 @@ def test_all_shards_make_a_report_that_fits_the_schema_and_adds_up() -> None:
     assert sum(summary[name] for name in ("imported", "reimported", "unchanged", "failed", "not_attempted")) == 60
     assert len(found["lanes"]) == 6
     assert [run["run_id"] for run in found["run"]["runs"]] == ["run-0", "run-1", "run-2"]
-    assert found["results"] == [result for one in made for result in one["results"]]  # by shard
 
 
 def test_one_report_stays_as_it_is() -> None:
@@ -116,55 +123,112 @@ def test_a_killed_part_has_no_end() -> None:
     assert (run["finished_at"], run["outcome"]) == (None, "interrupted")
 
 
-@pytest.mark.parametrize(
-    ("environments", "expected"),
-    [(("aws", "aws", "aws"), "aws"), (("aws", "sandbox", "custom"), "sandbox"), (("aws", None, "custom"), "custom"),
-     ((None, None, None), None)],
-)  # fmt: skip
-def test_no_merging_makes_a_run_one_of_aws(environments: tuple[str | None, ...], expected: str | None) -> None:
+def test_runs_against_different_aws_are_refused() -> None:
     made = shards()
-    for one, environment in zip(made, environments, strict=True):
-        one["run"]["environment"] = environment
-    assert merged(made)["run"]["environment"] == expected
+    made[1]["run"]["environment"] = "sandbox"
+    with pytest.raises(InputError, match=r"r1\.json: it has another environment than r0\.json"):
+        merged(made)
+    made = shards()
+    for number, one in enumerate(made):
+        one["run"] |= {"environment": "custom", "endpoints": {"kms": f"https://kms{number % 2}.example"}}
+    with pytest.raises(InputError, match=r"r1\.json: it has another environment"):
+        merged(made)
+
+
+def test_a_shard_that_made_no_call_may_be_merged() -> None:
+    made = shards()
+    made[1]["run"] |= {"environment": None, "endpoints": {}, "caller": None}
+    run = merged(made)["run"]
+    assert (run["environment"], run["caller"]) == ("aws", made[0]["run"]["caller"])
 
 
 def test_what_only_some_parts_say_is_not_said_of_all() -> None:
     made = shards()
     made[0]["run"]["labels"] = {"team": "payments", "job": "1"}
     made[1]["run"]["labels"] = made[2]["run"]["labels"] = {"team": "payments", "job": "2"}
-    made[1]["run"]["caller"] = None
+    made[1]["run"]["caller"] = {"account": "999988887777", "arn": "arn:aws:iam::999988887777:role/another"}
     run = merged(made)["run"]
     assert (run["labels"], run["caller"]) == ({"team": "payments"}, None)
 
 
-def test_selections_join() -> None:
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"selection": {"accounts": ["1"], "regions": [], "ids": []}}, "selection"),
+        ({"partition": "aws-cn"}, "partition"),
+        ({"selected": 61}, "number of selected targets"),
+        ({"shard": "2/4"}, "number of shards"),
+        ({"shard": None}, "number of shards"),
+    ],
+)
+def test_what_is_not_of_one_run_is_refused(change: dict[str, Any], what: str) -> None:
     made = shards()
-    for one, account in zip(made, ("1", "2", "1"), strict=True):
-        one["run"]["selection"] = {"accounts": [account], "regions": [], "ids": []}
-    assert merged(made)["run"]["selection"] == {"accounts": ["1", "2"], "regions": [], "ids": []}
+    made[1]["run"] |= change
+    with pytest.raises(InputError, match=rf"r1\.json: it has another {what} than r0\.json"):
+        merged(made)
 
 
-def test_a_lane_in_two_parts_adds_up() -> None:
+def test_the_counts_are_those_of_the_results() -> None:
+    """A summary, a lane or a run that claims more than the results is not believed."""
     made = shards()
-    lane = copy.deepcopy(made[0]["lanes"][0])
-    made[1]["lanes"].append(lane)
-    found = merged(made)["lanes"]
-    assert len(found) == 6
-    assert found[0]["targets"] == 2 * lane["targets"]
-    assert found[0]["calls"] == {operation: 2 * count for operation, count in lane["calls"].items()}
+    expected = merged(made)
+    for one in made:
+        one["summary"] |= {"imported": one["summary"]["total"], "failed": 0, "unproved": 0}
+        one["run"] |= {"outcome": "succeeded", "exit_code": 0}
+        one["lanes"][0]["targets"] = 1
+    found = merged(made)
+    assert (found["summary"], found["lanes"]) == (expected["summary"], expected["lanes"])
+    assert (found["run"]["outcome"], found["run"]["exit_code"]) == ("partial", 4)
+    alone = merged([made[0]])["run"]
+    assert (alone["outcome"], alone["exit_code"]) == ("partial", 4)
+
+
+def test_results_that_are_missing_are_noticed() -> None:
+    made = shards()
+    made[1]["results"].pop()
+    with pytest.raises(InputError, match="results of 59 targets, but 60 were selected"):
+        merged(made)
+    full = make_report(10)
+    del full["results"][3]
+    with pytest.raises(InputError, match="results of 9 targets, but 10 were selected"):
+        merged([full])
+
+
+def test_an_index_or_target_that_comes_twice_is_noticed() -> None:
+    made = shards()
+    made[1]["results"][0]["index"] = made[0]["results"][0]["index"]
+    with pytest.raises(InputError, match=r"r1\.json: .* r0\.json has index 0 too"):
+        merged(made)
+    full = make_report(10)
+    full["results"][4]["index"] = 3
+    with pytest.raises(InputError, match="index 3 follows index 3"):
+        merged([full])
+    full = make_report(10)
+    full["results"][4] = {**full["results"][3], "index": 4}
+    with pytest.raises(InputError, match="a target occurs twice"):
+        merged([full])
+
+
+def test_results_of_different_days_are_not_one_run() -> None:
+    made = shards()
+    made[1]["run"]["started_at"] = "2026-02-28T04:29:59Z"
+    with pytest.raises(InputError, match=r"r1\.json: its run began at 2026-02-28T04:29:59Z, more than a day before"):
+        merged(made)
+    allowed = merge([part(f"r{number}.json", one) for number, one in enumerate(made)], allow_stale=True)
+    assert allowed.report.head["run"]["started_at"] == "2026-02-28T04:29:59Z"
 
 
 def test_another_manifest_is_refused_by_name() -> None:
     made = shards()
     made[1]["run"]["manifest"]["sha256"] = "f" * 64
-    with pytest.raises(InputError, match=r"r1\.json: belongs to another manifest than r0\.json"):
+    with pytest.raises(InputError, match=r"r1\.json: it has another manifest than r0\.json"):
         merged(made)
 
 
 def test_a_target_in_two_parts_is_refused_by_name() -> None:
     made = shards()
     made[2]["results"].append(made[0]["results"][0])
-    with pytest.raises(InputError, match=r"r2\.json: .* stands in r0\.json too"):
+    with pytest.raises(InputError, match=r"r2\.json: .* is in r0\.json too"):
         merged(made)
 
 
@@ -172,13 +236,13 @@ def test_a_target_in_two_parts_is_refused_by_name() -> None:
 def test_every_rendering_takes_a_merged_report(name: str, tmp_path: Path) -> None:
     from bulk_import.report import formats  # noqa: PLC0415 - its module's name is this test's parameter, else
 
-    found = merge([part("a", shards()[0]), part("b", shards()[1])])
+    found = merge([part("a", shards()[0]), part("b", shards()[1])]).report
     formats.render(name, found.whole(), tmp_path / "out")
-    assert "3/3" in (tmp_path / "out").read_text("utf-8") or name in ("csv", "junit")
+    assert "3/3" in (tmp_path / "out").read_text("utf-8") or name == "csv"
 
 
 def test_written_and_read_again_it_is_the_same(tmp_path: Path) -> None:
     path = tmp_path / "merged.json"
-    found = merge([part(str(number), one) for number, one in enumerate(shards())])
+    found = merge([part(str(number), one) for number, one in enumerate(shards())]).report
     local.replace(path, document.gathered_chunks(found.head, map(orjson.dumps, found.results)), "merged")
     assert whole(read_report(path)) == whole(found) == json.loads(path.read_bytes())

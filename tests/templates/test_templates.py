@@ -18,6 +18,7 @@ from bulk_import import __version__, cli, settings
 from bulk_import.templates import FILES, template
 
 NAMES = sorted(FILES)
+FLEETS = {"github-actions-matrix", "gitlab-matrix", "aws-batch-array", "kubernetes-indexed", "slurm"}
 PREFIX = "BULK_IMPORT_"
 
 
@@ -89,7 +90,7 @@ def test_the_options_are_seen() -> None:
 def test_the_version_is_this_one(name: str) -> None:
     text = template(name)
     assert "@VERSION@" not in text
-    assert f"bulk-import {__version__}" in text.splitlines()[0]
+    assert f"bulk-import {__version__}" in "".join(text.splitlines()[:2])
     assert all(pin == __version__ for pin in re.findall(r"bulk-import==([\w.]+?)(?=[\\'\s])", text))
 
 
@@ -167,7 +168,7 @@ def test_the_report_is_kept_whatever_the_end() -> None:
     assert kept == {os.path.dirname(variables("kubernetes")["BULK_IMPORT_REPORT"])}  # noqa: PTH120 - a path of the pod
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "container"])
+@pytest.mark.parametrize("name", sorted(set(NAMES) - FLEETS - {"container"}))
 def test_the_page_is_kept_beside_the_report(name: str) -> None:
     """For the person who is called when the run is red."""
     given = variables(name)
@@ -194,7 +195,9 @@ def test_the_batch_job_may_write_its_bucket_and_no_other() -> None:
         if action.startswith("s3:")
     }
     objects, bucket = json.dumps({"Sub": "${Reports.Arn}/*"}), json.dumps({"GetAtt": "Reports.Arn"})
-    assert granted == {("s3:GetObject", objects), ("s3:PutObject", objects), ("s3:ListBucket", bucket)}
+    assert granted == {
+        ("s3:GetObject", objects), ("s3:PutObject", objects), ("s3:DeleteObject", objects), ("s3:ListBucket", bucket),
+    }  # fmt: skip
     assert resources["Reports"]["DeletionPolicy"] == "Retain"
 
 
@@ -215,7 +218,7 @@ def test_a_person_stands_between_plan_and_import(name: str) -> None:
         assert text.index("stage('Plan')") < text.index("input {") < text.index("stage('Import')")
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "container"])
+@pytest.mark.parametrize("name", sorted(set(NAMES) - FLEETS - {"container"}))
 def test_exit_codes_are_told_apart(name: str) -> None:
     text = template(name)
     for code in ("4", "5", "7"):
@@ -282,14 +285,14 @@ def test_jobs_have_the_least_permissions() -> None:
         assert job["permissions"] == {"contents": "read", "id-token": "write"}
 
 
-@pytest.mark.parametrize("name", ["kubernetes", "jenkins"])
+@pytest.mark.parametrize("name", ["kubernetes", "kubernetes-indexed", "jenkins"])
 def test_images_are_named_by_digest(name: str) -> None:
     images = re.findall(r"image:? '?(\S+?)'?\n", template(name))
     assert images
     assert all(re.fullmatch(r"[\w./-]+@sha256:[0-9a-f]{64}", image) for image in images)
 
 
-@pytest.mark.parametrize("name", ["codebuild", "aws-batch"])
+@pytest.mark.parametrize("name", ["codebuild", "aws-batch", "aws-batch-array"])
 def test_roles_have_no_wildcards(name: str) -> None:
     for node in nodes(documents(name)):
         if isinstance(node, dict) and node.get("Effect") == "Allow":
@@ -305,3 +308,77 @@ def test_files_end_as_files_do() -> None:
         assert "\t" not in text
         assert max(map(len, text.splitlines())) <= 130
         assert Path(FILES[name]).name == FILES[name]
+
+
+# --- several machines
+
+
+def test_the_number_of_shards_is_the_same_everywhere() -> None:
+    github = yaml.safe_load(template("github-actions-matrix"))
+    shards = github["jobs"]["import"]["strategy"]["matrix"]["shard"]
+    assert [str(number) for number in shards] == [str(n + 1) for n in range(int(github["env"]["SHARDS"]))]
+    shard, merge = documents("kubernetes-indexed")
+    counts = {each["value"] for each in nodes([shard, merge]) if isinstance(each, dict) and
+              each.get("name") == "BULK_IMPORT_SHARDS"}  # fmt: skip
+    assert counts == {str(shard["spec"]["completions"])} == {str(shard["spec"]["parallelism"])}
+
+
+def test_the_merge_runs_whatever_the_shards_ended_with() -> None:
+    jobs = yaml.safe_load(template("github-actions-matrix"))["jobs"]
+    assert (jobs["merge"]["needs"], jobs["merge"]["if"]) == ("import", "always()")
+    assert jobs["import"]["strategy"]["fail-fast"] is False
+    gitlab = yaml.safe_load(template("gitlab-matrix"))
+    assert gitlab["merge"]["rules"][0]["when"] == "always"
+    assert gitlab["import"]["allow_failure"] == {"exit_codes": [4, 5, 7]}
+    assert '--dependency="afterany:$array"' in template("slurm")
+
+
+def script(text: str, folder: Path, environment: dict[str, str], code: int, *arguments: str) -> int:
+    """Runs a template's shell text with a `bulk-import` that ends with `code`."""
+    program = folder / "bin" / "bulk-import"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(f'#!/bin/sh\necho "$@" >> "{folder}/calls"\nexit {code}\n')
+    program.chmod(0o755)
+    path = {"PATH": f"{program.parent}:{os.environ['PATH']}"}
+    command = ["bash", "-e", "-c", text, *arguments]
+    return subprocess.run(command, cwd=folder, env=path | environment, check=False, timeout=60).returncode
+
+
+@pytest.mark.parametrize("code", [0, 4, 5, 143])
+def test_the_exit_code_of_the_merge_is_that_of_the_fleet(code: int, tmp_path: Path) -> None:
+    merges = {
+        "github": (yaml.safe_load(template("github-actions-matrix"))["jobs"]["merge"]["steps"][-2]["run"], ()),
+        "gitlab": ("\n".join(yaml.safe_load(template("gitlab-matrix"))["merge"]["script"]), ()),
+        "batch": (documents("aws-batch-array")[0]["Resources"]["Merge"]["Properties"]["ContainerProperties"]
+                  ["Command"][2], ("merge", "array", "3")),
+        "slurm": (template("slurm"), ("slurm.sh", "merge", "fleet")),
+    }  # fmt: skip
+    for name, (text, arguments) in merges.items():
+        folder = tmp_path / name
+        for number in range(1, 5):
+            of_github = f"shards/shard-{number}-attempt-1"
+            for place in (of_github if name == "github" else f"shards/{number}", f"fleet/{number}"):
+                (folder / place).mkdir(parents=True)
+                (folder / place / "report.json").touch()
+        assert script(text, folder, {"SHARDS": "4", "REPORTS": "bucket"}, code, *arguments) == code, name
+        first = (folder / "calls").read_text().splitlines()[0].split()
+        assert first[0] == "report"
+        assert sum(word.endswith(".json") for word in first) == 5, (name, first)
+
+
+def test_a_matrix_merges_the_last_attempt_of_each_shard(tmp_path: Path) -> None:
+    text = yaml.safe_load(template("github-actions-matrix"))["jobs"]["merge"]["steps"][-2]["run"]
+    for name in ("shard-1-attempt-1", "shard-2-attempt-2", "shard-2-attempt-10", "shard-2-attempt-9"):
+        (tmp_path / "shards" / name).mkdir(parents=True)
+        (tmp_path / "shards" / name / "report.json").touch()
+    assert script(text, tmp_path, {"SHARDS": "3"}, 4) == 4
+    merged = (tmp_path / "calls").read_text().splitlines()[0]
+    assert "shard-1-attempt-1/report.json shards/shard-2-attempt-10/report.json --format json" in merged
+
+
+@pytest.mark.parametrize(("code", "expected"), [(0, 0), (4, 0), (5, 0), (7, 0), (3, 3), (143, 143), (1, 1)])
+def test_a_batch_job_whose_report_says_what_failed_is_done(code: int, expected: int, tmp_path: Path) -> None:
+    job = documents("aws-batch-array")[0]["Resources"]["Shard"]["Properties"]["ContainerProperties"]
+    environment = {"REPORTS": "bucket", "AWS_BATCH_JOB_ID": "abc:2", "AWS_BATCH_JOB_ARRAY_INDEX": "2"}
+    assert script(job["Command"][2], tmp_path, environment, code) == expected
+    assert (tmp_path / "calls").read_text().split()[-1] == "s3://bucket/abc/2.json"

@@ -28,9 +28,10 @@ def put(folder: Path, name: str, file: str) -> Path:
     return path
 
 
-def test_github_actions(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["github-actions", "github-actions-matrix"])
+def test_github_actions(name: str, tmp_path: Path) -> None:
     """The workflow schema of SchemaStore; zizmor's audits, the pedantic ones too."""
-    file = put(tmp_path, "github-actions", ".github/workflows/bulk-import.yml")
+    file = put(tmp_path, name, ".github/workflows/bulk-import.yml")
     done = check(BIN / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", file)
     assert done.returncode == 0, done.stdout
     done = check(BIN / "check-jsonschema", "--builtin-schema", "custom.github-workflows-require-timeout", file)
@@ -39,8 +40,9 @@ def test_github_actions(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_gitlab(tmp_path: Path) -> None:
-    file = put(tmp_path, "gitlab", ".gitlab-ci.yml")
+@pytest.mark.parametrize("name", ["gitlab", "gitlab-matrix"])
+def test_gitlab(name: str, tmp_path: Path) -> None:
+    file = put(tmp_path, name, ".gitlab-ci.yml")
     done = check(
         BIN / "check-jsonschema", "--builtin-schema", "vendor.gitlab-ci", "--data-transform", "gitlab-ci", file
     )
@@ -48,14 +50,16 @@ def test_gitlab(tmp_path: Path) -> None:
 
 
 def test_cloudformation(tmp_path: Path) -> None:
-    files = [put(tmp_path, name, f"{name}.yaml") for name in ("codebuild", "aws-batch")]
+    files = [put(tmp_path, name, f"{name}.yaml") for name in ("codebuild", "aws-batch", "aws-batch-array")]
     done = check(BIN / "cfn-lint", "--include-checks", "I", "--template", *files)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_kubernetes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["kubernetes", "kubernetes-indexed"])
+def test_kubernetes(name: str, tmp_path: Path) -> None:
     """Strict: an unknown field is an error. The oldest supported version and the newest that the schemas know."""
-    file = put(tmp_path, "kubernetes", "bulk-import.yaml")
+    file = put(tmp_path, name, "bulk-import.yaml")
+    file.write_text(file.read_text().replace("FLEET-NAME", "20260302-043000"))
     for version in ("1.33", "1.37"):
         done = check(BIN / "kubernetes-validate", "--strict", "--kubernetes-version", version, file)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -28,6 +28,7 @@ DEFAULT_QUOTAS: dict[str, float] = {
     # https://docs.aws.amazon.com/servicequotas/latest/userguide/reference_limits.html (it takes 5 more in a burst)
     "GetServiceQuota": 5,
 }
+OF_THE_CALLER = ("AssumeRole",)  # counted in the caller's account, whatever the lane
 QUOTA_OF: dict[str, str] = {
     "Encrypt": "CryptographicOperationsSymmetric",
     "Decrypt": "CryptographicOperationsSymmetric",
@@ -103,12 +104,17 @@ def quota_of(operation: str) -> str:
     return QUOTA_OF.get(operation, operation)
 
 
-def merge_quotas(changes: Mapping[str, float]) -> dict[str, float]:
-    """The defaults with --quota's changes. Raises SettingsError for an operation that no lane calls."""
+def merge_quotas(changes: Mapping[str, float], *, shares: int = 1) -> dict[str, float]:
+    """The defaults with --quota's changes. Raises SettingsError for an operation that no lane calls.
+
+    `shares`: how many shards run at once. A quota that counts in the caller's account is divided among them; those of
+    KMS count per lane, and a lane belongs to one shard.
+    """
     unknown = [name for name in changes if quota_of(name) not in DEFAULT_QUOTAS]
     if unknown:
         names = ", ".join(sorted({*DEFAULT_QUOTAS, *QUOTA_OF}))
         raise SettingsError(
             [Problem("settings", 0, "--quota", f"{unknown[0]} is none of: {names}.", "Name one of them.")]
         )
-    return DEFAULT_QUOTAS | {quota_of(name): rate for name, rate in changes.items()}
+    merged = DEFAULT_QUOTAS | {quota_of(name): rate for name, rate in changes.items()}
+    return merged | {name: merged[name] / shares for name in OF_THE_CALLER}

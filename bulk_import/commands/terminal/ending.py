@@ -100,6 +100,8 @@ def counts(report: Mapping[str, Any]) -> str:
     """`276 imported, 24 failed of 300 in 27 s. Partial, exit code 4.`"""
     run, summary = report["run"], report["summary"]
     names = ("imported", "reimported", "unchanged", "failed", "not_attempted")
+    if not summary["total"]:
+        return f"{view.headline(report).capitalize()}."
     parts = [f"{summary[name]:,} {name.replace('_', ' ')}" for name in names if summary[name]] or ["nothing"]
     took = f" in {view.duration(run['duration_seconds'])}" if run["duration_seconds"] is not None else ""
     end = f"{run['outcome'].capitalize()}, {view.exit_code(report)}"

@@ -7,13 +7,14 @@ the same bytes. To add one: a file here with `write(report, out)`, and its row b
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from bulk_import.errors import UsageError
-from bulk_import.files import NewFile, fsync_directory, keeps_its_place
+from bulk_import.files import NewFile, fsync_directory, keeps_its_place, write_into
 from bulk_import.report.formats import csv, github, html, junit, markdown
 
 
@@ -26,6 +27,7 @@ class Format:
     default_name: str
     content_type: str
     description: str
+    mark: re.Pattern[bytes]  # by which the first bytes of such a file are known
 
 
 FORMATS: dict[str, Format] = {
@@ -34,32 +36,45 @@ FORMATS: dict[str, Format] = {
         "report.html",
         "text/html; charset=utf-8",
         "one self-contained page: filter, search, lanes' pacing, expiry calendar",
+        re.compile(rb"\s*<!doctype html>.{0,4000}<title>[^<]*\(run ", re.DOTALL),
     ),
     "junit": Format(
         junit.write,
         "junit.xml",
         "application/xml",
         "JUnit XML, a suite per lane, for a CI server's test view",
+        re.compile(rb"\s*<\?xml[^>]*>\s*<testsuites name=\"bulk-import "),
     ),
     "markdown": Format(
         markdown.write,
         "report.md",
         "text/markdown; charset=utf-8",
         "failures first; fits $GITHUB_STEP_SUMMARY at any size",
+        re.compile(rb"(\*\*Not AWS[^\n]*\n+)?## bulk-import "),
     ),
     "github": Format(
         github.write,
         "annotations.txt",
         "text/plain; charset=utf-8",
         "GitHub Actions workflow commands for the log, at most ten of a level",
+        re.compile(rb"::(error|warning|notice) title="),
     ),
     "csv": Format(
         csv.write,
         "report.csv",
         "text/csv; charset=utf-8",
         "a row per target, for spreadsheets",
+        re.compile(rb"(\xef\xbb\xbf)?run_id,environment,"),
     ),
 }
+
+
+_TABLE = re.compile(rb"status\s+\S+\s+targets")  # of the summary for people, that `report` writes by default
+
+
+def is_rendering(head: bytes) -> bool:
+    """Whether a file that begins so is one of these. `head`: its first 64 KiB."""
+    return any(form.mark.match(head) for form in FORMATS.values()) or _TABLE.search(head) is not None
 
 
 def render(name: str, report: Mapping[str, Any], out: TextIO | Path) -> None:
@@ -83,7 +98,7 @@ def write_text(path: Path, text: str) -> None:
     # A path quoted in a message may hold bytes that are no UTF-8: shown as escapes, not a crash.
     data = text.encode("utf-8", "backslashreplace")
     if keeps_its_place(path):
-        path.write_bytes(data)
+        write_into(path, [data])
         return
     path = path.resolve()
     with NewFile(path) as new:

@@ -7,7 +7,7 @@ CodeBuild and Azure read: https://github.com/jenkinsci/xunit-plugin/tree/master/
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
@@ -20,14 +20,17 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def write(report: Mapping[str, Any], out: TextIO) -> None:
     """Failed targets are failures, with code, message, advice and request IDs; not attempted ones are skipped."""
     run, summary = report["run"], report["summary"]
+    wrong = _wrong_with_the_run(report)
     root = Element(
         "testsuites",
         name=_text(f"bulk-import {run['run_id']}"),
         time=_time(run["duration_seconds"]),
-        tests=str(summary["total"]),
+        tests=str(summary["total"] + len(wrong)),
         failures=str(summary["failed"]),
-        errors="0",
+        errors=str(len(wrong)),
     )
+    if wrong:
+        root.append(_run_suite(run, wrong))
     lanes = {(lane["account"], lane["region"]): lane for lane in report["lanes"]}
     for key, results in view.by_lane(report).items():
         root.append(_suite(run, lanes.get(key, {}), results))
@@ -35,6 +38,37 @@ def write(report: Mapping[str, Any], out: TextIO) -> None:
     out.write('<?xml version="1.0" encoding="UTF-8"?>\n')
     out.write(tostring(root, encoding="unicode"))
     out.write("\n")
+
+
+def _wrong_with_the_run(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(code, message) of what no single target tells: a view that counts failures only would show a success."""
+    run, summary = report["run"], report["summary"]
+    found = []
+    if run.get("error"):
+        found.append((run["error"]["code"], f"{run['error']['message']} {run['error']['advice']}"))
+    if run["outcome"] == "interrupted" and not run.get("error"):
+        why = ", ".join(run.get("stopped_by") or []) or "it was killed, or is still working"
+        found.append(
+            ("Interrupted", f"The run did not end by itself ({why}). Run it again, or continue with --resume.")
+        )
+    selected = run.get("selected")
+    if selected is not None and not run.get("shard") and summary["total"] < selected:
+        count = selected - summary["total"]
+        found.append(("Incomplete", f"There is no result of {count:,} of {selected:,} selected targets."))
+    return found
+
+
+def _run_suite(run: Mapping[str, Any], wrong: Sequence[tuple[str, str]]) -> Element:
+    """A case for each thing that is wrong with the run itself."""
+    suite = Element(
+        "testsuite", name="the run", tests=str(len(wrong)), failures="0", errors=str(len(wrong)), skipped="0",
+        time=_time(run["duration_seconds"]), timestamp=_text(run["started_at"]),
+    )  # fmt: skip
+    for code, message in wrong:
+        case = SubElement(suite, "testcase", name=_text(code), classname="run", time=_time(run["duration_seconds"]))
+        error = SubElement(case, "error", type=_text(code), message=_text(message))
+        error.text = _text(message)
+    return suite
 
 
 def _suite(run: Mapping[str, Any], lane: Mapping[str, Any], results: list[view.Result]) -> Element:
@@ -62,7 +96,7 @@ def _facts(run: Mapping[str, Any], lane: Mapping[str, Any]) -> list[tuple[str, s
     facts = [
         ("run_id", run["run_id"]),
         ("outcome", run["outcome"]),
-        ("environment", run["environment"]),
+        ("environment", run["environment"] or "none: no call was made"),
         ("manifest", run["manifest"]["uri"]),
         ("manifest_sha256", run["manifest"]["sha256"]),
     ]

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from bulk_import.files import keeps_its_place, write_into
 from bulk_import.report.formats import view
 
 STEP_SUMMARY_LIMIT = 1024 * 1024  # bytes of one step; above it GitHub shows none of the summary
@@ -38,6 +39,9 @@ def append_step_summary(report: Mapping[str, Any], env: Mapping[str, str]) -> bo
     room = STEP_SUMMARY_LIMIT - _SPARE - (path.stat().st_size if path.exists() else 0)
     if room < _LEAST:
         return False
+    if keeps_its_place(path):
+        write_into(path, [_document(report, room).encode("utf-8", "backslashreplace")])
+        return True
     with path.open("a", encoding="utf-8", errors="backslashreplace", newline="") as file:
         file.write("\n" + _document(report, room))
     return True

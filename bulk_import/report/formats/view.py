@@ -16,6 +16,8 @@ Result = Mapping[str, Any]
 def headline(report: Mapping[str, Any]) -> str:
     """One line: `partial: 2 of 10 targets failed, 1 not attempted, 7 OK`."""
     summary = report["summary"]
+    if not summary["total"] and report["run"].get("shard"):
+        return f"{report['run']['outcome']}: shard {report['run']['shard']} has no target, so there was nothing to do"
     if not summary["total"]:
         return f"{report['run']['outcome']}: no target"
     well = sum(summary[status] for status in WELL)

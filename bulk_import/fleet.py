@@ -1,0 +1,41 @@
+"""How the lanes of a manifest divide among machines, and how long each machine takes at least. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bulk_import import shards
+from bulk_import.aws.pace.limiter import SCARCE, merge_quotas
+from bulk_import.model import Target
+from bulk_import.plan import floor_seconds
+from bulk_import.settings import Settings
+from bulk_import.shards import Shard
+
+IMPORTS_PER_CORE: Final = 300  # per second: what one process was measured to do at least (tests/bench)
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """`floors`: the shortest time of each shard, in seconds, if every target needs an import. `enough`: the smallest
+    number of shards with which the longest lane alone is the limit."""
+
+    shards: list[Shard]
+    floors: list[float]
+    enough: int
+
+
+def division(targets: Sequence[Target], settings: Settings, of: int) -> Division:
+    """What `validate --shards` shows. Selection and quotas decide, no call is made."""
+    rate = merge_quotas(settings.quota)[SCARCE]
+
+    def floor(shard: Shard) -> float:
+        largest = max(shard.lanes.values(), default=0)
+        return floor_seconds(largest, rate, reads=settings.reads, interval=settings.read_interval)
+
+    parts = shards.divide(targets, of)
+    floors = [floor(shard) for shard in parts]
+    longest = max(floors, default=0.0)
+    enough = shards.smallest(targets, lambda shard: shard.targets / IMPORTS_PER_CORE <= longest)
+    return Division(parts, floors, enough)
