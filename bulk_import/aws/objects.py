@@ -174,7 +174,7 @@ class S3Objects:
         return await self._call("PutObject", uri, attempt, size=_size(body))
 
     async def remove(self, uri: ObjectUri) -> None:
-        async def attempt() -> None:
+        async def attempt(_: asyncio.Timeout) -> None:
             await self._client.delete_object(Bucket=uri.bucket, Key=uri.key)
 
         await self._call("DeleteObject", uri, attempt)

@@ -85,6 +85,7 @@ def make_report(
             "journal_sha256": _hex(rng, 64),
             "shard": None,
             "resumes": [],
+            "ceremony": None,
         },
         "summary": {
             "total": n,
