@@ -175,7 +175,7 @@ def _slurm(environment: Mapping[str, str]) -> tuple[int, int]:
     if (low, step, count) != (0, 1, high + 1):
         raise UsageError(
             f"--shard auto: the Slurm array is {low}-{high}:{step} with {count} tasks; only a complete array that "
-            "begins at 0 (--array=0-7) gives each task its shard. To run one shard again, give --shard I/N."
+            "begins at 0, such as 0-7, gives each task its shard. To run one shard again, give --shard I/N."
         )
     return _number(environment, "SLURM_ARRAY_TASK_ID") + 1, count
 
