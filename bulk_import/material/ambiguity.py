@@ -7,6 +7,7 @@ the wrong way, is permanent. Random material has such a form with a probability 
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Final
 
 from bulk_import.errors import MaterialError
@@ -17,16 +18,24 @@ _PLAIN: Final = rb"[\t-\r\x20-\x7e]"
 _UTF8: Final = rb"(?:" + _PLAIN + rb"|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3})"
 _TEXT: Final = re.compile(rb"\x00*(?:\xef\xbb\xbf)?" + _UTF8 + rb"+\x00*")  # padded with zeros, too
 _WIDE: Final = re.compile(rb"(?:\xff\xfe|\xfe\xff)?\x00*(?:" + _PLAIN + rb"\x00{1,3})+" + _PLAIN + rb"?\x00*")
+_EBCDIC: Final = re.compile(rb"[\xf0-\xf9\xc1-\xc6\x81-\x86\x40]+")  # hex digits of a mainframe
+_PADDED: Final = re.compile(rb"(?s)(.+?)(.)\2{2,}")  # to a block size, with one byte or as PKCS#7 does
 _IS_PLAIN: Final = frozenset((*range(0x09, 0x0E), *range(0x20, 0x7F)))
 # Hex, base32, digits, words of one case: of base64's 64 characters, random material uses far more of them.
+_LETTERS: Final = re.compile(rb"[A-Za-z]+")
+_SMALL_A: Final = ord("a")
 _NARROW: Final = re.compile(rb"(?:[0-9A-Fa-f]+|[0-9a-z]+|[0-9A-Z]+)=*")
 
 
 def reads_as_text(data: bytearray | memoryview) -> bool:
     """Whether `data` is text in UTF-8, UTF-16, UTF-32 or a code page, apart from a few bytes. Makes no copy of it."""
-    if _TEXT.fullmatch(data) or _WIDE.fullmatch(data):
+    if any(form.fullmatch(data) for form in (_TEXT, _WIDE, _EBCDIC)):
         return True
-    return sum(byte not in _IS_PLAIN for byte in data) * 16 <= len(data)
+    if (padded := _PADDED.fullmatch(data)) and _TEXT.fullmatch(data, 0, padded.end(1)):
+        return True
+    others = [byte for byte in data if byte not in _IS_PLAIN]
+    # A code page has its letters above 0xA0; a few other bytes may be damage.
+    return len(others) * 16 <= len(data) or (len(others) * 7 <= len(data) and min(others) >= 0xA0)
 
 
 def check_source(data: bytearray, taken: Encoding) -> None:
@@ -36,8 +45,14 @@ def check_source(data: bytearray, taken: Encoding) -> None:
     """
     if taken is Encoding.RAW and reads_as_text(data):
         _refuse(f"the material is text{kind_of_text(data)}. It may represent the key, or be the key itself")
-    if taken is Encoding.BASE64 and _NARROW.fullmatch(data.strip()):
+    if taken is Encoding.BASE64 and (_NARROW.fullmatch(data.strip()) or _reads_as_words(data)):
         _refuse(f"the material can be read as base64, but also as other text{kind_of_text(data)}")
+
+
+def _reads_as_words(data: bytearray) -> bool:
+    """LettersOnlyLikeThis: random base64 has other characters, and its case changes at every second letter."""
+    changes = sum((one >= _SMALL_A) != (other >= _SMALL_A) for one, other in pairwise(data))
+    return _LETTERS.fullmatch(data.strip()) is not None and changes * 3 <= len(data)
 
 
 def check_material(material: bytearray, taken: Encoding, key_spec: KeySpec | None) -> None:
