@@ -24,8 +24,8 @@ ACCOUNTS = [f"{number:012d}" for number in range(1, 6)]
 class Aws:
     """AWS's side, and aiobotocore's: every call is signed, takes a while, and a role's first session ends soon."""
 
-    def __init__(self, settings: Settings, *_: Any) -> None:
-        self.in_flight = settings.max_in_flight
+    def __init__(self, places: int) -> None:
+        self.in_flight = places
         self.endpoints: dict[str, str] = {}
         self.foreign: dict[str, str] = {}
         self.assumed: list[str] = []
@@ -84,7 +84,7 @@ class Trace:
 @pytest.mark.parametrize("places", [1, 2, 5])
 def test_roles_are_assumed_again_however_few_places_there_are(places: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """All lanes start together, so their sessions grow old together: every place may be held by such a call."""
-    aws = Aws()
+    aws = Aws(places)
     monkeypatch.setattr(session_room, "Clients", lambda *_: aws)
 
     async def main() -> None:
