@@ -14,6 +14,7 @@ from tests.sandbox_client import Sandbox
 
 # GetParametersForImport, sealing by openssl, ImportKeyMaterial. $KEY, $ALGORITHM; the material is in material.bin.
 IMPORT = """
+hex() { od -An -vtx1 "$1" | tr -d ' \\n'; }
 aws kms get-parameters-for-import --key-id "$KEY" --wrapping-algorithm "$ALGORITHM" --wrapping-key-spec RSA_3072 \
     --query '[ImportToken,PublicKey]' --output text > parameters.txt
 cut -f1 parameters.txt | openssl base64 -d -A > token.bin
@@ -24,7 +25,7 @@ if [ "$ALGORITHM" = RSAES_OAEP_SHA_256 ]; then
     oaep < material.bin > sealed.bin
 else
     openssl rand 32 > aes.bin
-    openssl enc -id-aes256-wrap-pad -iv A65959A6 -K "$(xxd -p -c 64 aes.bin)" -in material.bin > wrapped.bin
+    openssl enc -id-aes256-wrap-pad -iv A65959A6 -K "$(hex aes.bin)" -in material.bin > wrapped.bin
     oaep < aes.bin | cat - wrapped.bin > sealed.bin
 fi
 aws kms import-key-material --key-id "$KEY" --import-token fileb://token.bin \
@@ -74,7 +75,7 @@ def test_an_hmac_key(sandbox: Sandbox, shell: Command, spec: str) -> None:
         "echo -n message > message.txt\n"
         "aws kms generate-mac --key-id $KEY --message fileb://message.txt --mac-algorithm HMAC_SHA_$BITS"
         " --query Mac --output text | openssl base64 -d -A > kms.bin\n"
-        "openssl mac -digest SHA$BITS -macopt hexkey:$(xxd -p -c 128 material.bin) -in message.txt -binary HMAC"
+        "openssl mac -digest SHA$BITS -macopt hexkey:$(hex material.bin) -in message.txt -binary HMAC"
         " | cmp - kms.bin",
         **fields,
     )
