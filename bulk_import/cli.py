@@ -54,6 +54,8 @@ _METAVARS = {
     "allow_source_role": "ARN",
     "vault_auth_mount": "PATH",
     "vault_role": "NAME",
+    "pkcs11_module": "PATH",
+    "pkcs11_pin_file": "PATH",
     "vault_jwt_file": "PATH",
     "fingerprint": "HEX",
     "signed_by": "PATH",

@@ -10,7 +10,7 @@ from typing import BinaryIO
 from bulk_import import manifest as package
 from bulk_import.errors import ManifestError, Problem, SettingsError
 from bulk_import.material import Materials, sources
-from bulk_import.material.checks import conflicts, manifest_checks
+from bulk_import.material.checks import conflicts, manifest_checks, variables_of
 from bulk_import.material.sources.allowed import wrong
 from bulk_import.material.sources.base import Opening
 from bulk_import.model import Manifest
@@ -61,7 +61,9 @@ def materials(manifest: Manifest, settings: Settings, stores: Stores | None = No
 
     Raises ManifestError where file: paths have no folder.
     """
-    return Materials(Opening(settings=settings, root=_root(manifest), stores=stores))
+    return Materials(
+        Opening(settings=settings, root=_root(manifest), variables=variables_of(manifest.targets), stores=stores)
+    )
 
 
 def _root(manifest: Manifest) -> Path | None:

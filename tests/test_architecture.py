@@ -44,7 +44,9 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("cli",),
 )
 STOREY = {room: number for number, rooms in enumerate(ORDER) for room in rooms}
-APART = {"sandbox": {"errors"}}  # a house of its own: so that one mistake cannot are on both sides
+# Packages that stand alone: the sandbox, so that one mistake cannot be on both sides; a token's process, so that a crash
+# of a vendor's library stays there.
+APART: dict[str, set[str]] = {"sandbox": {"errors"}, "token": set()}
 # What only these packages may import.
 KEPT_IN: dict[str, set[str]] = {
     "aioboto3": {"aws"},

@@ -21,7 +21,9 @@ from bulk_import.settings import Settings
 ARGUMENTS: dict[str, Any] = {
     "manifest": Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, s3://bucket/key, or - for stdin.")]
 }
-GROUPS = ("common", "caller", "aws", "manifest", "shard", "sources", "format", "prove", "decide", "plan_only")
+GROUPS = (
+    "common", "caller", "aws", "manifest", "shard", "sources", "hsm", "format", "prove", "decide", "plan_only",
+)  # fmt: skip
 FORMATS = ("table", "json")
 
 

@@ -17,7 +17,7 @@ from bulk_import.settings import Settings
 ARGUMENTS: dict[str, Any] = {
     "manifest": Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, s3://bucket/key, or - for stdin.")]
 }
-GROUPS = ("common", "caller", "manifest", "shard", "validate")
+GROUPS = ("common", "caller", "manifest", "shard", "hsm", "validate")
 
 
 def without_effect(settings: Settings) -> Iterator[tuple[str, str]]:

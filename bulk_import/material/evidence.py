@@ -24,6 +24,11 @@ _MACS: Final[dict[KeySpec, tuple[str, hashes.HashAlgorithm]]] = {
 }
 
 
+def mac_algorithm_of(key_spec: KeySpec) -> str:
+    """GenerateMac's MacAlgorithm for an HMAC key spec."""
+    return _MACS[key_spec][0]
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """The local half of a proof. Holds no key material, and may outlive it.

@@ -14,6 +14,7 @@ import importlib.util
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Protocol, Self
 
 from bulk_import.errors import MaterialError, MissingExtra, Problem, SettingsError
@@ -95,11 +96,14 @@ class Materials:
 
         A source that fails here fails its own targets when they come.
         """
+        targets = tuple(targets)
         for kind in _kinds(targets):
             at_work = self._open(kind)
-            if at_work.opened.begin is not None:
+            begin = at_work.opened.begin
+            if begin is not None:
+                own = [target for target in targets if sources.kind_of(target.material) is kind]
                 try:
-                    await at_work.patience(at_work.opened.begin)
+                    await at_work.patience(partial(begin, own))
                 except MaterialError as error:
                     at_work.broken = error
 

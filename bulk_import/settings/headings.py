@@ -13,7 +13,7 @@ _MEMBERS: Final[dict[str, tuple[str, ...]]] = {
         "allow_source_role", "max_targets",
     ),
     "Manifest": ("manifest",),
-    "Sources of key material": ("sources",),
+    "Sources of key material": ("sources", "hsm"),
     "Verification and proof": ("prove", "decide", "prove_use", "require_proof", "verify_timeout"),
     "Report and journal": (
         "report", "render", "label", "journal", "resume", "checkpoint", "checkpoint_interval", "s3", "format", "output",

@@ -194,6 +194,11 @@ class Settings(BaseSettings):
         (), "Role that a material URI may name with role= (ARN; repeatable).", "manifest"
     )
 
+    pkcs11_module: str | None = _option(None, "PKCS#11 library of the HSM, for pkcs11: sources.", "hsm")
+    pkcs11_pin_file: str | None = _option(
+        None, "File with the PIN for pkcs11: sources. One login attempt per token and run.", "hsm"
+    )
+
     # sources of key material, for commands that may ask a server for it
     vault_auth: Literal["token", "approle", "jwt"] = _option(
         "token", "How to log in to Vault or OpenBao: VAULT_TOKEN, or VAULT_ROLE_ID and VAULT_SECRET_ID, or a JWT.",

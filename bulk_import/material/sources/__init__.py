@@ -14,6 +14,7 @@ from bulk_import.material.sources import (
     env,
     exec,  # noqa: A004 - named as its scheme
     file,
+    pkcs11,
     s3,
     secretsmanager,
     ssm,
@@ -35,6 +36,7 @@ KINDS: Final[dict[str, Kind]] = {
         s3.KIND,
         vault.KIND,
         transit.KIND,
+        pkcs11.KIND,
     )
 }
 

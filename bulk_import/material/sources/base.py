@@ -92,6 +92,7 @@ class Opening:
     root: Path | None  # the folder that relative paths start from
     leftovers: Sequence[Mapping[str, str]] = ()  # wrapping keys that an earlier run recorded and did not remove
     sink: Sink | None = None  # the journal; None: nothing is sealed
+    variables: frozenset[str] = frozenset()  # that `env:` sources name: no child process gets them
     stores: Stores | None = None  # AWS's; None: this command works without AWS
     _common: dict[object, Any] = field(default_factory=dict)
 
@@ -109,7 +110,7 @@ class Opened:
 
     source: Source | None = None
     sealer: Sealer | None = None
-    begin: Callable[[], Awaitable[None]] | None = None
+    begin: Callable[[Sequence[Target]], Awaitable[None]] | None = None
     close: Callable[[], Awaitable[None]] | None = None
 
 

@@ -255,7 +255,7 @@ def _open(opening: Opening) -> Opened:
 
     server = opening.one(VaultServer)
     sealer = TransitSealer(server, opening.sink, tuple(opening.leftovers))
-    return Opened(sealer=sealer, begin=sealer.begin, close=server.close)
+    return Opened(sealer=sealer, begin=lambda _: sealer.begin(), close=server.close)
 
 
 KIND = Kind(

@@ -97,7 +97,7 @@ def _open(opening: Opening) -> Opened:
     from bulk_import.material.sources.vault_server import VaultServer  # noqa: PLC0415 - needs the extra
 
     server = opening.one(VaultServer)
-    return Opened(source=VaultSource(server), begin=server.begin, close=server.close)
+    return Opened(source=VaultSource(server), begin=lambda _: server.begin(), close=server.close)
 
 
 KIND = Kind(
