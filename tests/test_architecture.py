@@ -56,7 +56,8 @@ KEPT_IN: dict[str, set[str]] = {
     "moto": {"sandbox"},
     "flask": {"sandbox"},
     "werkzeug": {"sandbox"},
-    "cryptography": {"ceremony", "material", "sandbox"},
+    "cryptography": {"ceremony", "material", "sandbox", "token"},
+    "PyKCS11": {"token"},
     "hvac": {"material"},
     "requests": {"material"},  # below hvac
     "typer": {"cli", "commands"},

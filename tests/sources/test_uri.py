@@ -127,7 +127,7 @@ def test_the_schema_and_the_help_list_every_source(work: Workplace) -> None:
     from bulk_import.material.sources import KINDS  # noqa: PLC0415 - only here
 
     schema = json.loads(work.call("schema", "manifest").stdout)
-    shown = json.dumps(schema)
+    shown = json.dumps(schema, ensure_ascii=False)
     helped = work.call("run", "--help", COLUMNS="110").stdout.decode()
     for kind in KINDS.values():
         assert f"{kind.scheme}:" in shown
