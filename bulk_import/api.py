@@ -48,7 +48,7 @@ from bulk_import.run.runner import run_lanes
 from bulk_import.run.stop import Stop
 from bulk_import.settings import Settings
 from bulk_import.settings import load as load_settings
-from bulk_import.work import by_lane, policy_of
+from bulk_import.work import by_lane, creating_lanes, policy_of
 
 __all__ = [
     "Inputs", "Preparation", "RunResult", "Started", "check_material", "clear_results", "division",
@@ -126,7 +126,9 @@ async def plan(manifest: Manifest, settings: Settings) -> Plan:
     opened.check(manifest.targets)
     async with (
         opened as materials,
-        AwsSession(settings, run_id, manifest.partition, lanes, s3=in_s3(manifest.uri)) as session,
+        AwsSession(
+            settings, run_id, manifest.partition, lanes, s3=in_s3(manifest.uri), creating=creating_lanes(manifest)
+        ) as session,
     ):
         await session.connect()
         await materials.begin(manifest.targets)

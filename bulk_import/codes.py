@@ -21,6 +21,7 @@ class Trait(Flag):
     NEVER_RETRIED = auto()  # a repeat cannot help, and may do harm (a locked password, a longer run)
     THROTTLED = auto()  # KMS or STS refused for the rate only; nothing was carried out
     NOT_YET_CONSISTENT = auto()  # may become right by itself a moment after a change: KMS is eventually consistent
+    SETTLES = auto()  # may pass by itself for minutes on a key whose alias, tags or policy were just set
     STALE_CREDENTIALS = auto()  # the session's credentials are too old or were revoked: assume the role again
     UNSUPPORTED = auto()  # the endpoint has no such operation, whatever the request
     TOKEN_REFUSED = auto()  # KMS refused the import token: a new set of import parameters may be accepted
@@ -89,12 +90,24 @@ CODES: dict[str, Code] = {
     "AliasMoved": Code(
         "The alias points to another key than at the start of the run. Find out who moved it, then start a new run.",
     ),
+    "Drift": Code(
+        "The key differs from `create` in the manifest. Correct the key or the manifest: somebody may have changed the "
+        "key on purpose.",
+    ),
     "DuplicateKey": Code("Two targets name the same KMS key. Keep one of them in the manifest."),
     "ExpiryTooClose": Code("The wanted ValidTo is less than an hour ahead. Set a later valid_to, or a valid_for."),
     "Interrupted": Code(
         "The run was stopped while it worked on this target; no import took effect. Run again, or "
         "continue with --resume.",
         Trait.CUTS_SHORT,
+    ),
+    "KeyContradiction": Code(
+        "The key is of another kind than the manifest wants, and a key's kind never changes. Point the alias to the "
+        "right key, or correct the manifest. The program never moves an alias.",
+    ),
+    "OrphanedKey": Code(
+        "Another run created the alias at the same time. Delete the key that this run created (the message names it), "
+        "then run again.",
     ),
     "JournalError": Code(
         "Check that the path names the journal of this run, and that its disk is writable and not full.",
@@ -184,6 +197,7 @@ CODES: dict[str, Code] = {
     "AccessDeniedException": Code(
         "Grant the operation to the role in its policy and in the key policy: `bulk-import iam` prints "
         "both. An SCP or the policy of a VPC endpoint may also deny it.",
+        Trait.SETTLES,
     ),
     "DependencyTimeoutException": Code("KMS itself timed out. Run again, or continue with --resume."),
     "DisabledException": Code("The key is disabled. Enable it if it is to be used, then run again."),
@@ -226,7 +240,7 @@ CODES: dict[str, Code] = {
     "LimitExceededException": Code("A quota of the account is used up. Request a higher one (Service Quotas)."),
     "NotFoundException": Code(
         "Check key_id, account and Region: the key or alias does not exist there.",
-        Trait.NOT_YET_CONSISTENT,
+        Trait.NOT_YET_CONSISTENT | Trait.SETTLES,
     ),
     "OptInRequired": Code("Enable the Region for the account, or remove it from the manifest."),
     "RegionDisabledException": Code("Activate STS in the Region of --sts-region, or specify another."),
@@ -285,6 +299,7 @@ ENDS_ALL = frozenset(having(Trait.ENDS_ALL))
 NEVER_RETRIED = frozenset(having(Trait.NEVER_RETRIED))
 THROTTLED = frozenset(having(Trait.THROTTLED))
 NOT_YET_CONSISTENT = frozenset(having(Trait.NOT_YET_CONSISTENT))
+SETTLES = frozenset(having(Trait.SETTLES))
 STALE_CREDENTIALS = frozenset(having(Trait.STALE_CREDENTIALS))
 UNSUPPORTED = frozenset(having(Trait.UNSUPPORTED))
 TOKEN_REFUSED = frozenset(having(Trait.TOKEN_REFUSED))

@@ -32,7 +32,7 @@ from bulk_import.report.fold import fold
 from bulk_import.report.reread import Report
 from bulk_import.run.stop import Stop
 from bulk_import.settings import Settings
-from bulk_import.work import Work, by_lane
+from bulk_import.work import Work, by_lane, creating_lanes
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,10 @@ async def run(
             # Sealed material has its import parameters already.
             s3 = bool(settings.uploads) or in_s3(manifest.uri)
             scarcest = "ImportKeyMaterial" if manifest.ceremony else "GetParametersForImport"
-            session = AwsSession(settings, begun.run_id, manifest.partition, _lanes(manifest), scarcest=scarcest, s3=s3)
+            session = AwsSession(
+                settings, begun.run_id, manifest.partition, _lanes(manifest), scarcest=scarcest, s3=s3,
+                creating=creating_lanes(manifest),
+            )  # fmt: skip
             await stack.enter_async_context(session)
             journal = whole.enter_context(begun.open())
             stack.callback(journal.finish)

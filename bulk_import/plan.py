@@ -14,7 +14,14 @@ from enum import StrEnum
 from bulk_import.errors import TargetError
 from bulk_import.material import wrapping
 from bulk_import.material.expect import applies
-from bulk_import.model import KeyRotation, KeySpec, KeyState, KeyView, Target, WrappingAlgorithm
+from bulk_import.model import (
+    KeyRotation,
+    KeySpec,
+    KeyState,
+    KeyView,
+    Target,
+    WrappingAlgorithm,
+)
 
 NEAREST_EXPIRY = timedelta(hours=1)  # a ValidTo nearer than this would be gone before anyone used the key
 
@@ -22,6 +29,8 @@ NEAREST_EXPIRY = timedelta(hours=1)  # a ValidTo nearer than this would be gone 
 class StepKind(StrEnum):
     """One kind of change that a run makes; each has a file in run/steps/."""
 
+    CREATE_KEY = "create_key"
+    CREATE_ALIAS = "create_alias"
     IMPORT_MATERIAL = "import_material"
 
 
@@ -34,6 +43,7 @@ class Step:
 
 
 class Action(StrEnum):
+    CREATE = "create"  # no such key, and the manifest says how to create it
     IMPORT = "import"  # found PendingImport
     REIMPORT = "reimport"  # found with material whose expiry is not as wanted
     UNCHANGED = "unchanged"
@@ -83,8 +93,8 @@ def decide(
     """The action for one target. `import_again`: --prove all, for symmetric material that is as wanted."""
     keeps_expiry = False
     try:
-        spec = _importable(wanted.target, view)
-        algorithm = _algorithm(wanted.target, spec)
+        spec = importable(wanted.target, view)
+        algorithm = algorithm_for(wanted.target, spec)
         _one_material(view, rotations)
         _stated_material(wanted.target, view, spec, rotations)
         if expiry_as_wanted(wanted, view, now) and view.state in (KeyState.ENABLED, KeyState.DISABLED):
@@ -109,9 +119,9 @@ def recovered(wanted: Wanted, before: KeyView) -> Decision:
 
     Raises TargetError where such a key takes no import.
     """
-    spec = _importable(wanted.target, before)
+    spec = importable(wanted.target, before)
     action = Action.IMPORT if before.state == KeyState.PENDING_IMPORT else Action.REIMPORT
-    return Decision(action, spec, _algorithm(wanted.target, spec), final_state(before), "imported before the resume")
+    return Decision(action, spec, algorithm_for(wanted.target, spec), final_state(before), "imported before the resume")
 
 
 def expiry_as_wanted(wanted: Wanted, view: KeyView, now: datetime) -> bool:
@@ -158,17 +168,27 @@ def floor_seconds(imports: int, rate: float, *, reads: int, interval: float) -> 
     return (imports - 1) / rate + (reads - 1) * interval if imports else 0.0
 
 
-def _importable(target: Target, view: KeyView) -> KeySpec:
+def importable(target: Target, view: KeyView) -> KeySpec:
+    """The key's spec. Raises TargetError where the key cannot take the target's material."""
     if view.manager == "AWS":
         raise TargetError(f"{view.arn} is an AWS managed key.", code="NotImportableOrigin")
     if view.origin != "EXTERNAL":
-        raise TargetError(f"{view.arn} has Origin {view.origin}, not EXTERNAL.", code="NotImportableOrigin")
+        code = "NotImportableOrigin" if target.create is None else "KeyContradiction"
+        raise TargetError(f"{view.arn} has Origin {view.origin}, not EXTERNAL.", code=code)
     if view.state not in (KeyState.PENDING_IMPORT, KeyState.ENABLED, KeyState.DISABLED):
         raise TargetError(f"{view.arn} is in state {view.state}.", code="KeyStateNotImportable")
     if target.key_spec is not None and target.key_spec != view.key_spec:
         raise TargetError(
             f"The manifest states {target.key_spec}, but {view.arn} is {view.key_spec}.", code="KeySpecMismatch"
         )
+    if target.key_usage not in (None, view.key_usage):
+        message = f"The manifest states {target.key_usage}, but {view.arn} is for {view.key_usage}."
+        raise TargetError(message, code="KeyContradiction")
+    if target.create is not None and target.create.multi_region not in (None, view.multi_region):
+        kind = "a multi-Region" if view.multi_region else "a single-Region"
+        stated = str(target.create.multi_region).lower()
+        message = f"The manifest states multi_region: {stated}, but {view.arn} is {kind} key."
+        raise TargetError(message, code="KeyContradiction")
     try:
         return KeySpec(view.key_spec)
     except ValueError:
@@ -178,7 +198,8 @@ def _importable(target: Target, view: KeyView) -> KeySpec:
         ) from None
 
 
-def _algorithm(target: Target, spec: KeySpec) -> WrappingAlgorithm:
+def algorithm_for(target: Target, spec: KeySpec) -> WrappingAlgorithm:
+    """The wrapping algorithm to use. Raises TargetError where the key spec does not allow the stated one."""
     refusal = wrapping.refusal(spec, target.wrapping_algorithm, target.wrapping_key_spec)
     if refusal is not None:
         raise TargetError(refusal, code="WrappingNotAllowed")

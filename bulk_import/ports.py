@@ -7,13 +7,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
-from bulk_import.model import ImportParameters, KeyRotation, KeyView, Lane, ObjectFacts, ObjectUri
+from bulk_import.model import ImportParameters, KeyRotation, KeyView, Lane, NewKey, ObjectFacts, ObjectUri
 
 T = TypeVar("T")
 
 
 class Trace(Protocol):
     """What calls leave behind in their target's entry."""
+
+    settling_until: float  # by the loop's clock: until then a refusal may pass by itself, and calls are repeated
 
     def sent(self, operation: str) -> None:
         """A request went out, or began to; said before its answer is, and of an import only where it did leave."""
@@ -53,6 +55,24 @@ class KeyService(Protocol):
         """One attempt, never repeated inside. Returns KeyMaterialId (symmetric keys), else None."""
         ...
 
+    async def create_key(self, trace: Trace, *, wanted: NewKey) -> KeyView:
+        """One attempt, never repeated inside: a repeat would make a second key."""
+        ...
+
+    async def create_alias(self, key_id: str, trace: Trace, *, alias: str) -> None:
+        """One attempt, never repeated inside."""
+        ...
+
+    async def list_aliases(self, key_id: str, trace: Trace) -> list[str]:
+        """`alias/…` of one key."""
+        ...
+
+    async def list_resource_tags(self, key_id: str, trace: Trace) -> dict[str, str]: ...
+
+    async def keys_tagged(self, tag: str, trace: Trace) -> dict[str, list[str]]:
+        """The lane's keys that have the tag: ARNs by the tag's value. Resource Groups Tagging API, GetResources."""
+        ...
+
     async def generate_mac(self, key_id: str, trace: Trace, *, message: bytes, mac_algorithm: str) -> bytes: ...
 
     async def get_public_key(self, key_id: str, trace: Trace) -> bytes:
@@ -71,8 +91,8 @@ class KeyService(Protocol):
 class Retrier(Protocol):
     """Repeats what may be repeated without harm, with back-off and full jitter."""
 
-    async def __call__(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Raises the last ServiceError of `attempt` that is not to be repeated any more."""
+    async def __call__(self, attempt: Callable[[], Awaitable[T]], *, settling_until: float = 0.0) -> T:
+        """Raises the last ServiceError of `attempt` that is not to be repeated any more. See Trace.settling_until."""
         ...
 
 

@@ -189,3 +189,8 @@ def by_lane(manifest: Manifest) -> dict[Lane, list[Target]]:
     for target in manifest.targets:
         lanes.setdefault(target.lane, []).append(target)
     return lanes
+
+
+def creating_lanes(manifest: Manifest) -> set[Lane]:
+    """Lanes with a target whose key is created if it is missing."""
+    return {target.lane for target in manifest.targets if target.create is not None}

@@ -30,6 +30,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("load",),
     ("plan",),
     ("fleet",),
+    ("creation",),
     ("run",),
     ("journal",),
     ("report",),

@@ -89,8 +89,10 @@ def test_the_policies_are_those_that_iam_prints(policies: dict[str, Any]) -> Non
 
 def test_every_operation_is_in_the_table(tmp_path: Path) -> None:
     path = tmp_path / "keys.csv"
-    lines = [f"{spec},111122223333,us-east-1,Importer,alias/{spec},{spec},file:k" for spec in KeySpec]
-    path.write_text("\n".join(["id,account,region,role,key_id,key_spec,material", *lines]))
+    lines = [f"{spec},111122223333,us-east-1,Importer,alias/{spec},{spec},file:k,," for spec in KeySpec]
+    lines += ["new,111122223333,us-east-1,Importer,alias/new,HMAC_256,file:k,true,payments"]
+    header = "id,account,region,role,key_id,key_spec,material,create.multi_region,create.tags.Team"
+    path.write_text("\n".join([header, *lines]))
     manifest = api.load_manifest(str(path), api.load_settings())
     access = iam.access(manifest, "111122223333", iam.Asked(prove_use=True), CALLER)
     granted = {

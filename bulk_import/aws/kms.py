@@ -6,11 +6,12 @@ API: https://docs.aws.amazon.com/kms/latest/APIReference/Welcome.html
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from bulk_import.aws.answers import endless, key_view, whole
 from bulk_import.aws.pace.limiter import LaneLimiter
 from bulk_import.aws.pace.places import Places
 from bulk_import.aws.pace.quotas import AppliedQuotas
@@ -21,9 +22,10 @@ from bulk_import.aws.wire.trace import traced
 from bulk_import.aws.wire.translate import translate
 from bulk_import.codes import STALE_CREDENTIALS, THROTTLED
 from bulk_import.errors import BulkImportError, LaneError, ServiceError
-from bulk_import.model import ImportParameters, KeyRotation, KeyView, Lane
+from bulk_import.model import ImportParameters, KeyRotation, KeyView, Lane, NewKey
 from bulk_import.ports import Trace
 
+MOST_LISTED = 10_000  # pages of tagged keys, aliases or tags: far above KMS's own limits
 MOST_PAGES = 20  # of 1,000 rotations each, far above KMS's quota of rotations per key
 
 # Operation → (the client's method, whether the connection is one for writes).
@@ -32,11 +34,20 @@ _METHODS: dict[str, tuple[str, bool]] = {
     "ListKeyRotations": ("list_key_rotations", False),
     "GetParametersForImport": ("get_parameters_for_import", True),
     "ImportKeyMaterial": ("import_key_material", True),
+    "CreateKey": ("create_key", True),
+    "CreateAlias": ("create_alias", True),
+    "ListAliases": ("list_aliases", False),
+    "ListResourceTags": ("list_resource_tags", False),
+    "GetResources": ("get_resources", False),  # of the Resource Groups Tagging API
     "GenerateMac": ("generate_mac", False),
     "GetPublicKey": ("get_public_key", False),
     "Encrypt": ("encrypt", False),
     "Decrypt": ("decrypt", False),
 }
+
+
+# Calls that change AWS: each attempt has an intent of its own in the journal, and is never repeated here.
+CHANGES = frozenset(("ImportKeyMaterial", "CreateKey", "CreateAlias"))
 
 
 class LaneKms:
@@ -52,7 +63,9 @@ class LaneKms:
         gate: Places,
         retry: Retry,
         applied: AppliedQuotas | None = None,
+        tagging: Any = None,
     ) -> None:
+        """`tagging`: the client of the Resource Groups Tagging API, for lanes that create keys."""
         self.lane = lane
         self.limiter = limiter
         self._clients = clients
@@ -60,6 +73,7 @@ class LaneKms:
         self._gate = gate
         self._retry = retry
         self._at_once = replace(retry, consistency_timeout=0.0)
+        self._tagging = tagging
         self._applied = applied  # None: the limiter has the rates already
         self._same_key = SameKey(lane)
         self._ended: LaneError | None = None  # set once, by an answer from elsewhere
@@ -67,21 +81,9 @@ class LaneKms:
     async def describe_key(self, key_id: str, trace: Trace, *, at_once: bool = False) -> KeyView:
         retry = self._at_once if at_once else self._retry
         answer = await self._read("DescribeKey", trace, {"KeyId": key_id}, "KeyMetadata", retry=retry)
-        found = answer["KeyMetadata"]
-        arn = found.get("Arn")
-        if not arn:  # without it nothing tells whose key this is
+        if not answer["KeyMetadata"].get("Arn"):  # without it nothing tells whose key this is
             raise ServiceError("The response names no key.", code="MalformedAnswer", operation="DescribeKey")
-        return KeyView(
-            arn=arn,
-            state=found.get("KeyState", ""),
-            origin=found.get("Origin", ""),
-            manager=found.get("KeyManager", ""),
-            key_spec=found.get("KeySpec", ""),
-            key_usage=found.get("KeyUsage", ""),
-            expiration_model=found.get("ExpirationModel"),
-            valid_to=found.get("ValidTo"),
-            current_key_material_id=found.get("CurrentKeyMaterialId"),
-        )
+        return key_view(answer["KeyMetadata"])
 
     async def list_key_rotations(self, key_id: str, trace: Trace) -> list[KeyRotation]:
         rotations: list[KeyRotation] = []
@@ -124,9 +126,68 @@ class LaneKms:
         else:
             request |= {"ExpirationModel": "KEY_MATERIAL_EXPIRES", "ValidTo": valid_to}
         # A 200 that does not even name the key (botocore makes one of unreadable JSON) is no acceptance.
-        answer = _whole("ImportKeyMaterial", await self._call("ImportKeyMaterial", trace, request), "KeyId")
+        answer = whole("ImportKeyMaterial", await self._call("ImportKeyMaterial", trace, request), "KeyId")
         found = answer.get("KeyMaterialId")
         return str(found) if found else None
+
+    async def create_key(self, trace: Trace, *, wanted: NewKey) -> KeyView:
+        """One attempt, never repeated inside: CreateKey has no client token, and a repeat makes a second key."""
+        request: dict[str, Any] = {
+            "Origin": "EXTERNAL", "KeySpec": wanted.key_spec, "KeyUsage": wanted.key_usage,
+            "MultiRegion": wanted.multi_region,
+            "Tags": [{"TagKey": name, "TagValue": value} for name, value in wanted.tags.items()],
+        }  # fmt: skip
+        if wanted.description is not None:
+            request["Description"] = wanted.description
+        answer = whole("CreateKey", await self._call("CreateKey", trace, request), "KeyMetadata")
+        if not answer["KeyMetadata"].get("Arn"):
+            raise ServiceError(
+                "The response names no key.", code="MalformedAnswer", operation="CreateKey", outcome_unknown=True
+            )
+        return key_view(answer["KeyMetadata"])
+
+    async def create_alias(self, key_id: str, trace: Trace, *, alias: str) -> None:
+        """One attempt, never repeated inside."""
+        await self._call("CreateAlias", trace, {"AliasName": alias, "TargetKeyId": key_id})
+
+    async def list_aliases(self, key_id: str, trace: Trace) -> list[str]:
+        return [
+            str(entry.get("AliasName", ""))
+            async for entry in self._pages("ListAliases", trace, {"KeyId": key_id, "Limit": 100}, "Aliases")
+        ]
+
+    async def list_resource_tags(self, key_id: str, trace: Trace) -> dict[str, str]:
+        return {
+            str(entry.get("TagKey", "")): str(entry.get("TagValue", ""))
+            async for entry in self._pages("ListResourceTags", trace, {"KeyId": key_id, "Limit": 50}, "Tags")
+        }
+
+    async def keys_tagged(self, tag: str, trace: Trace) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        request: dict[str, Any] = {"TagFilters": [{"Key": tag}], "ResourceTypeFilters": ["kms:key"]}
+        for _ in range(MOST_LISTED):
+            answer = await self._read("GetResources", trace, request, "ResourceTagMappingList")
+            for entry in answer["ResourceTagMappingList"]:
+                arn = str(entry.get("ResourceARN", ""))
+                self._check_lane("GetResources", arn)
+                tags = {one.get("Key"): one.get("Value", "") for one in entry.get("Tags", ())}
+                found.setdefault(str(tags.get(tag, "")), []).append(arn)
+            if not answer.get("PaginationToken"):
+                return found
+            request = request | {"PaginationToken": answer["PaginationToken"]}
+        raise endless("GetResources")
+
+    async def _pages(
+        self, operation: str, trace: Trace, request: dict[str, Any], member: str
+    ) -> AsyncIterator[Mapping[str, Any]]:
+        for _ in range(MOST_LISTED):
+            answer = await self._read(operation, trace, request, member)
+            for entry in answer[member]:
+                yield entry
+            if not answer.get("Truncated"):
+                return
+            request = request | {"Marker": answer["NextMarker"]}
+        raise endless(operation)
 
     async def generate_mac(self, key_id: str, trace: Trace, *, message: bytes, mac_algorithm: str) -> bytes:
         request = {"KeyId": key_id, "Message": message, "MacAlgorithm": mac_algorithm}
@@ -162,14 +223,15 @@ class LaneKms:
         """A call that may be repeated without harm. An answer without the `needed` members is a lost one."""
 
         async def attempt() -> dict[str, Any]:
-            return _whole(operation, await self._call(operation, trace, request), *needed)
+            return whole(operation, await self._call(operation, trace, request), *needed)
 
-        return await (retry or self._retry)(attempt)
+        settling_until = 0.0 if retry is self._at_once else trace.settling_until
+        return await (retry or self._retry)(attempt, settling_until=settling_until)
 
     async def _call(self, operation: str, trace: Trace, request: Mapping[str, Any]) -> dict[str, Any]:
         """One attempt; a second one at once where only the session's credentials were stale.
 
-        An import is not sent a second time here: each one has an intent of its own in the journal.
+        A change is not sent a second time here: each one has an intent of its own in the journal.
         """
         if self._ended is not None:
             raise self._ended
@@ -182,13 +244,15 @@ class LaneKms:
             if error.code not in STALE_CREDENTIALS:
                 raise
             await self._credentials.renew(credentials)
-            if operation == "ImportKeyMaterial":
+            if operation in CHANGES:
                 raise
         return await self._send(operation, trace, request, await self._credentials.get())
 
     async def _send(self, operation: str, trace: Trace, request: Mapping[str, Any], credentials: Any) -> dict[str, Any]:
         name, is_write = _METHODS[operation]
         client = self._clients.writes if is_write else self._clients.reads
+        if operation == "GetResources":
+            client = self._tagging
         method: Callable[..., Awaitable[dict[str, Any]]] = getattr(client, name)
         throttler = self.limiter.throttler(operation)
         await self._renew_if_due(operation, credentials)
@@ -252,17 +316,3 @@ class LaneKms:
         except LaneError as elsewhere:
             self._ended = elsewhere
             raise
-
-
-def _whole(operation: str, answer: dict[str, Any], *needed: str) -> dict[str, Any]:
-    """Raises ServiceError where a member is missing: whether KMS did what it was asked for is then unknown."""
-    missing = [name for name in needed if name not in answer]
-    if missing:
-        raise ServiceError(
-            f"The response lacks {missing[0]}.",
-            code="MalformedAnswer",
-            operation=operation,
-            retryable=True,
-            outcome_unknown=True,
-        )
-    return answer

@@ -35,10 +35,14 @@ class AwsSession:
         *,
         scarcest: str = "GetParametersForImport",
         s3: bool = False,
+        creating: Iterable[Lane] = (),
     ) -> None:
         """`s3`: whether S3 carries the manifest or what the run writes; then its endpoint counts as the run's, too.
 
-        `scarcest`: the operation of an import whose quota decides how fast a lane can be."""
+        `scarcest`: the operation of an import whose quota decides how fast a lane can be. `creating`: lanes that may
+        create keys; they also use the Resource Groups Tagging API.
+        """
+        self._creating = frozenset(creating)
         self._settings = settings
         self._run_id = run_id
         self._partition = partition
@@ -70,6 +74,8 @@ class AwsSession:
                 await self._clients.s3(self._clients.region)
             for region in self._regions:
                 await self._clients.kms(region)
+                if any(lane.region == region for lane in self._creating):
+                    await self._clients.tagging(region)
                 if self._settings.quotas == "service-quotas":
                     await self._clients.service_quotas(region)
         except BaseException:
@@ -111,6 +117,7 @@ class AwsSession:
             gate=self._gate,
             retry=self.retry,
             applied=await self._applied(lane) if self._settings.quotas == "service-quotas" else None,
+            tagging=await self._clients.tagging(lane.region) if lane in self._creating else None,
         )
         return self._lanes[lane]
 

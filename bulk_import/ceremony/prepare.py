@@ -33,6 +33,7 @@ from bulk_import.ceremony.bundle import (
     read_bundle,
 )
 from bulk_import.ceremony.lines import LineWriter, fingerprint, last_check, read_bytes, refuse
+from bulk_import.errors import TargetError
 from bulk_import.journal import narrate
 from bulk_import.journal.begin import new_run_id
 from bulk_import.material.wrapping import default_algorithm
@@ -137,8 +138,18 @@ class LanePreparer(LaneRunner):
         run = TargetRun(self._wanted(target), self._sink, lambda outcome: self._ended(run, outcome))
         return run
 
-    async def _decide(self, run: TargetRun, view: KeyView) -> Decision:
-        decision = await super()._decide(run, view)
+    def _look_again(self, run: TargetRun) -> None:
+        if run.target.create is not None:
+            raise TargetError(
+                f"{run.target.alias} does not exist, and a ceremony creates no key.",
+                code="NotFoundException",
+                operation="DescribeKey",
+                advice="Create the key (Origin EXTERNAL) and its alias first, then prepare again.",
+            )
+        super()._look_again(run)
+
+    async def _decide(self, run: TargetRun, view: KeyView, *, unfinished: bool = False) -> Decision:
+        decision = await super()._decide(run, view, unfinished=unfinished)
         if self._standby and decision.action is Action.UNCHANGED:
             return replace(decision, action=Action.REIMPORT)
         return decision

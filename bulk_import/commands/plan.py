@@ -48,7 +48,7 @@ def _exit_code(plan: Plan, *, detailed: bool) -> ExitCode:
         return ExitCode.NONE_WELL
     if counts[Action.BLOCKED]:
         return ExitCode.PARTIAL
-    pending = counts[Action.IMPORT] + counts[Action.REIMPORT]
+    pending = counts[Action.CREATE] + counts[Action.IMPORT] + counts[Action.REIMPORT]
     return ExitCode.CHANGES_PENDING if detailed and pending else ExitCode.OK
 
 

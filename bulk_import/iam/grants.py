@@ -48,6 +48,7 @@ def grants(target: Target, asked: Asked, latest: datetime | None = None) -> tupl
         expect=expect,
         expiry=expiry,
         asked=asked,
+        tagged=target.create is not None and bool(target.create.tags),
     )
 
 
@@ -60,11 +61,12 @@ def _grants(
     expect: Expect | None,
     expiry: Expiry,
     asked: Asked,
+    tagged: bool,
 ) -> tuple[Grant, ...]:
     """Fleets have many keys and few kinds of them. `expect`: which check value is stated, not its value."""
     specs = [key_spec] if key_spec is not None else _possible_specs(algorithm, wrapping_key_spec, expect)
     found = [
-        Grant("Read", tuple(_unconditional(specs, asked))),
+        Grant("Read", tuple(_unconditional(specs, asked, tagged=tagged))),
         Grant("Parameters", ("GetParametersForImport",), _wrapping(specs, algorithm, wrapping_key_spec)),
         Grant("Import", ("ImportKeyMaterial",), _expiry(expiry)),
     ]
@@ -87,8 +89,10 @@ def _possible_specs(
     ]
 
 
-def _unconditional(specs: list[KeySpec], asked: Asked) -> Iterator[str]:
+def _unconditional(specs: list[KeySpec], asked: Asked, *, tagged: bool) -> Iterator[str]:
     yield "DescribeKey"
+    if tagged:
+        yield "ListResourceTags"
     if any(spec.symmetric for spec in specs):
         yield "ListKeyRotations"
     if asked.prove != "none" and any(spec.hmac for spec in specs):

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bulk_import.iam import creation
 from bulk_import.iam.caller import PLACEHOLDER
 from bulk_import.iam.grants import Asked, Condition, Grant, grants
 from bulk_import.iam.material import statements
@@ -107,7 +108,12 @@ def _permissions(account: str, targets: Sequence[Target], asked: Asked, warnings
             "EXTERNAL key carries the alias, so anyone who may move the alias moves the permission. For a policy on "
             "exactly these keys, state key ARNs in the manifest."
         )
-    exact = pack(list(_exact_statements(_by_grant(targets, asked))))
+    creating = list(creation.statements(targets))
+    if creating:
+        warnings.append(
+            f"Account {account}: the role may create KMS keys, each of which costs money, for aliases of the manifest."
+        )
+    exact = pack([*_exact_statements(_by_grant(targets, asked)), *creating])
     if exact is not None:
         return tuple(exact)
     lanes = sorted({target.lane for target in targets})
@@ -119,7 +125,7 @@ def _permissions(account: str, targets: Sequence[Target], asked: Asked, warnings
     fixed = [target.expiry.valid_to for target in targets if target.expiry.valid_to is not None]
     grouped = _by_grant(targets, asked, latest=max(fixed, default=None))
     everything = [_any_key(lane) for lane in lanes]
-    wide = [_statement(grant, everything, (EXTERNAL,)) for grant in grouped]
+    wide = [*(_statement(grant, everything, (EXTERNAL,)) for grant in grouped), *creating]
     return tuple(pack(wide, most=len(wide)) or [policy(wide)])
 
 

@@ -19,6 +19,7 @@ from bulk_import.model import STDOUT, Manifest, Past, Sent, Status, in_s3
 from bulk_import.settings import Settings
 
 FOR_THE_REPORT = timedelta(hours=1)  # so long after its end a run that was killed before its report is continued
+NOT_FOUND = Past("", "", None, None)  # its key is to be created
 WELL = frozenset(status.value for status in Status if status.well)
 
 
@@ -127,20 +128,21 @@ class _Reading:
 
     def _on_pinned(self, event: dict[str, Any]) -> None:
         known = self.pasts.get(event["index"])
-        if known is not None and (known.sent or known.rechecks):
+        if known is not None and known.key_arn and (known.sent or known.rechecks):
             return  # what was found before the first change is what counts
         valid_to = event.get("valid_to")
         self.pasts[event["index"]] = Past(
             key_arn=event["key_arn"],
             key_state=event["key_state"],
             expiration_model=event.get("expiration_model"),
+            sent=known.sent if known else {},
             valid_to=datetime.fromisoformat(valid_to) if valid_to else None,
             key_spec=event["key_spec"],
         )
 
     def _on_intent(self, event: dict[str, Any]) -> None:
         index, operation = event["index"], event["operation"]
-        before = self.pasts[index].of(operation)
+        before = self.pasts.setdefault(index, NOT_FOUND).of(operation)
         if self.finished[index]:
             # No longer as wanted, and made once more: what KMS accepted before says nothing of this request.
             before = replace(before, accepted=False)

@@ -12,6 +12,7 @@ from typing import Any
 from bulk_import.errors import Problem
 from bulk_import.manifest import fields as check
 from bulk_import.manifest.access import ACCESS, Account
+from bulk_import.manifest.create import create, needs
 from bulk_import.manifest.expiry import FIELDS as EXPIRY
 from bulk_import.manifest.expiry import Expiries
 from bulk_import.manifest.level import Level
@@ -88,7 +89,7 @@ class Expander:
             return
         if "{" in material or "}" in material:
             material = check.fill(material, lane, key)
-        expect, material_id = get("expect"), get("key_material_id")
+        expect, material_id, wanted = get("expect"), get("key_material_id"), get("create")
         target = Target(
             len(self.targets),
             key,
@@ -103,6 +104,8 @@ class Expander:
             get("wrapping_key_spec") or WrappingKeySpec.RSA_4096,
             expiry,
             entry.line,
+            key_usage=get("key_usage"),
+            create=None if wanted is None else create(wanted, lane, key),
         )
         self._check(entry, target)
         if self._selects is None or self._selects(key, lane):
@@ -133,7 +136,7 @@ class Expander:
         if target.key_material_id is not None and target.key_spec not in (None, KeySpec.SYMMETRIC_DEFAULT):
             message = f"is given with key_spec {target.key_spec}; KMS gives only SYMMETRIC_DEFAULT material an ID"
             self._say(entry, ("key_material_id",), message, "Leave it out; the proof of this key needs none.")
-        for one in self._checks:
+        for one in (needs, *self._checks):
             for found in one(target):
                 field, message, advice = (
                     (found.field, found.message, found.advice) if isinstance(found, Problem) else found

@@ -10,8 +10,17 @@ from pydantic import TypeAdapter, ValidationError
 
 from bulk_import.manifest import fields as check
 from bulk_import.manifest.blemish import blemish
+from bulk_import.manifest.create import check as check_create
 from bulk_import.manifest.explain import explain
-from bulk_import.manifest.models import FIELDS_OF_DEFAULTS, FIELDS_OF_KEYS, FIELDS_OF_ROWS, HEAD, KEY, ROW
+from bulk_import.manifest.models import (
+    FIELDS_OF_CREATE,
+    FIELDS_OF_DEFAULTS,
+    FIELDS_OF_KEYS,
+    FIELDS_OF_ROWS,
+    HEAD,
+    KEY,
+    ROW,
+)
 from bulk_import.manifest.problems import Findings, Loc, path
 from bulk_import.manifest.yaml_nodes import line_at
 
@@ -62,8 +71,8 @@ class LevelReader:
                     if loc[0] in ("defaults", "accounts")
                     else ("version", "defaults", "accounts", "keys")
                 )
-                if loc[-2:-1] == ("expect",):
-                    known = ("kcv", "spki_sha256")
+                if loc[-2:-1] in _NESTED:
+                    known = _NESTED[loc[-2:-1]]
                 whole.report(self._findings, loc, *explain(one, known))
                 bad.add(loc)
         stated = document.get("accounts")
@@ -99,8 +108,8 @@ class LevelReader:
             for one in error.errors(include_url=False, include_context=False):
                 loc = one["loc"]
                 known: Sequence[str] = FIELDS_OF_KEYS if prefix else FIELDS_OF_ROWS
-                if loc[-2:-1] == ("expect",):
-                    known = ("kcv", "spki_sha256")
+                if loc[-2:-1] in _NESTED:
+                    known = _NESTED[loc[-2:-1]]
                 level.report(self._findings, loc, *explain(one, known))
                 bad.add(str(loc[0]) if loc else "")
                 items.add(loc)
@@ -133,8 +142,8 @@ class LevelReader:
                 self._break(level, (name,), *said)
             elif name in _LISTS:
                 self._of_list(level, name, value)
-            elif len([1 for one in value.values() if one is not None]) != 1:  # expect
-                self._break(level, (name,), "needs exactly one of kcv and spki_sha256", "Keep one of them.")
+            else:
+                self._of_fields(level, name, value)
         for one, other in (("account", "accounts"), ("region", "regions"), ("valid_to", "valid_for")):
             if fields.get(one) is not None and fields.get(other) is not None:
                 self._break(level, (other,), f"cannot be combined with {one}", "They are one setting: keep one.")
@@ -168,6 +177,13 @@ class LevelReader:
         if well:
             level.fields[name] = well  # the others are checked on
 
+    def _of_fields(self, level: Level, name: str, value: Mapping[str, Any]) -> None:
+        if name == "create":
+            for loc, message, advice in check_create(value):
+                self._break(level, (name, *loc), message, advice)
+        elif len([1 for one in value.values() if one is not None]) != 1:  # expect
+            self._break(level, (name,), "needs exactly one of kcv and spki_sha256", "Keep one of them.")
+
     def _break(self, level: Level, loc: Loc, message: str, advice: str) -> None:
         level.report(self._findings, loc, message, advice)
         self._drop(level, str(loc[0]))
@@ -178,5 +194,6 @@ class LevelReader:
 
 
 _LISTS = frozenset(("accounts", "regions"))
-_MEANINGFUL = frozenset(("accounts", "region", "regions", "role", "material", "key_id", "expect", *_EXPIRY))
+_NESTED: dict[Loc, tuple[str, ...]] = {("expect",): ("kcv", "spki_sha256"), ("create",): FIELDS_OF_CREATE}
+_MEANINGFUL = frozenset(("accounts", "create", "region", "regions", "role", "material", "key_id", "expect", *_EXPIRY))
 _DIVERSE = frozenset(("material", "key_id"))  # too many different ones to remember

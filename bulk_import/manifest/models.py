@@ -13,8 +13,17 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
 
-from bulk_import.manifest.scalars import Account, ExternalId, Region, Role, SessionDuration, number_too, whole
-from bulk_import.model import Encoding, KeySpec, WrappingAlgorithm, WrappingKeySpec
+from bulk_import.manifest.scalars import (
+    Account,
+    ExternalId,
+    Region,
+    Role,
+    SessionDuration,
+    number_too,
+    whole,
+    yes_or_no,
+)
+from bulk_import.model import Encoding, KeySpec, KeyUsage, WrappingAlgorithm, WrappingKeySpec
 
 _STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True)
 # What must be there is asked after inheritance, in expand.py; an editor can at least ask for these.
@@ -51,6 +60,35 @@ class ExpectFields(TypedDict):
 
 
 @with_config(_STRICT)
+class CreateFields(TypedDict):
+    """How a missing key is created, and what an existing key must show. An absent field: KMS's default, and any."""
+
+    description: NotRequired[
+        Annotated[
+            str,
+            Field(max_length=8192, description="The key's description. Placeholders as in `material`.",
+                  examples=["Payments, {region}"]),
+        ]
+        | None
+    ]  # fmt: skip
+    tags: NotRequired[
+        Annotated[
+            dict[str, str],
+            Field(description="Tags of the key, by name. Placeholders as in `material`, in values.",
+                  examples=[{"Team": "payments"}]),
+        ]
+        | None
+    ]  # fmt: skip
+    multi_region: NotRequired[
+        Annotated[
+            bool | None,
+            Field(description="Whether the key is a multi-Region primary key. Default: false.", examples=[True]),
+            BeforeValidator(yes_or_no),
+        ]
+    ]
+
+
+@with_config(_STRICT)
 class SharedFields(TypedDict):
     """What a key may state itself or inherit."""
 
@@ -73,6 +111,25 @@ class SharedFields(TypedDict):
             Field(
                 description="Key spec; must equal KMS's. Stated, it lets `validate` check more before any call.",
                 examples=["SYMMETRIC_DEFAULT", "HMAC_256", "RSA_2048"],
+            ),
+        ]
+    ]
+    key_usage: NotRequired[
+        Annotated[
+            KeyUsage | None,
+            Field(
+                description="Key usage; must equal KMS's. With `create`, required for RSA and NIST ECC keys.",
+                examples=["ENCRYPT_DECRYPT", "SIGN_VERIFY"],
+            ),
+        ]
+    ]
+    create: NotRequired[
+        Annotated[
+            CreateFields | None,
+            Field(
+                description="Create the key if it is missing; `key_id` must then be an alias, and `key_spec` is "
+                "required. {}: with KMS's defaults. Absent: the key must exist.",
+                examples=[{"description": "Payments, {region}", "tags": {"Team": "payments"}}],
             ),
         ]
     ]
@@ -289,6 +346,7 @@ FIELDS_OF_DEFAULTS = tuple(DefaultFields.__annotations__)
 FIELDS_OF_KEYS = tuple(KeyFields.__annotations__)
 FIELDS_OF_ROWS = tuple(RowFields.__annotations__)
 FIELDS_OF_ACCESS = tuple(AccessFields.__annotations__)
+FIELDS_OF_CREATE = tuple(CreateFields.__annotations__)
 FIELDS_OF_IDENTITY = ("id", "account", "accounts", "key_id")  # of a key alone: `defaults` cannot hold them
 
 

@@ -18,7 +18,9 @@ from bulk_import.manifest.read import Source
 Row = tuple[int, dict[str, Any]]  # the line that it begins on, and its fields as text
 
 _LISTS = frozenset(("accounts", "regions"))
-_COLUMNS = (*(name for name in FIELDS_OF_ROWS if name != "expect"), "expect.kcv", "expect.spki_sha256")
+_NESTED = ("expect.kcv", "expect.spki_sha256", "create.description", "create.multi_region")
+_COLUMNS = (*(name for name in FIELDS_OF_ROWS if name not in ("expect", "create")), *_NESTED)
+_TAGS = "create.tags."  # and the tag's name
 
 
 def read_jsonl(source: Source, findings: Findings) -> Iterator[Row]:
@@ -98,8 +100,11 @@ def _row(names: Sequence[str], cells: Sequence[str]) -> dict[str, Any]:
     for name, cell in zip(names, cells, strict=True):
         if not cell:
             continue
-        if name.startswith("expect."):
-            row.setdefault("expect", {})[name[7:]] = cell
+        if name.startswith(_TAGS):
+            row.setdefault("create", {}).setdefault("tags", {})[name.removeprefix(_TAGS)] = cell
+        elif name in _NESTED:
+            field, _, part = name.partition(".")
+            row.setdefault(field, {})[part] = cell
         elif cell == "null":
             row[name] = None
         elif name in _LISTS:
@@ -122,7 +127,7 @@ def _header(cells: Sequence[str], line: int, file: str) -> list[str]:
             findings.add(line, name, f"column {column} repeats a column", "Keep one of them.")
         elif not name:
             findings.add(line, "", f"column {column} has no name", "Name it, or remove the column.")
-        elif name not in _COLUMNS:
+        elif name not in _COLUMNS and not (name.startswith(_TAGS) and name != _TAGS):
             spoilt, wanted = blemish(name), meant("", name)
             advice = f"Did you mean {wanted}?" if wanted in _COLUMNS else nearest(name, _COLUMNS)
             message = f"column {column} is unknown" if spoilt is None else f"the name of column {column} {spoilt[0]}"

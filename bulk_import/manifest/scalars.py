@@ -18,6 +18,15 @@ def whole(value: Any) -> Any:
     return value
 
 
+def yes_or_no(value: Any) -> Any:
+    """Text `true` or `false` → bool: YAML's other words for them are not taken."""
+    if isinstance(value, str):
+        if value not in ("true", "false"):
+            raise PydanticCustomError("true_or_false", "must be true or false")
+        return value == "true"
+    return value
+
+
 def number_too(**extra: Any) -> Any:
     """For the schema: text that, unquoted, an editor takes for a number. It is read as the text it was."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bulk_import.model.result import (
+    Change,
     Failure,
     Outcome,
     Proof,
@@ -15,6 +16,7 @@ from bulk_import.model.vocabulary import (
     S3_SCHEME,
     STDOUT,
     AccountAccess,
+    Create,
     Encoding,
     Expect,
     Expiry,
@@ -22,9 +24,11 @@ from bulk_import.model.vocabulary import (
     KeyRotation,
     KeySpec,
     KeyState,
+    KeyUsage,
     KeyView,
     Lane,
     Manifest,
+    NewKey,
     ObjectFacts,
     ObjectUri,
     Past,
@@ -33,6 +37,7 @@ from bulk_import.model.vocabulary import (
     WrappingAlgorithm,
     WrappingKeySpec,
     in_s3,
+    key_usages,
 )
 
 __all__ = [
@@ -40,6 +45,8 @@ __all__ = [
     "S3_SCHEME",
     "STDOUT",
     "AccountAccess",
+    "Change",
+    "Create",
     "Encoding",
     "Expect",
     "Expiry",
@@ -48,9 +55,11 @@ __all__ = [
     "KeyRotation",
     "KeySpec",
     "KeyState",
+    "KeyUsage",
     "KeyView",
     "Lane",
     "Manifest",
+    "NewKey",
     "ObjectFacts",
     "ObjectUri",
     "Outcome",
@@ -64,4 +73,5 @@ __all__ = [
     "WrappingAlgorithm",
     "WrappingKeySpec",
     "in_s3",
+    "key_usages",
 ]

@@ -7,6 +7,7 @@ default (older reports lack it), and add its row to the report's documentation.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Annotated, Final
@@ -49,6 +50,26 @@ class Proof(StrEnum):
     PUBLIC_KEY = "public_key"
     MATERIAL_ID = "material_id"
     NONE = "none"
+
+
+class Change(StrEnum):
+    """One change that took effect."""
+
+    CREATED = "created"
+    ALIAS = "alias"
+    IMPORTED = "imported"
+
+    @classmethod
+    def made_by(cls, operations: Iterable[str]) -> tuple[Change, ...]:
+        """What these KMS operations, in this order, changed."""
+        return tuple(_MADE_BY[operation] for operation in operations if operation in _MADE_BY)
+
+
+_MADE_BY: Final = {
+    "CreateKey": Change.CREATED,
+    "CreateAlias": Change.ALIAS,
+    "ImportKeyMaterial": Change.IMPORTED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +117,11 @@ class Outcome:
     key_id: Annotated[str, about("As the manifest names the key: ID, ARN or alias.")]
     key_arn: Annotated[str | None, about("The KMS key itself. null: not known.")]
     status: Annotated[Status, about(" ".join(f"{status}: {status.meaning}" for status in Status))]
-    changed: Annotated[bool | None, about("Whether an import took effect. null: it is not known.")]
+    changed: Annotated[bool | None, about("Whether a change took effect. null: it is not known.")]
+    changes: Annotated[
+        tuple[Change, ...],
+        about("What took effect, in order. created: the key; alias: its alias; imported: its material."),
+    ] = ()
     # No enums: a key spec or state that KMS gets later is reported as it is.
     key_spec: Annotated[str | None, about(f"{', '.join(KeySpec)} can be imported into.")]
     key_state: Annotated[str | None, about(f"As KMS showed it last: {', '.join(KeyState)}. null: not known.")]

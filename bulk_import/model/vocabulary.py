@@ -178,6 +178,48 @@ class Expiry:
 NEVER = Expiry()
 
 
+class KeyUsage(StrEnum):
+    """https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateKey.html"""
+
+    ENCRYPT_DECRYPT = "ENCRYPT_DECRYPT"
+    SIGN_VERIFY = "SIGN_VERIFY"
+    KEY_AGREEMENT = "KEY_AGREEMENT"
+    GENERATE_VERIFY_MAC = "GENERATE_VERIFY_MAC"
+
+
+def key_usages(spec: KeySpec) -> tuple[KeyUsage, ...]:
+    """What a key of this spec can be made for."""
+    if spec.symmetric:
+        return (KeyUsage.ENCRYPT_DECRYPT,)
+    if spec.hmac:
+        return (KeyUsage.GENERATE_VERIFY_MAC,)
+    if spec.startswith("RSA_"):
+        return (KeyUsage.ENCRYPT_DECRYPT, KeyUsage.SIGN_VERIFY)
+    if spec.startswith("ECC_NIST_P"):
+        return (KeyUsage.SIGN_VERIFY, KeyUsage.KEY_AGREEMENT)
+    return (KeyUsage.SIGN_VERIFY,)
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """How a missing key is created, and what an existing one must show. None: KMS's default, and any is as wanted."""
+
+    description: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    multi_region: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """What CreateKey is asked for; the origin is always EXTERNAL."""
+
+    key_spec: KeySpec
+    key_usage: KeyUsage
+    description: str | None
+    tags: Mapping[str, str]
+    multi_region: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """One KMS key that must hold one key material. Holds a reference to the material, never its bytes."""
@@ -196,9 +238,17 @@ class Target:
     expiry: Expiry = NEVER
     line: int = 0  # of the manifest
     position: int | None = None  # of a shard's target: among the targets selected before sharding
+    key_usage: KeyUsage | None = None
+    create: Create | None = None  # None: the key must exist
 
     def __str__(self) -> str:
         return f"{self.id} in {self.lane}"
+
+    @property
+    def alias(self) -> str | None:
+        """`alias/…`, where the manifest names the key by an alias or its ARN."""
+        name = self.key_id.rsplit(":", 1)[-1]
+        return name if name.startswith("alias/") else None
 
     @property
     def reported_index(self) -> int:
@@ -255,6 +305,8 @@ class KeyView:
     expiration_model: str | None = None
     valid_to: datetime | None = None
     current_key_material_id: str | None = None
+    description: str = ""
+    multi_region: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,8 +342,8 @@ class Sent:
 class Past:
     """What an earlier part of the same run, before it was killed or stopped, is known to have done with a target."""
 
-    key_arn: str  # that key_id was resolved to; it must still be
-    key_state: str  # as found before the first change
+    key_arn: str  # that key_id was resolved to; it must still be. Empty: no key was found or created yet
+    key_state: str  # as found before the first change; empty as above
     expiration_model: str | None
     valid_to: datetime | None
     sent: Mapping[str, Sent] = field(default_factory=dict)  # by operation, in order of the first intent

@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from bulk_import.codes import advice_for
-from bulk_import.model import Failure, Outcome, Request, Status, WrappingAlgorithm, WrappingKeySpec
+from bulk_import.model import Change, Failure, Outcome, Request, Status, WrappingAlgorithm, WrappingKeySpec
 
 IMPORT = "ImportKeyMaterial"
 
 _MESSAGES = {
-    "NotVerified": "The import was accepted, but the run was stopped ({why}) before it was verified.",
-    "OutcomeUnknown": "The run was stopped ({why}) while an import was under way.",
+    "NotVerified": "KMS accepted the change, but the run was stopped ({why}) before it was verified.",
+    "OutcomeUnknown": "The run was stopped ({why}) while a change was being made ({doubts}).",
     "Interrupted": "The run was stopped ({why}) between two tries.",
     "MaxFailures": "Not attempted: the run was stopped ({why}).",
     "Stopped": "Not attempted: the run was stopped ({why}).",
@@ -68,8 +68,15 @@ class InFlight:
         return self.sent[IMPORT].attempts if IMPORT in self.sent else 0
 
     @property
+    def doubts(self) -> list[str]:
+        """Operations of which it is unknown whether they took effect."""
+        return sorted(
+            operation for operation, sent in self.sent.items() if (sent.in_doubt or sent.pending) and not sent.accepted
+        )
+
+    @property
     def code(self) -> str:
-        if any((sent.in_doubt or sent.pending) and not sent.accepted for sent in self.sent.values()):
+        if self.doubts:
             return "OutcomeUnknown"
         if self.changed_before or any(sent.accepted for sent in self.sent.values()):
             return "NotVerified"
@@ -93,6 +100,7 @@ def unfinished_outcome(target: Mapping[str, Any], known: InFlight | None, *, sto
         key_arn=known.pinned.get("key_arn"),
         status=Status.FAILED if known.last else Status.NOT_ATTEMPTED,
         changed=changed,
+        changes=Change.made_by(operation for operation, sent in known.sent.items() if sent.accepted),
         key_spec=known.pinned.get("key_spec"),
         key_state=found.get("key_state"),
         expiration_model=found.get("expiration_model"),
@@ -108,7 +116,7 @@ def unfinished_outcome(target: Mapping[str, Any], known: InFlight | None, *, sto
         error=Failure(
             code=code,
             operation=known.last,
-            message=_MESSAGES[code].format(why=why),
+            message=_MESSAGES[code].format(why=why, doubts=", ".join(known.doubts)),
             retryable=True,
             advice=advice_for(code),
         ),

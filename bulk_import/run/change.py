@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar
 
-from bulk_import.codes import NOT_YET_CONSISTENT
+from bulk_import.codes import NOT_YET_CONSISTENT, SETTLES
 from bulk_import.errors import ServiceError, TargetError
 from bulk_import.model import KeyView
 from bulk_import.ports import KeyService
@@ -88,7 +88,7 @@ async def make(kind: Kind) -> None:
     if run.life.state is State.PREPARING:
         run.life.advance(Event.PREPARED)
     run.life.advance(Event.READY)
-    await kind.policy.retry(partial(_attempt, kind))
+    await kind.policy.retry(partial(_attempt, kind), settling_until=run.settling_until)
 
 
 async def _attempt(kind: Kind) -> None:
@@ -152,7 +152,7 @@ async def _took_effect_anyway(kind: Kind, error: ServiceError) -> bool:
         run.life.advance(Event.LOST)
         kind.lost(error)
         looks, interval = kind.looks()
-    elif error.retryable or error.code in NOT_YET_CONSISTENT:
+    elif error.retryable or error.code in NOT_YET_CONSISTENT or (run.settling and error.code in SETTLES):
         run.life.advance(Event.NOT_ACCEPTED)
         looks, interval = 1, 0.0
     else:

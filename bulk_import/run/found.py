@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from bulk_import.codes import NOT_YET_CONSISTENT, UNSUPPORTED
+from bulk_import.creation import drift
 from bulk_import.errors import ServiceError, TargetError
 from bulk_import.model import KeyView, Past, Proof, Verification
 from bulk_import.plan import Decision, decide, must_wait, needs_rotations
@@ -144,7 +145,7 @@ class Found:
 
 def check_same_key(run: TargetRun, past: Past, view: KeyView) -> None:
     """Raises TargetError where a resume finds another key than the run before it."""
-    if past.key_arn != view.arn:
+    if past.key_arn not in ("", view.arn):
         raise TargetError(f"{run.target.key_id} was {past.key_arn} and is now {view.arn}.", code="AliasMoved")
     if past.key_spec not in (None, view.key_spec):
         raise TargetError(
@@ -186,11 +187,12 @@ def check_unchanged_since(run: TargetRun, view: KeyView) -> None:
 
 
 async def decide_by(run: TargetRun, kms: KeyService, view: KeyView, *, import_again: bool = False) -> Decision:
-    """The decision for what a read showed. `import_again`: --prove all. Raises ServiceError."""
+    """The decision for what a read showed. `import_again`: --prove all. Raises TargetError."""
     now = datetime.now(UTC)
     decision = decide(run.wanted, view, [], now=now)
     if decision.error is not None:
         return decision  # no further read for a key that cannot be imported into
+    await check_drift(run, kms, view)
     try:
         rotations = await kms.list_key_rotations(view.arn, run) if needs_rotations(view) else []
     except ServiceError as error:
@@ -198,3 +200,14 @@ async def decide_by(run: TargetRun, kms: KeyService, view: KeyView, *, import_ag
             raise
         rotations = []  # a KMS without on-demand rotation has no rotated keys
     return decide(run.wanted, view, rotations, now=now, import_again=import_again)
+
+
+async def check_drift(run: TargetRun, kms: KeyService, view: KeyView) -> None:
+    """Raises TargetError (Drift) where a key that exists differs from `create`."""
+    target = run.target
+    if target.create is None:
+        return
+    tags = await kms.list_resource_tags(view.arn, run) if target.create.tags else {}
+    found = drift(target, view, tags)
+    if found:
+        raise TargetError(f"{view.arn} differs from `create`: {'; '.join(found)}.", code="Drift")

@@ -18,15 +18,18 @@ import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 
 from bulk_import.codes import NOT_YET_CONSISTENT
+from bulk_import.creation import decide_missing
 from bulk_import.errors import ServiceError, TargetError
 from bulk_import.model import KeyView, Lane, Outcome, Past, Target
 from bulk_import.plan import Action, Decision, Wanted, decide, must_wait, recovered
 from bulk_import.ports import KeyService, Sink
+from bulk_import.run.creator import CREATE, CREATING, NOT_FOUND, LaneCreator
 from bulk_import.run.found import (
     Found,
     Settling,
@@ -81,9 +84,10 @@ class LaneRunner:
         self._watch = LaneWatch(stop)
         self._import_rate = import_rate
         self._claimed = {} if claimed is None else claimed  # ARN → id of the target that has it
+        self._creator = LaneCreator(kms, policy, self._claimed)
         self._active: dict[asyncio.Task[None], TargetRun] = {}
         self._away = 0  # targets in the watch that may come back for a decision
-        self._back: deque[tuple[TargetRun, KeyView, bool]] = deque()  # those that came back; whether they are settled
+        self._back: deque[tuple[TargetRun, Callable[[], Awaitable[None]]]] = deque()  # those that came back, for this
         self._news = asyncio.Event()  # one came back, or will not
         self._steady: set[int] = set()  # indexes of targets that were read again after a resume
         self._differed: set[int] = set()  # indexes of targets whose decision was restarted
@@ -127,8 +131,8 @@ class LaneRunner:
         while True:
             while len(window) < width:
                 if self._back:
-                    run, view, settled = self._back.popleft()
-                    window.append((run, self._start(group, run, partial(self._judge, run, view, settled=settled))))
+                    run, work = self._back.popleft()
+                    window.append((run, self._start(group, run, work)))
                     continue
                 target = None if self._stop.requested.is_set() else next(waiting, None)
                 if target is None:
@@ -142,7 +146,9 @@ class LaneRunner:
                 await inspected
                 if run.life.state in (State.PREPARING, State.APPLIED):
                     width = max(width, LOOK_AHEAD, math.ceil(SECONDS_AHEAD * self._import_rate()))
-                    await self._start_in(self._importing, group, run, self._change)
+                    creates = run.decision is not None and run.decision.action is Action.CREATE
+                    places = self._creator.places if creates else self._importing
+                    await self._start_in(places, group, run, self._change)
                 else:
                     width = min(width * 2, READS_AT_ONCE)
             elif self._away:
@@ -199,9 +205,10 @@ class LaneRunner:
             try:
                 view = await self._kms.describe_key(run.arn, run, at_once=True)
             except ServiceError as error:
-                if error.code not in NOT_YET_CONSISTENT or not self._policy.consistency_timeout:
+                creates = error.code == NOT_FOUND and run.target.create is not None
+                if not creates and (error.code not in NOT_YET_CONSISTENT or not self._policy.consistency_timeout):
                     raise
-                self._settle(run)
+                self._look_again(run)
                 return
             finally:
                 await claimed_before.wait()  # also where nothing was found: who comes next waits for all before
@@ -210,8 +217,11 @@ class LaneRunner:
             claimed.set()
         await self._judge(run, view)
 
-    async def _judge(self, run: TargetRun, view: KeyView, *, settled: bool = False) -> None:
-        """Decides by what was found. `settled`: the key is no longer waited for, whatever its state."""
+    async def _judge(self, run: TargetRun, view: KeyView, *, settled: bool = False, unfinished: bool = False) -> None:
+        """Decides by what was found. `settled`: the key is no longer waited for, whatever its state.
+
+        `unfinished`: this program created the key, and the alias may be missing.
+        """
         owner = self._claimed.setdefault(view.arn, run.target.id)
         if must_wait(view) and not settled and owner == run.target.id:
             run.view = view
@@ -226,10 +236,12 @@ class LaneRunner:
             raise TargetError(f"{view.arn} is the key of target {owner!r} already.", code="DuplicateKey")
         if run.past is not None:
             check_same_key(run, run.past, view)
+            if unfinished and CREATE in run.doubts:
+                run.took_effect(CREATE)
             if await recover(run, self._kms, self._policy, view):
-                await self._continue(run, view)
+                await self._continue(run, run.view or view)
                 return
-        decision = run.decision = await self._decide(run, view)
+        decision = run.decision = await self._decide(run, view, unfinished=unfinished)
         if decision.error is not None:
             raise decision.error
         if decision.keeps_expiry:
@@ -241,7 +253,9 @@ class LaneRunner:
         found = Found(run, self._kms, self._policy, partial(self._on_differing, run))
         self._send_away(run, found, found.delay)
 
-    async def _decide(self, run: TargetRun, view: KeyView) -> Decision:
+    async def _decide(self, run: TargetRun, view: KeyView, *, unfinished: bool = False) -> Decision:
+        if unfinished:
+            return decide_missing(run.wanted, view, now=datetime.now(UTC))
         return await decide_by(run, self._kms, view, import_again=self._policy.prove == "all")
 
     async def _recheck(self, run: TargetRun, view: KeyView) -> None:
@@ -262,6 +276,27 @@ class LaneRunner:
         run.rechecks, run.past = False, None  # it is worked on as if this were its first read
         await self._judge(run, view, settled=True)
 
+    def _look_again(self, run: TargetRun) -> None:
+        """For a key that is not found. Raises TargetError where another target creates the same alias."""
+        if run.target.create is None:
+            self._settle(run)
+            return
+        look = self._creator.look(
+            run,
+            back=partial(self._on_back, run),
+            unfinished=partial(self._on_back, run, unfinished=True),
+            missing=lambda: self._come_back(run, partial(self._create, run)),
+        )
+        self._send_away(run, look, look.interval)
+
+    async def _create(self, run: TargetRun) -> None:
+        """No key has the alias, and none was created for it, as far as the search knows."""
+        unfinished = await self._creator.decide(run)
+        if unfinished is None:
+            run.life.advance(Event.CHANGE_NEEDED)
+        else:
+            await self._judge(run, unfinished, unfinished=True)
+
     def _settle(self, run: TargetRun) -> None:
         settling = Settling(run, self._kms, self._policy, partial(self._on_back, run, settled=True))
         self._send_away(run, settling, settling.interval)
@@ -274,8 +309,11 @@ class LaneRunner:
         self._away -= 1
         self._news.set()
 
-    def _on_back(self, run: TargetRun, view: KeyView, *, settled: bool = False) -> None:
-        self._back.append((run, view, settled))
+    def _on_back(self, run: TargetRun, view: KeyView, *, settled: bool = False, unfinished: bool = False) -> None:
+        self._come_back(run, partial(self._judge, run, view, settled=settled, unfinished=unfinished))
+
+    def _come_back(self, run: TargetRun, work: Callable[[], Awaitable[None]]) -> None:
+        self._back.append((run, work))
         self._news.set()
 
     def _on_differing(self, run: TargetRun, view: KeyView) -> None:
@@ -296,7 +334,7 @@ class LaneRunner:
             left = decide(run.wanted, view, [], now=datetime.now(UTC)).steps
             decision = recovered(run.wanted, run.before or view)
         else:
-            decision = await self._decide(run, view)
+            decision = await self._decide(run, view, unfinished=not run.tried.isdisjoint(CREATING))
             left = decision.steps
             if decision.error is not None:
                 raise decision.error
@@ -305,6 +343,9 @@ class LaneRunner:
             await self._change(run)
 
     async def _change(self, run: TargetRun) -> None:
-        evidence = await carry_out(run, self._kms, self._policy)
+        creates = run.decision is not None and run.decision.action is Action.CREATE
+        # A key that is created may wait for minutes before its import: it takes its place among them only then.
+        evidence = await carry_out(run, self._kms, self._policy, lambda: self._importing if creates else nullcontext())
+        self._claimed.setdefault(run.arn, run.target.id)
         run.life.advance(Event.ALL_APPLIED)
         self._watch.add(run, Verifying(run, self._kms, self._policy, evidence))

@@ -21,6 +21,7 @@ from bulk_import.model.vocabulary import KeySpec, KeyState
 from bulk_import.plan import Action
 
 _MEANINGS: Final = {
+    Action.CREATE: "No key has the alias; the key would be created, given its alias and imported into.",
     Action.IMPORT: "The key waits for its first import (PendingImport).",
     Action.REIMPORT: "The key has material; its expiry is not as wanted.",
     Action.UNCHANGED: "The key is as wanted; no import call would be made.",
@@ -70,6 +71,7 @@ class PlanSummary:
     """The counts after total add up to it."""
 
     total: Annotated[Count, about("Selected targets.")]
+    create: Annotated[Count, about(_MEANINGS[Action.CREATE])]
     import_: Annotated[Count, about(_MEANINGS[Action.IMPORT], alias="import")]  # a reserved word of Python
     reimport: Annotated[Count, about(_MEANINGS[Action.REIMPORT])]
     unchanged: Annotated[Count, about(_MEANINGS[Action.UNCHANGED])]

@@ -33,6 +33,9 @@ class Plan:
         return Counter(target.action for target in self.targets)
 
 
+IMPORTING = frozenset({Action.CREATE, Action.IMPORT, Action.REIMPORT})
+
+
 class NoSink:
     """A plan is not a run: it keeps no journal."""
 
@@ -122,9 +125,11 @@ def summarise(
     """Joins the lanes' plans. `import_rate`: a lane's quota of GetParametersForImport, requests per second."""
     lanes = []
     for planner in planners:
-        imports = sum(target.action in (Action.IMPORT, Action.REIMPORT) for target in planner.planned)
+        imports = sum(target.action in IMPORTING for target in planner.planned)
         rate = import_rate(planner.lane)
         floor = floor_seconds(imports, rate, reads=reads, interval=interval)
+        if any(target.action is Action.CREATE for target in planner.planned):
+            floor += (reads - 1) * interval  # the reads that must not find the key
         lanes.append(
             PlannedLane(
                 planner.lane.account,

@@ -16,7 +16,7 @@ import structlog
 from bulk_import.codes import advice_for
 from bulk_import.errors import JournalError, TargetError
 from bulk_import.material import Held, Materials
-from bulk_import.model import Failure, KeyState, KeyView, Outcome, Past, Request, Status, Target, Verification
+from bulk_import.model import Change, Failure, KeyState, KeyView, Outcome, Past, Request, Status, Target, Verification
 from bulk_import.plan import Action, Decision, Wanted
 from bulk_import.ports import Retrier, Sink
 from bulk_import.run.lifecycle import Event, Life, State
@@ -24,6 +24,10 @@ from bulk_import.run.stop import Stop
 
 log = structlog.get_logger()
 IMPORT = "ImportKeyMaterial"
+# Changes that decide who may use a key; KMS takes up to five minutes to act on them:
+# https://docs.aws.amazon.com/kms/latest/developerguide/alias-authorization.html
+AUTHORIZES = frozenset({"CreateKey", "CreateAlias"})
+SETTLES_FOR = 360.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +51,8 @@ class TargetRun:
 
     __slots__ = (
         "before", "decision", "doubts", "earlier", "effects", "ended_as", "held", "life", "material_id", "on_end",
-        "past", "read_since", "rechecks", "requests", "sent_calls", "sink", "started_at", "tried", "verification",
-        "view", "wanted",
+        "past", "read_since", "rechecks", "requests", "sent_calls", "settling_until", "sink", "started_at", "tried",
+        "verification", "view", "wanted",
     )  # fmt: skip
 
     def __init__(self, wanted: Wanted, sink: Sink, on_end: Callable[[Outcome], None], past: Past | None = None) -> None:
@@ -78,6 +82,7 @@ class TargetRun:
             self.effects.clear()
         self.read_since = past is None  # whether `view` is newer than the last change that was sent
         self.started_at: datetime | None = None
+        self.settling_until = 0.0
 
     @property
     def target(self) -> Target:
@@ -86,7 +91,10 @@ class TargetRun:
     @property
     def arn(self) -> str:
         """The key's ARN once it is known, else what the manifest calls it. An alias is resolved once."""
-        return self.view.arn if self.view else self.target.key_id
+        if self.view:
+            return self.view.arn
+        created = self.past is not None and self.past.of("CreateKey").accepted
+        return self.past.key_arn if self.past and created else self.target.key_id
 
     @property
     def final_state(self) -> str:
@@ -125,8 +133,15 @@ class TargetRun:
     def took_effect(self, operation: str) -> None:
         """A change was answered with 200, or a read showed its effect."""
         self.doubts.discard(operation)
+        if operation in AUTHORIZES:
+            self.settling_until = asyncio.get_running_loop().time() + SETTLES_FOR
         if operation not in self.effects:
             self.effects.append(operation)
+
+    @property
+    def settling(self) -> bool:
+        """Whether a refusal may come from what this run has just created or changed."""
+        return self.settling_until > asyncio.get_running_loop().time()
 
     @property
     def attempts(self) -> int:
@@ -143,7 +158,7 @@ class TargetRun:
     def pin(self, view: KeyView) -> None:
         """Keeps what DescribeKey found; the ARN is the target's key from here on, whatever an alias does."""
         self.view = self.before = view
-        if self.past is not None:
+        if self.past is not None and self.past.key_state:
             self.before = replace(
                 view, state=self.past.key_state, expiration_model=self.past.expiration_model,
                 valid_to=self.past.valid_to,
@@ -163,7 +178,7 @@ class TargetRun:
         elif comparing:
             self._end(Status.UNCHANGED, changed=False, error=None)
         else:
-            found_empty = self.decision is not None and self.decision.action is Action.IMPORT
+            found_empty = self.decision is not None and self.decision.action in (Action.CREATE, Action.IMPORT)
             self._end(Status.IMPORTED if found_empty else Status.REIMPORTED, changed=True, error=None)
 
     def confirm(self) -> None:
@@ -176,9 +191,14 @@ class TargetRun:
         self._end(self.ended_as, changed=self.changed, error=None, written=False)
 
     @property
+    def unclear(self) -> list[str]:
+        """Operations of which it is unknown whether they took effect."""
+        return sorted(self.doubts.difference(self.effects))
+
+    @property
     def changed(self) -> bool | None:
         """Whether a change took effect; None where one was sent and it could not be found out."""
-        if self.doubts.difference(self.effects):
+        if self.unclear:
             return None
         return bool(self.life.changed or self.effects or self.earlier)
 
@@ -186,7 +206,8 @@ class TargetRun:
         changed = self.changed
         failure = Failure(error.code, error.operation, error.message, error.retryable, error.advice)
         if changed is None and error.code != "InternalError":
-            message = f"Whether the import took effect could not be found out ({error.code}: {error.message})"
+            asked = " and ".join(self.unclear)
+            message = f"It is unknown whether {asked} took effect ({error.code}: {error.message})"
             failure = Failure("OutcomeUnknown", error.operation, message, True, advice_for("OutcomeUnknown"))  # noqa: FBT003
         self.life.advance(Event.ERROR)
         self._end(Status.FAILED, changed=changed, error=failure)
@@ -209,7 +230,7 @@ class TargetRun:
         elif changed is None:
             code, message, status = (
                 "OutcomeUnknown",
-                f"The run was stopped ({reason}) while an import was under way.",
+                f"The run was stopped ({reason}) while a change was being made ({', '.join(self.unclear)}).",
                 Status.FAILED,
             )
         elif changed is False:
@@ -217,7 +238,7 @@ class TargetRun:
         else:
             code, message, status = (
                 "NotVerified",
-                f"The import was accepted, but the run was stopped ({reason}) before it was verified.",
+                f"KMS accepted the change, but the run was stopped ({reason}) before it was verified.",
                 Status.FAILED,
             )
         self._end(status, changed=changed, error=Failure(code, None, message, True, advice_for(code)))  # noqa: FBT003
@@ -225,7 +246,7 @@ class TargetRun:
     def _end(self, status: Status, *, changed: bool | None, error: Failure | None, written: bool = True) -> None:
         target, view, decision = self.target, self.view, self.decision
         seen = view if self.read_since or changed is False else None  # a read from before the import says nothing now
-        importing = decision is not None and decision.action in (Action.IMPORT, Action.REIMPORT)
+        importing = decision is not None and decision.action in (Action.CREATE, Action.IMPORT, Action.REIMPORT)
         outcome = Outcome(
             index=target.reported_index,
             id=target.id,
@@ -235,6 +256,7 @@ class TargetRun:
             key_arn=view.arn if view else None,
             status=status,
             changed=changed,
+            changes=Change.made_by(self.effects),
             key_spec=view.key_spec if view else target.key_spec,
             key_state=seen.state if seen else None,
             expiration_model=seen.expiration_model if seen else None,

@@ -163,6 +163,7 @@ def _result(
         "key_arn": arn if known else None,
         "status": status,
         "changed": changed,
+        "changes": ["imported"] if changed else [],
         "key_spec": spec if known else None,
         "key_state": _key_state(status, error) if known else None,
         "expiration_model": ("KEY_MATERIAL_EXPIRES" if expires else "KEY_MATERIAL_DOES_NOT_EXPIRE")

@@ -6,6 +6,7 @@ import http.client
 import json
 import re
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -38,23 +39,52 @@ class Gatekeeper:
     def lets_through(self, operation: str, params: dict[str, Any], access_key: str, region: str) -> bool:
         session = next(s for s in self.sandbox.get("sessions") if s["access_key"] == access_key)
         account = session["account"]
-        key = self._key(params["KeyId"], account, region)
-        request = Request(f"kms:{operation}", key["arn"], context(key, params))
-        verdict = allowed(self.policies[account], request)
-        self.asked.append((request, verdict))
-        return verdict
+        asked = list(self._requests(operation, params, account, region))
+        return all(allowed(self.policies[account], request) for request in asked)
 
-    def _key(self, name: str, account: str, region: str) -> dict[str, Any]:
+    def _requests(self, operation: str, params: dict[str, Any], account: str, region: str) -> Iterator[Request]:
+        """What IAM is asked: of some calls about two resources. Each is noted with the verdict."""
+        place = f"arn:aws:kms:{region}:{account}"
+        tags = {f"aws:RequestTag/{tag['TagKey']}": tag["TagValue"] for tag in params.get("Tags", ())}
+        if operation == "GetResources":
+            yield self._noted(account, Request("tag:GetResources", "*"))
+        elif operation == "ListAliases":
+            yield self._noted(account, Request("kms:ListAliases", "*"))
+        elif operation == "CreateKey":
+            asked = {f"kms:{name}": params[name] for name in ("KeySpec", "KeyUsage")}
+            shape = {"kms:KeyOrigin": params["Origin"], "aws:RequestedRegion": region, **asked, **tags}
+            yield self._noted(account, Request("kms:CreateKey", "*", shape))
+            yield self._noted(account, Request("kms:TagResource", f"{place}:key/new", tags))
+        elif operation == "CreateAlias":
+            yield self._noted(account, Request("kms:CreateAlias", f"{place}:{params['AliasName']}"))
+            key = self._key(params["TargetKeyId"], account, region)
+            assert key is not None
+            yield self._noted(account, Request("kms:CreateAlias", key["arn"], context(key, params)))
+        else:
+            key = self._key(params["KeyId"], account, region)
+            if key is None:
+                known = {"kms:RequestAlias": params["KeyId"]}
+                yield self._noted(account, Request(f"kms:{operation}", f"{place}:{params['KeyId']}", known))
+            else:
+                yield self._noted(account, Request(f"kms:{operation}", key["arn"], context(key, params)))
+
+    def _noted(self, account: str, request: Request) -> Request:
+        self.asked.append((request, allowed(self.policies[account], request)))
+        return request
+
+    def _key(self, name: str, account: str, region: str) -> dict[str, Any] | None:
         for key in self.sandbox.keys(account=account, region=region):
             if name.rsplit(":", 1)[-1].removeprefix("key/") in (key["key_id"], *key["aliases"]):
                 return key
-        raise AssertionError(f"no key {name} in {account}/{region}")
+        return None
 
 
 def context(key: dict[str, Any], params: dict[str, Any]) -> Context:
     """The condition keys of a request, as the KMS guide describes them."""
     found: Context = {"kms:KeyOrigin": key["origin"], "kms:ResourceAliases": key["aliases"]}
-    named = params["KeyId"].rsplit(":", 1)[-1]
+    for name, value in key["tags"].items():
+        found[f"aws:ResourceTag/{name}"] = value
+    named = params.get("KeyId", "").rsplit(":", 1)[-1]
     if named.startswith("alias/"):
         found["kms:RequestAlias"] = named
     for name in ("WrappingAlgorithm", "WrappingKeySpec", "ExpirationModel", "ValidTo"):
@@ -71,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        operation = self.headers.get("X-Amz-Target", "").removeprefix("TrentService.")
+        operation = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
         scope = re.search(r"Credential=([^/]+)/\d+/([^/]+)/", self.headers["Authorization"])
         assert scope
         if operation and not self.gate.lets_through(operation, json.loads(body), scope[1], scope[2]):

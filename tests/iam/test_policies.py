@@ -59,8 +59,12 @@ def actions(documents: tuple[dict[str, Any], ...]) -> set[str]:
 
 
 def test_every_operation_of_the_port_is_granted_and_no_other() -> None:
+    usage = {"key_usage": "SIGN_VERIFY", "create": {"tags": {"Team": "x"}}}
     keys = [{"key_id": f"alias/{spec}", "key_spec": spec} for spec in KeySpec]
-    assert actions(policies(*keys)) == {f"kms:{operation}" for operation in kms._METHODS}  # noqa: SLF001 - the table itself
+    keys += [{"key_id": "alias/new", "key_spec": KeySpec.RSA_2048, **usage}]
+    called = {f"kms:{operation}" for operation in kms._METHODS} - {"kms:GetResources"}  # noqa: SLF001 - the table itself
+    with_tags = {"kms:TagResource", "tag:GetResources"}  # of CreateKey, and of another service
+    assert actions(policies(*keys)) == called | with_tags
 
 
 @pytest.mark.parametrize(

@@ -97,3 +97,37 @@ def test_the_policies_are_in_force_in_these_tests(sandbox: Sandbox, work: Workpl
     assert result.code == 5
     assert result.entries["by-alias"]["error"]["code"] == "AccessDeniedException"
     assert [verdict for _, verdict in gate.asked] == [False]
+
+
+def test_a_run_that_creates_its_keys(sandbox: Sandbox, work: Workplace) -> None:
+    """The first run creates, the second adopts what a run without a right left, and none asks for more."""
+    symmetric = materials.make("SYMMETRIC_DEFAULT")
+    create = {"description": "New", "tags": {"Team": "payments"}}
+    work.key("alias/new", symmetric, name="new", account=A, key_spec="SYMMETRIC_DEFAULT", create=create)
+    _, policies = policies_of(work)
+    without = {A: [_without(document, "CreateAlias") for document in policies[A]]}
+    quick = ("--retry-timeout", "1s", "--verify-timeout", "1s", "--max-failures", "1")
+    with Gatekeeper(sandbox, without) as gate:
+        process = work.start(*quick, BULK_IMPORT_ENDPOINT_URL=gate.url)
+        while not sandbox.keys(account=A):
+            assert process.poll() is None
+        process.kill()
+        process.communicate()
+    (unfinished,) = sandbox.keys(account=A)
+    assert unfinished["aliases"] == []
+    with Gatekeeper(sandbox, policies) as gate:
+        first = work.run(BULK_IMPORT_ENDPOINT_URL=gate.url)
+        entry = first.entries["new"]
+        again = work.run(BULK_IMPORT_ENDPOINT_URL=gate.url)
+    assert (first.code, again.code) == (0, 0), first.stderr + again.stderr
+    assert all(verdict for _, verdict in gate.asked)
+    assert (entry["key_arn"], entry["changes"]) == (unfinished["arn"], ["alias", "imported"])
+    assert again.entries["new"]["status"] == "unchanged"
+
+
+def _without(document: dict[str, Any], action: str) -> dict[str, Any]:
+    kept = [
+        statement | {"Action": [one for one in statement["Action"] if one != f"kms:{action}"]}
+        for statement in document["Statement"]
+    ]
+    return document | {"Statement": [statement for statement in kept if statement["Action"]]}

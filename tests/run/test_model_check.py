@@ -95,7 +95,8 @@ async def one_part(world: World, manifest: Manifest, settings: Settings) -> None
     with begun.open() as journal:
         begun.write(journal)
         materials = Materials(Opening(settings, None))
-        work = Work(manifest, settings, ModelSession(world), journal, begun, materials, world.stop, lambda _: None)
+        session, silent = ModelSession(world), lambda *_: None
+        work = Work(manifest, settings, session, journal, begun, materials, world.stop, silent, silent)
         failure = await work.done_by(work.connect, work.run_lanes)
         if world.left is None:
             await narrate.end(journal, stopped=world.stop.stopped_by, failure=failure)

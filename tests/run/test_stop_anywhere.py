@@ -107,7 +107,7 @@ class Journal:
         await asyncio.sleep(0)
 
 
-async def once(attempt: Callable[[], Awaitable[T]]) -> T:
+async def once(attempt: Callable[[], Awaitable[T]], *, settling_until: float = 0.0) -> T:
     return await attempt()
 
 

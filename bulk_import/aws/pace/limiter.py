@@ -24,6 +24,12 @@ DEFAULT_QUOTAS: dict[str, float] = {
     "GetPublicKey": 2000,
     "ListKeyRotations": 100,
     "CryptographicOperationsSymmetric": 10_000,  # 10,000 to 100,000 by Region; shared by symmetric and HMAC keys
+    "CreateKey": 5,
+    "CreateAlias": 5,
+    "ListAliases": 500,
+    "ListResourceTags": 2000,
+    # https://docs.aws.amazon.com/tag-editor/latest/userguide/reference.html
+    "GetResources": 15,
     "AssumeRole": 600,  # of the calling account; all STS operations share it
     # https://docs.aws.amazon.com/servicequotas/latest/userguide/reference_limits.html (it takes 5 more in a burst)
     "GetServiceQuota": 5,

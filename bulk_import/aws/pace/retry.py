@@ -5,13 +5,14 @@ https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, wait_random_exponential
 
-from bulk_import.codes import NOT_YET_CONSISTENT
+from bulk_import.codes import NOT_YET_CONSISTENT, SETTLES
 from bulk_import.errors import ServiceError
 
 T = TypeVar("T")
@@ -31,8 +32,8 @@ class Retry:
     timeout: float
     consistency_timeout: float
 
-    async def __call__(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Raises the last ServiceError."""
+    async def __call__(self, attempt: Callable[[], Awaitable[T]], *, settling_until: float = 0.0) -> T:
+        """Raises the last ServiceError. `settling_until`: by the loop's clock; until then a denial may pass."""
         try:
             return await attempt()  # almost always: tenacity costs CPU that a call which succeeds need not pay
         except ServiceError as error:
@@ -47,6 +48,8 @@ class Retry:
 
         def gave_up(state: RetryCallState) -> bool:
             error = state.outcome.exception() if state.outcome else None
+            if settling_until and isinstance(error, ServiceError) and error.code in SETTLES:
+                return asyncio.get_running_loop().time() + state.upcoming_sleep > settling_until
             patience = self._patience(error)
             return (state.seconds_since_start or 0.0) + state.upcoming_sleep > patience
 

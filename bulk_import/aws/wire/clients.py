@@ -70,6 +70,7 @@ class Clients:
         self._regions: dict[str, RegionClients] = {}
         self._service_quotas: dict[str, Any] = {}
         self._stores: dict[tuple[str, str], Any] = {}
+        self._tagging: dict[str, Any] = {}
         self._lock = asyncio.Lock()
         self.endpoints: dict[str, str] = {}  # service → URL, of the first Region
         self.foreign: dict[str, str] = {}  # those that are not AWS's own, of any Region
@@ -192,6 +193,13 @@ class Clients:
                 made = await self.s3(region) if service == "s3" else await self._client(service, region, self._roles)
                 self._stores[service, region] = made
             return self._stores[service, region]
+
+    async def tagging(self, region: str) -> Any:
+        """The Resource Groups Tagging API."""
+        async with self._lock:
+            if region not in self._tagging:
+                self._tagging[region] = await self._client("resourcegroupstaggingapi", region, self._reads)
+            return self._tagging[region]
 
     def _config(self, pool: Pool, **more: Any) -> WireConfig:
         return WireConfig(

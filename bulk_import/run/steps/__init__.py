@@ -7,7 +7,8 @@ in run/change.py.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 from bulk_import.material.evidence import Evidence
@@ -16,41 +17,56 @@ from bulk_import.plan import Step, StepKind
 from bulk_import.ports import KeyService
 from bulk_import.run.change import Kind, make, shows
 from bulk_import.run.prover import check_stated_id
+from bulk_import.run.steps.create_alias import CreateAlias
+from bulk_import.run.steps.create_key import CreateKey
 from bulk_import.run.steps.import_material import ImportMaterial
 from bulk_import.run.target_run import Policy, TargetRun
 
 KINDS: dict[str, type[Kind]] = {
+    StepKind.CREATE_KEY: CreateKey,
+    StepKind.CREATE_ALIAS: CreateAlias,
     StepKind.IMPORT_MATERIAL: ImportMaterial,
 }
 
 
-async def carry_out(run: TargetRun, kms: KeyService, policy: Policy) -> Evidence:
+async def carry_out(
+    run: TargetRun, kms: KeyService, policy: Policy, importing: Callable[[], AbstractAsyncContextManager[object]]
+) -> Evidence:
     """Makes every change that `run.decision` lists, in order. Returns what proves the import later.
 
     `run` is in state PREPARING or APPLIED before, and in APPLIED after. The material is checked before the first
-    change. Raises TargetError.
+    change. `importing`: makes the place among the lane's imports that the import needs. Raises TargetError.
     """
     decision = run.decision
     if decision is None or decision.key_spec is None:
         raise RuntimeError("a target is changed only after a decision")
     if all(step.kind != StepKind.IMPORT_MATERIAL for step in decision.steps):
         evidence = await policy.materials.evidence(run.target, decision.key_spec)
-        await _make_all(run, kms, policy, decision.steps)
+        await _make_all(run, kms, policy, importing)
         return evidence
     async with policy.materials.hold(run.target, decision.key_spec) as held:
         run.held, run.decision = held, replace(decision, algorithm=held.algorithm)
         try:
-            await _make_all(run, kms, policy, decision.steps)
+            await _make_all(run, kms, policy, importing)
         finally:
             run.held = None
         return held.evidence
 
 
-async def _make_all(run: TargetRun, kms: KeyService, policy: Policy, steps: Sequence[Step]) -> None:
-    for step in steps:
-        await make(KINDS[step.kind](run, kms, policy))
-        if step.kind == StepKind.IMPORT_MATERIAL:
-            check_stated_id(run)
+async def _make_all(
+    run: TargetRun, kms: KeyService, policy: Policy, importing: Callable[[], AbstractAsyncContextManager[object]]
+) -> None:
+    for step in run.decision.steps if run.decision else ():
+        if step.kind != StepKind.IMPORT_MATERIAL:
+            await make(KINDS[step.kind](run, kms, policy))
+            continue
+        if run.settling:
+            # What was just created or changed may be denied for minutes. A cheap read waits for it, so that no scarce
+            # permit is spent on a refusal.
+            await kms.describe_key(run.arn, run)
+        async with importing():
+            await make(KINDS[step.kind](run, kms, policy))
+        check_stated_id(run)
 
 
 async def recover(run: TargetRun, kms: KeyService, policy: Policy, view: KeyView) -> bool:

@@ -1,0 +1,45 @@
+"""KMS's responses as the program's own types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bulk_import.errors import ServiceError
+from bulk_import.model import KeyView
+
+
+def key_view(found: Mapping[str, Any]) -> KeyView:
+    """KeyMetadata. https://docs.aws.amazon.com/kms/latest/APIReference/API_KeyMetadata.html"""
+    return KeyView(
+        arn=found["Arn"],
+        state=found.get("KeyState", ""),
+        origin=found.get("Origin", ""),
+        manager=found.get("KeyManager", ""),
+        key_spec=found.get("KeySpec", ""),
+        key_usage=found.get("KeyUsage", ""),
+        expiration_model=found.get("ExpirationModel"),
+        valid_to=found.get("ValidTo"),
+        current_key_material_id=found.get("CurrentKeyMaterialId"),
+        description=found.get("Description", ""),
+        multi_region=bool(found.get("MultiRegion")),
+    )
+
+
+def whole(operation: str, answer: dict[str, Any], *needed: str) -> dict[str, Any]:
+    """Raises ServiceError where a member is missing: whether KMS did what it was asked for is then unknown."""
+    missing = [name for name in needed if name not in answer]
+    if missing:
+        raise ServiceError(
+            f"The response lacks {missing[0]}.",
+            code="MalformedAnswer",
+            operation=operation,
+            retryable=True,
+            outcome_unknown=True,
+        )
+    return answer
+
+
+def endless(operation: str) -> ServiceError:
+    """A list that does not end: something between here and AWS repeats its pages."""
+    return ServiceError("The response's list does not end.", code="MalformedAnswer", operation=operation)
