@@ -11,13 +11,13 @@ BIN := $(VENV)/bin
 help: ## lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
-setup: $(VENV)/.ready $(VENV)/.ministack $(VENV)/.awscli $(VENV)/.clients ## creates .venv from the lock files
+setup: $(VENV)/.ready ## creates .venv from the lock files
 	@echo "Ready. Next: . $(VENV)/bin/activate, then bulk-import --help; or: make demo"
 
 $(VENV)/.ready: requirements-dev.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.14 found: install one, or use make PYTHON=/path/to/python"; exit 1; }
 	@echo "Creating $(VENV) with $(PYTHON): the program, the sandbox and the tools for tests, from requirements-dev.txt with hashes."
-	@echo "About 800 MB on disk; one to three minutes."
+	@echo "About 950 MB on disk; two to five minutes."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
@@ -26,7 +26,7 @@ $(VENV)/.ready: requirements-dev.txt pyproject.toml
 # The second KMS of the tests pins another botocore, so it lives in a virtual environment of its own.
 $(VENV)/.ministack: requirements-ministack.txt
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	@echo "Creating $(VENV)/ministack: the second KMS of the tests, with its own packages."
+	@echo "Creating $(VENV)/ministack: the second KMS of the tests, about 110 MB."
 	$(PYTHON) -m venv $(VENV)/ministack
 	$(VENV)/ministack/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-ministack.txt
 	@touch $@
@@ -34,21 +34,23 @@ $(VENV)/.ministack: requirements-ministack.txt
 # The AWS CLI, which the benchmark compares with and the tests run, pins another botocore too.
 $(VENV)/.awscli: requirements-bench.txt
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	@echo "Creating $(VENV)/awscli: the AWS CLI, about 200 MB."
 	$(PYTHON) -m venv $(VENV)/awscli
-	$(VENV)/awscli/bin/pip install --quiet --require-hashes --requirement requirements-bench.txt
+	$(VENV)/awscli/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-bench.txt
 	@touch $@
 
 # Clients of KMS that the tests run against the sandbox: the newest boto3, the AWS Encryption SDK, sops.
 $(VENV)/.clients: requirements-clients.txt
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	@echo "Creating $(VENV)/clients: other clients of KMS, about 130 MB."
 	$(PYTHON) -m venv $(VENV)/clients
-	$(VENV)/clients/bin/pip install --quiet --require-hashes --requirement requirements-clients.txt
+	$(VENV)/clients/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-clients.txt
 	@touch $@
 
 demo: $(VENV)/.ready ## imports a key of every type into a local AWS, twice: imported, then unchanged
 	$(BIN)/python -m tests.demo
 
-test: $(VENV)/.ready $(VENV)/.ministack ## all tests; PYTHON=python3.13 uses another Python, in its own .venv-python3.13
+test: $(VENV)/.ready $(VENV)/.ministack $(VENV)/.awscli $(VENV)/.clients ## all tests; PYTHON=python3.13 uses another Python, in its own .venv-python3.13
 	$(BIN)/python -m pytest
 
 # aioboto3 pins an older aiobotocore; the code uses public interfaces only, so that the newest works too. Dependencies that

@@ -20,7 +20,7 @@ import orjson
 from tests.bench.workload import Workload
 
 ROOT = Path(__file__).parents[2]
-AWSCLI = ROOT / ".venv" / "awscli" / "bin"
+AWSCLI = Path(sys.prefix) / "awscli" / "bin"
 PYTHON = sys.executable
 SAMPLE = 0.5  # seconds between looks at a child's memory
 # Quotas of the client far above what a core can make: what is left is its own work.
