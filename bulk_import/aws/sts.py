@@ -118,8 +118,8 @@ class Sts:
         began = time.monotonic()
         await self._limiter.throttler(operation).acquire()
         self._limiter.calls[operation] += 1
+        region = str(self._client.meta.region_name)
         try:
-            region = str(self._client.meta.region_name)
             with traced(operation, self._credentials, began=began, service="sts", region=region):
                 method = {"AssumeRole": "assume_role", "GetCallerIdentity": "get_caller_identity"}[operation]
                 answer = await getattr(self._client, method)(**request)

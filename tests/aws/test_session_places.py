@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any, Self
 
 import pytest
@@ -26,6 +27,7 @@ class Aws:
 
     def __init__(self, places: int) -> None:
         self.in_flight = places
+        self.meta = SimpleNamespace(region_name="us-east-1")
         self.endpoints: dict[str, str] = {}
         self.foreign: dict[str, str] = {}
         self.assumed: list[str] = []
