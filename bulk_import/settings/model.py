@@ -235,6 +235,14 @@ class Settings(BaseSettings):
             raise ValueError(f"the rate of {wrong[0]} must be above 0 and at most 100000 per second")
         return rates
 
+    @field_validator("sts_region")
+    @classmethod
+    def _region(cls, region: str | None) -> str | None:
+        """It becomes a part of host names, which are shown: so anything but a Region's form is refused."""
+        if region is not None and not re.fullmatch(r"[a-z][a-z0-9-]{1,30}", region):
+            raise ValueError("is not a Region. Write a Region's code, such as eu-central-1")
+        return region
+
     @field_validator("endpoint_url")
     @classmethod
     def _endpoint(cls, url: str | None) -> str | None:
