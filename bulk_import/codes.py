@@ -187,7 +187,7 @@ CODES: dict[str, Code] = {
     "BundleContradiction": Code(
         "The custodian's manifest decides. Find out why the prepared manifest is another one, then prepare again."
     ),
-    "NotPrepared": Code("Fix what the message says, then run `prepare` again for this target."),
+    "NotPrepared": Code("Correct what the message names, then run `prepare` again for this target."),
     "NotSealed": Code("Ask the custodian of this target for a sealed file, and give it to `submit` as well."),
     "ParametersExpired": Code("Run `prepare` and `seal` again for this target, and submit within 24 hours."),
     # KMS and STS: their own codes

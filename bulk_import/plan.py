@@ -187,7 +187,7 @@ def importable(target: Target, view: KeyView) -> KeySpec:
     if target.create is not None and target.create.multi_region not in (None, view.multi_region):
         kind = "a multi-Region" if view.multi_region else "a single-Region"
         stated = str(target.create.multi_region).lower()
-        message = f"The manifest states multi_region: {stated}, but {view.arn} is {kind} key."
+        message = f"The manifest specifies multi_region: {stated}, but {view.arn} is {kind} key."
         raise TargetError(message, code="KeyContradiction")
     try:
         return KeySpec(view.key_spec)
@@ -224,7 +224,7 @@ def _stated_material(target: Target, view: KeyView, spec: KeySpec, rotations: Se
         return
     if not spec.symmetric:
         raise TargetError(
-            f"The manifest states a key_material_id, but {view.arn} is {spec}: KMS gives such material no ID.",
+            f"The manifest specifies a key_material_id, but {view.arn} is {spec}: KMS assigns no ID to such material.",
             code="KeySpecMismatch",
         )
     current = (rotation.key_material_id for rotation in rotations if rotation.key_material_state == "CURRENT")

@@ -1,4 +1,4 @@
-"""The house's order: a package imports from packages above it, never from below. See the list for the order."""
+"""The order of packages: a package imports from packages above it, never from below. See the list for the order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import bulk_import
 from bulk_import.cli import COMMANDS
 
 ROOT = Path(bulk_import.__file__).parent
-# From the ground up: a package may import from those before it. Rooms on one line do not import each other.
+# From the ground up: a package may import from those before it. Packages on one line do not import each other.
 ORDER: tuple[tuple[str, ...], ...] = (
     ("process",),
     ("text",),
@@ -45,8 +45,8 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("cli",),
 )
 STOREY = {room: number for number, rooms in enumerate(ORDER) for room in rooms}
-# Packages that stand alone: the sandbox, so that one mistake cannot be on both sides; a token's process, so that a crash
-# of a vendor's library stays there.
+# Packages that stand alone: the sandbox, so that one mistake cannot be on both sides; a token's process, so that a
+# crash of a vendor's library stays there.
 APART: dict[str, set[str]] = {"sandbox": {"errors"}, "token": set()}
 # What only these packages may import.
 KEPT_IN: dict[str, set[str]] = {

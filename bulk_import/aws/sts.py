@@ -153,7 +153,7 @@ class OwnCredentials:
                 f"{self._caller.account}.",
                 code="WrongAccount",
                 operation="GetCallerIdentity",
-                advice="State a role for the account, or start the run with that account's credentials.",
+                advice="Specify a role for the account, or start the run with that account's credentials.",
             )
         return self._credentials
 

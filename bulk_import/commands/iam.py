@@ -70,5 +70,5 @@ def _warn(settings: Settings, accounts: Sequence[iam.Access], result: bytes) -> 
     if settings.format not in (None, "json") and len(result) > LARGEST_BODY:
         output.say(
             f"Warning: the template is longer than the {LARGEST_BODY:,} bytes that CloudFormation takes directly. "
-            "Deploy it by way of S3 (aws cloudformation deploy --s3-bucket)."
+            "Deploy it through S3 (aws cloudformation deploy --s3-bucket)."
         )

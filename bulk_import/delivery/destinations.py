@@ -116,7 +116,7 @@ def _unusable(option: str, given: str) -> Problem | None:
         if path.is_file() and not is_result(path):
             return _problem(
                 option,
-                f"{given} holds something else than a result of bulk-import.",
+                f"{given} holds something other than a result of bulk-import.",
                 "Name another file, or remove it.",
             )
     except OSError as error:

@@ -49,7 +49,7 @@ def write_report(folded: Folded, destination: str, *, report_elsewhere: bool = F
         raise ReportNotWritten(f"The report could not be written to {asked} ({reason}). It is at {path}.")
     raise ReportNotWritten(
         f"The report could not be written to {asked} ({reason}), nor anywhere else. "
-        f"All that it would say is in the journal, {folded.journal}.",
+        f"The journal has everything: {folded.journal}.",
         advice="Keep the journal: the report can be made from it.",
     )
 

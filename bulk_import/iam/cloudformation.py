@@ -15,7 +15,7 @@ from bulk_import.iam.packing import Document
 from bulk_import.iam.policies import Access, caller_policies, trust_policy
 from bulk_import.model import Manifest
 
-LARGEST_BODY = 51_200  # bytes that CreateStack takes directly; a larger template goes by way of S3, up to 1 MB
+LARGEST_BODY = 51_200  # bytes that CreateStack takes directly; a larger template goes through S3, up to 1 MB
 
 
 class _Dumper(yaml.SafeDumper):

@@ -105,8 +105,8 @@ def _permissions(account: str, targets: Sequence[Target], asked: Asked, warnings
     if aliased:
         warnings.append(
             f"Account {account}: {aliased} of {len(targets)} keys are named by alias. Their policy allows any "
-            "EXTERNAL key carries the alias, so anyone who may move the alias moves the permission. For a policy on "
-            "exactly these keys, state key ARNs in the manifest."
+            "EXTERNAL key that has the alias, so anyone who may move the alias moves the permission. For a policy on "
+            "exactly these keys, specify key ARNs in the manifest."
         )
     creating = list(creation.statements(targets))
     if creating:

@@ -38,7 +38,7 @@ class Account:
                 known, first = self.rows.setdefault(name, (value, row))
                 if known != value:
                     message = f"is not what line {first.line} states for account {self.id}"
-                    row.report(findings, (name,), message, "State the same on all lines of an account.")
+                    row.report(findings, (name,), message, "Specify the same on all lines of an account.")
 
     def stated(self, name: str) -> tuple[Any, Level] | None:
         """The nearest statement of an access field, and where it stands."""
@@ -66,7 +66,7 @@ class Account:
         outside = self.stated("external_id")
         if stated and outside and stated[0] is None and outside[0] is not None and outside[1] is stated[1]:
             message = "has no effect without a role"
-            outside[1].report(findings, ("external_id",), message, "Leave it out, or state the role.")
+            outside[1].report(findings, ("external_id",), message, "Omit it, or specify the role.")
         duration = self.stated("session_duration")
         return AccountAccess(
             account=self.id,

@@ -68,10 +68,10 @@ class Expander:
             settings = {**account.base, **fields} if account.base else fields
             regions = account.regions if own_regions is None else own_regions
             if not regions and not any(account.broken(n) or self._broken(entry, n) for n in _REGIONS):
-                self._say(entry, ("region",), "is missing", "State region or regions, here or for the account.")
+                self._say(entry, ("region",), "is missing", "Specify region or regions, here or for the account.")
             if settings.get("material") is None and not account.broken("material"):
                 if not self._broken(entry, "material"):
-                    self._say(entry, ("material",), "is missing", "State the URI of a source, here or in defaults.")
+                    self._say(entry, ("material",), "is missing", "Specify the URI of a source, here or in defaults.")
                 entry.broken |= {"material"}
             expiry = self._expiries.resolve(entry, *account.levels) if own_expiry else account.expiry
             for region in regions:
@@ -134,7 +134,7 @@ class Expander:
 
     def _check(self, entry: Level, target: Target) -> None:
         if target.key_material_id is not None and target.key_spec not in (None, KeySpec.SYMMETRIC_DEFAULT):
-            message = f"is given with key_spec {target.key_spec}; KMS gives only SYMMETRIC_DEFAULT material an ID"
+            message = f"is given with key_spec {target.key_spec}; KMS assigns IDs only to SYMMETRIC_DEFAULT material"
             self._say(entry, ("key_material_id",), message, "Leave it out; the proof of this key needs none.")
         for one in (needs, *self._checks):
             for found in one(target):
@@ -154,7 +154,7 @@ class Expander:
             known = self.accounts
             return [known.get(n) or self._account(n, entry, ("accounts", i)) for i, n in enumerate(names)]
         if not self._broken(entry, "account") and not self._broken(entry, "accounts"):
-            self._say(entry, ("account",), "is missing", "State account or accounts.")
+            self._say(entry, ("account",), "is missing", "Specify account or accounts.")
         return ()
 
     def _account(self, name: str, entry: Level, loc: Loc) -> Account:

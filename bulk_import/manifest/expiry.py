@@ -32,7 +32,7 @@ class Expiries:
         renew = levels[renew_at].fields["renew_before"] if renew_at < last else None
         if renew is not None and valid_for is None:
             if renew_at <= at:
-                advice = "State valid_for, or leave renew_before out."
+                advice = "Specify valid_for, or omit renew_before."
                 levels[renew_at].report(self._findings, ("renew_before",), "needs valid_for", advice)
             renew = None
         known = self._known.get((valid_to, valid_for, renew))
@@ -46,7 +46,7 @@ class Expiries:
             if before is not None and before >= lasts:
                 field = "renew_before" if "renew_before" in nearest.fields else "valid_for"
                 message = f"renew_before {renew} is not smaller than valid_for {valid_for}"
-                nearest.report(self._findings, (field,), message, "State a smaller renew_before there.")
+                nearest.report(self._findings, (field,), message, "Specify a smaller renew_before there.")
                 return NEVER
             expiry = Expiry(valid_for=lasts, renew_before=before)
         elif valid_to is not None and valid_to != "never":

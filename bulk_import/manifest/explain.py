@@ -42,7 +42,7 @@ def explain(error: ErrorDetails, known: Sequence[str]) -> Said:
     if not loc:
         return f"must be a mapping, not {_type_of(value)}", "Write the fields of one key there."
     if value is None:
-        return "must not be null", "State a value, or leave the field out."
+        return "must not be null", "Specify a value, or omit the field."
     if kind.endswith("_type"):
         return f"must be {_TYPES.get(kind.partition('_')[0], 'another type')}, not {_type_of(value)}", ""
     if kind == "too_short":
@@ -65,7 +65,7 @@ def _unknown(name: str, known: Sequence[str]) -> Said:
     if name in FIELDS_OF_ACCESS:
         return "belongs to an account, never to a key", f"Move it to `accounts` or `defaults`: {name}."
     if name in FIELDS_OF_IDENTITY and set(known) == set(FIELDS_OF_DEFAULTS):
-        return "belongs to a key; it cannot be inherited", "State it in each entry of `keys`."
+        return "belongs to a key; it cannot be inherited", "Specify it in each entry of `keys`."
     if name == "<<":
         return "YAML merge keys are not supported", "Use `defaults` for what keys share."
     wanted = meant("", name)
@@ -159,7 +159,7 @@ _FIELDS: dict[str, Callable[[str], Said]] = {
     "accounts": account,
     "external_id": lambda _: (
         "is not an external ID",
-        "STS takes 2 to 1224 letters, digits and _+=,.@:/- characters.",
+        "STS accepts 2 to 1224 letters, digits and _+=,.@:/- characters.",
     ),
     "valid_to": _valid_to,
     "valid_for": _lasts,
@@ -180,4 +180,4 @@ def _by_field(name: str, value: Any) -> Said:
         return _FIELDS[name](str(value))
     if isinstance(value, str) and len(value) > 1024:
         return f"is too long ({len(value):,} characters)", ""
-    return "is empty", "State a value, or leave the field out."
+    return "is empty", "Specify a value, or omit the field."

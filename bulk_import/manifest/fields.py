@@ -71,9 +71,9 @@ def valid_to(text: str, now: datetime | None) -> Said:
     if when is None:
         return f"{text} does not exist", "Check day, month, hour and offset."
     if now is not None and when <= now:
-        return f"{text} is in the past", "State a later instant, or use valid_for."
+        return f"{text} is in the past", "Specify a later instant, or use valid_for."
     if now is not None and when > now + MAX_VALIDITY:
-        return f"{text} is more than 365 days ahead; KMS allows no more", "State an earlier instant, or never."
+        return f"{text} is more than 365 days ahead; KMS allows no more", "Specify an earlier instant, or never."
     return None
 
 
@@ -121,7 +121,7 @@ def role(text: str) -> Said:
 
 def external_id(text: str) -> Said:
     if re.fullmatch(r"[A-Za-z0-9_+=,.@:/-]{2,1224}", text) is None:
-        return "is not an external ID", "STS takes 2 to 1224 letters, digits and _+=,.@:/- characters."
+        return "is not an external ID", "STS accepts 2 to 1224 letters, digits and _+=,.@:/- characters."
     return None
 
 
@@ -138,7 +138,7 @@ def role_fits(arn: str, partition: str, account: str) -> Said:
     if its_account != account:
         return (
             f"the role's ARN is of account {its_account}, but it serves account {account}",
-            "Write {account} in its place, or state the role under that account.",
+            "Write {account} in its place, or specify the role under that account.",
         )
     if its_partition != partition:
         message = f"the role's ARN is of partition {its_partition}, but the manifest's Regions are of {partition}"

@@ -109,7 +109,7 @@ class SharedFields(TypedDict):
         Annotated[
             KeySpec | None,
             Field(
-                description="Key spec; must equal KMS's. Stated, it lets `validate` check more before any call.",
+                description="Key spec; must equal KMS's. If specified, `validate` can check more before any call.",
                 examples=["SYMMETRIC_DEFAULT", "HMAC_256", "RSA_2048"],
             ),
         ]
@@ -162,7 +162,7 @@ class SharedFields(TypedDict):
         Annotated[
             Encoding | None,
             Field(
-                description="How the source's bytes become material. Default for `file:`: raw, or pem where it begins "
+                description="How the source's bytes become material. Default for `file:`: raw, or pem after "
                 "`-----BEGIN`; for `env:`: base64.",
                 examples=["raw", "base64"],
             ),

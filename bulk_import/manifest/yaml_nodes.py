@@ -94,7 +94,7 @@ class Builder:
                 raise fail(
                     self._findings.file,
                     line,
-                    f"a value of {len(text):,} characters; no field takes more than {MAX_SCALAR:,}",
+                    f"a value of {len(text):,} characters; no field accepts more than {MAX_SCALAR:,}",
                     "Name key material by URI (file:…, env:…); never write it into the manifest.",
                 )
             if len(text) < 64:
@@ -119,7 +119,7 @@ class Builder:
         if key is None:
             raise fail(self._findings.file, line, "the key of a mapping must be text", "Write a field's name there.")
         if key in parent:
-            message = f"is stated twice; first on line {parent.line_of(key)}"
+            message = f"is specified twice; first on line {parent.line_of(key)}"
             self._findings.add(key_line, path(self._loc()), message, "Keep one of them.")
         else:
             parent[key] = value

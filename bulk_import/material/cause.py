@@ -147,7 +147,7 @@ def blanks(text: bytes) -> Cause | None:
 
 def of_pem(text: bytes) -> Cause | None:
     if b"-----BEGIN " in text:
-        return Cause("it is PEM", "State `encoding: pem`.")
+        return Cause("it is PEM", "Specify `encoding: pem`.")
     return None
 
 

@@ -136,7 +136,7 @@ def _not_der(view: memoryview, key_spec: KeySpec) -> NoReturn:
     if known is not None:
         _refuse(f"PKCS#8 is needed; this is {known.what}", known.advice)
     if b"-----BEGIN " in bytes(view[:4096]):
-        _refuse("PKCS#8 in DER is needed; this is PEM", "State `encoding: pem`; if it is encoded twice, decode once.")
+        _refuse("PKCS#8 in DER is needed; this is PEM", "Specify `encoding: pem`; if it is encoded twice, decode once.")
     if frame := recipes.bare(len(view), key_spec):
         _refuse(f"PKCS#8 is needed; this is {len(view)} bytes without any structure", frame)
     if reads_as_text(view):

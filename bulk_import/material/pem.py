@@ -77,7 +77,7 @@ def _curve(data: bytearray) -> tuple[bytes | None, bytes]:
         return None, bytes(data)
     curve = _base64(match.group(1))
     if curve is None or curve[:1] != b"\x06" or len(curve) != curve[1] + 2:
-        _refuse("this EC key has explicit curve parameters; KMS takes named curves only", recipes.NAMED_CURVE)
+        _refuse("this EC key has explicit curve parameters; KMS accepts named curves only", recipes.NAMED_CURVE)
     return curve, bytes(data[match.end() :])
 
 
@@ -101,7 +101,7 @@ def _converted(text: bytes, body: bytes) -> bytearray:
     if key is None:
         der = _body(body)
         if der[4:7] == b"\x02\x01\x01" and b"RSA" in text[:20]:
-            _refuse("this is a multi-prime RSA key; KMS takes keys of two primes only", recipes.MULTI_PRIME)
+            _refuse("this is a multi-prime RSA key; KMS accepts keys of two primes only", recipes.MULTI_PRIME)
         advice = recipes.NAMED_CURVE if b"EC PRIVATE" in text[:30] else recipes.PKCS8
         _refuse("this PEM block is not a key that can be read, or its curve is not a named one of KMS", advice)
     return bytearray(

@@ -119,7 +119,7 @@ def _check_private_key(view: memoryview, key_spec: KeySpec) -> None:
         lambda: serialization.load_der_private_key(view, None, unsafe_skip_rsa_key_validation=True),
     )
     if key is None and algorithm == _RSA and der.multi_prime(view):
-        _refuse("this is a multi-prime RSA key; KMS takes keys of two primes only", advice=recipes.MULTI_PRIME)
+        _refuse("this is a multi-prime RSA key; KMS accepts keys of two primes only", advice=recipes.MULTI_PRIME)
     if key is None:
         _refuse("this PKCS#8 private key cannot be read, or its parts do not belong together", advice=recipes.PKCS8)
     if isinstance(key, rsa.RSAPrivateKey):
@@ -141,7 +141,7 @@ def _other(algorithm: bytes) -> Cause:
         return Cause("an RSA key whose algorithm has no NULL parameter, or another one", recipes.PKCS8)
     curve = content.removeprefix(_EC)
     if curve != content and curve[:1] == bytes([der.SEQUENCE]):
-        return Cause("an EC key with explicit parameters; KMS takes named curves only", recipes.NAMED_CURVE)
+        return Cause("an EC key with explicit parameters; KMS accepts named curves only", recipes.NAMED_CURVE)
     if curve != content:
         name = _CURVES.get(curve)
         return Cause(f"on the curve {name}" if name else "on another curve", "KMS imports no key of this curve.")

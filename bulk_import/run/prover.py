@@ -85,7 +85,7 @@ async def check_shown_id(run: TargetRun, kms: KeyService, view: KeyView) -> None
         current, operation = None, error.operation or ""
     if current != stated:
         shown = f"calls its material {current}" if current else "has no ID for its material"
-        raise _mismatch(view, operation, f"{shown}, but the manifest states {stated}")
+        raise _mismatch(view, operation, f"{shown}, but the manifest specifies {stated}")
 
 
 async def round_trip(run: TargetRun, kms: KeyService, view: KeyView) -> tuple[bool | None, str]:

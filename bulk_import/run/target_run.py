@@ -121,7 +121,7 @@ class TargetRun:
             self.stop(stop.why() or "cancelled")
             if not stop.why():
                 raise
-        except Exception as error:  # noqa: BLE001 - the house rule: a defect costs one target, not the run
+        except Exception as error:  # noqa: BLE001 - the rule: a defect costs one target, not the run
             # Not log.exception: a traceback's text could quote a secret.
             name, where = type(error).__name__, place_of(error)
             log.error("internal error", target=str(self.target), at=where, exception=name)  # noqa: TRY400 - see above

@@ -26,7 +26,7 @@ def load(flags: Mapping[str, Any] | None = None, config: str | None = None) -> S
     flags = dict(flags or {})
     empty = [flag_of(name) for name, value in flags.items() if gives_nothing(value, several=several(name))]
     if empty:
-        raise UsageError("\n".join(f"{flag}: is empty. Give a value, or leave it out." for flag in empty))
+        raise UsageError("\n".join(f"{flag}: is empty. Give a value, or omit it." for flag in empty))
     config = config or os.environ.get(PREFIX + "CONFIG") or None
     problems = [*_unknown_variables(), *_empty_variables()]
     from_file = _read_config(config, problems) if config else {}

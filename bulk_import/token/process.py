@@ -187,7 +187,7 @@ class Token:
         if trusted_only is True:
             raise Refused(
                 "MaterialNotExportable", "the key in the token has CKA_WRAP_WITH_TRUSTED=true",
-                "KMS gives a new wrapping key for each import, which nobody has marked as trusted. The HSM's "
+                "KMS gives a new wrapping key for each import, which no one has marked as trusted. The HSM's "
                 "administrator must make a key with CKA_WRAP_WITH_TRUSTED=false.",
             )  # fmt: skip
 

@@ -275,7 +275,7 @@ except ReportNotWritten as error:
         [sys.executable, "-c", code, journal, report_path], capture_output=True, text=True, check=True
     )
     assert "File too large" in done.stdout
-    assert f"is in the journal, {journal}" in done.stdout
+    assert f"The journal has everything: {journal}" in done.stdout
     assert report_path.read_bytes() == before
     assert names(report_path.parent) == ["report.json", "report.json.sha256"]
     assert names(tmp_path) == ["journal.jsonl", "older.jsonl", "out"]

@@ -109,5 +109,5 @@ class AppliedQuotas:
             region=self._lane.region,
             code=error.code,
             error=error.message,
-            advice="Allow servicequotas:GetServiceQuota to the role, or state the rates with --quota.",
+            advice="Allow servicequotas:GetServiceQuota to the role, or specify the rates with --quota.",
         )

@@ -160,8 +160,8 @@ def _reason(error: Exception, method: str) -> str:
     if method == "container-role" and isinstance(error, ValueError) and "header" in str(error):
         return "AWS_CONTAINER_AUTHORIZATION_TOKEN or its file holds a line break"
     if isinstance(error, CredentialRetrievalError | BotoCoreError):
-        return f"no answer with credentials ({type(error).__name__})"
-    return f"the answer is not credentials ({type(error).__name__})"
+        return f"no response with credentials ({type(error).__name__})"
+    return f"the response is not credentials ({type(error).__name__})"
 
 
 def _invalid(message: str, advice: str | None) -> CallerFault:

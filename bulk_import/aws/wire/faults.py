@@ -27,7 +27,7 @@ _DNS = "Check the endpoint, the Region and this machine's DNS (a VPC endpoint ne
 _FILES = "Raise the limit of open files (ulimit -n), or set a lower --max-in-flight."
 _CERTIFICATE = (
     "If a proxy or firewall of your organisation opens TLS, name its CA file in AWS_CA_BUNDLE. "
-    "Otherwise check the endpoint: somebody else may answer for it."
+    "Otherwise check the endpoint: somebody else may respond for it."
 )
 _PROXY = "Check HTTPS_PROXY and NO_PROXY, and that the proxy allows the endpoint."
 _UNAUTHENTICATED = (

@@ -87,7 +87,7 @@ class TokenProcess:
                     line = await asyncio.to_thread(self._exchange, json.dumps(request) + "\n")
             except TimeoutError:
                 self._process.kill()
-                raise _failed(f"the token gave no answer within {_SECONDS:g} s") from None
+                raise _failed(f"the token did not respond within {_SECONDS:g} s") from None
         if not line:
             await asyncio.to_thread(self._process.wait)
             raise _failed(f"the process of the token has ended (exit code {self._process.returncode})")

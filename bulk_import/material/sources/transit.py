@@ -173,7 +173,7 @@ def _spki(text: str, key_spec: KeySpec) -> bytes:
         else:
             key = serialization.load_pem_public_key(text.encode())
     except (ValueError, binascii.Error):
-        raise MaterialError("Transit's answer holds no public key", code="SourceFailed") from None
+        raise MaterialError("Transit's response has no public key", code="SourceFailed") from None
     der: bytes = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return der
 
@@ -232,7 +232,7 @@ def _sealed(place: Place, exported: Mapping[str, Any]) -> bytes:
     try:
         return base64.b64decode(str(found), validate=True)
     except binascii.Error:
-        raise MaterialError("Transit's answer holds no wrapped key", code="SourceFailed") from None
+        raise MaterialError("Transit's response has no wrapped key", code="SourceFailed") from None
 
 
 def check(target: Target, _settings: Settings) -> Iterator[tuple[str, str, str]]:

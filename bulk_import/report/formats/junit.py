@@ -48,9 +48,7 @@ def _wrong_with_the_run(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         found.append((run["error"]["code"], f"{run['error']['message']} {run['error']['advice']}"))
     if run["outcome"] == "interrupted" and not run.get("error"):
         why = ", ".join(run.get("stopped_by") or []) or "it was killed, or is still working"
-        found.append(
-            ("Interrupted", f"The run did not end by itself ({why}). Run it again, or continue with --resume.")
-        )
+        found.append(("Interrupted", f"The run did not end normally ({why}). Run it again, or continue with --resume."))
     selected = run.get("selected")
     if selected is not None and not run.get("shard") and summary["total"] < selected:
         count = selected - summary["total"]
