@@ -124,6 +124,7 @@ async def plan(manifest: Manifest, settings: Settings) -> Plan:
     lanes = by_lane(manifest)
     opened = load.materials(manifest, settings, AwsStores(settings, manifest.partition))
     opened.check(manifest.targets)
+    known = job.load_known(settings)
     async with (
         opened as materials,
         AwsSession(
@@ -132,7 +133,7 @@ async def plan(manifest: Manifest, settings: Settings) -> Plan:
     ):
         await session.connect()
         await materials.begin(manifest.targets)
-        policy = policy_of(settings, session, started, materials)
+        policy = policy_of(settings, session, started, materials, known)
         planners = [
             LanePlanner(
                 lane,

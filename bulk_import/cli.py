@@ -35,6 +35,7 @@ COMMANDS: dict[str, str] = {
 }
 _METAVARS = {
     "quota": "OPERATION=RATE",
+    "known": "REPORT",
     "label": "KEY=VALUE",
     "render": "FORMAT=PATH",
     "output": "PATH",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,15 +19,25 @@ from bulk_import.aws.session import AwsSession
 from bulk_import.delivery import destinations
 from bulk_import.delivery.checkpoint import Checkpoint
 from bulk_import.delivery.deliver import Delivery
-from bulk_import.errors import BulkImportError, ExitCode, Interrupted, JournalError, ReportNotWritten
+from bulk_import.errors import (
+    BulkImportError,
+    ExitCode,
+    InputError,
+    Interrupted,
+    JournalError,
+    ObjectError,
+    Problem,
+    ReportNotWritten,
+)
 from bulk_import.journal import narrate
 from bulk_import.journal.begin import Begun, begin, journal_path
 from bulk_import.journal.writer import Journal
+from bulk_import.manifest.read import MAX_BYTES
 from bulk_import.material import Materials
 from bulk_import.model import Lane, Manifest, ObjectUri, Outcome, in_s3
 from bulk_import.model.run import Summary
 from bulk_import.ports import ObjectStore
-from bulk_import.report import document
+from bulk_import.report import document, known
 from bulk_import.report.fold import fold
 from bulk_import.report.reread import Report
 from bulk_import.run.stop import Stop
@@ -75,6 +85,7 @@ async def run(
     destinations.check(settings, journal_path(settings), manifest.uri)
     destinations.check_material(settings, journal_path(settings), manifest)
     materials.check(manifest.targets)
+    proved = load_known(settings)  # before anything is set aside: --known may name the report that this run replaces
     async with AsyncExitStack() as whole:
         # begin: S3 if it is used, then the journal, which stays this run's until the report is made from it
         store, checkpoint = await _storage(manifest, settings, stop, whole)
@@ -97,7 +108,7 @@ async def run(
             materials.record(journal, begun.left)
             await stack.enter_async_context(materials)
             # connect, lanes
-            work = Work(manifest, settings, session, journal, begun, materials, stop, on_end, on_event)
+            work = Work(manifest, settings, session, journal, begun, materials, stop, on_end, on_event, proved)
             failure = await work.done_by(work.connect, work.run_lanes)
             # end
             failure = await _end(journal, stop, failure)
@@ -107,6 +118,18 @@ async def run(
         if checkpoint is not None:
             await checkpoint.last(given_up)
         return await _deliver(begun, Delivery(settings, store, given_up, checkpoint), failure)
+
+
+def load_known(settings: Settings) -> known.Known:
+    """What the reports of --known prove. Raises InputError, CallerError."""
+
+    def download(prefix: str) -> Iterator[tuple[str, bytes]]:
+        try:
+            yield from objects.fetch_all(prefix, settings, suffix=".json", limit=MAX_BYTES)
+        except ObjectError as error:
+            raise InputError([Problem(prefix, 0, "--known", error.reason, error.advice)], code=error.code) from None
+
+    return known.load(settings.known, download)
 
 
 async def _storage(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ from bulk_import.journal.begin import Begun
 from bulk_import.journal.writer import Journal
 from bulk_import.material import Materials
 from bulk_import.model import Lane, Manifest, Outcome, Status, Target
+from bulk_import.report.known import Known
 from bulk_import.run.lane import LaneRunner
 from bulk_import.run.runner import run_lanes
 from bulk_import.run.stop import Stop
@@ -56,6 +57,7 @@ class Work:
     stop: Stop
     on_end: Callable[[Outcome], None]
     on_event: Callable[[str, Mapping[str, Any]], None]
+    known: Known = field(default_factory=Known)
 
     async def done_by(self, *stages: Callable[[], Coroutine[None, None, None]]) -> BulkImportError | None:
         """The stages one after another, until one ends the run early. Returns what ended it, if anything did."""
@@ -87,7 +89,7 @@ class Work:
         """Takes every target to the end. Raises JournalError where the journal failed."""
         ports = [await self.session.lane(lane, self.manifest.accounts[lane.account]) for lane in self.lanes]
         on_end = self._counting()
-        policy = policy_of(self.settings, self.session, self.begun.started, self.materials)
+        policy = policy_of(self.settings, self.session, self.begun.started, self.materials, self.known)
         runners = [
             LaneRunner(
                 kms.lane,
@@ -168,7 +170,8 @@ class Work:
         )
 
 
-def policy_of(settings: Settings, session: AwsSession, started: datetime, materials: Materials) -> Policy:
+def policy_of(settings: Settings, session: AwsSession, started: datetime, materials: Materials, known: Known) -> Policy:
+    """`session`: connected."""
     return Policy(
         started_at=started,
         materials=materials,
@@ -180,6 +183,7 @@ def policy_of(settings: Settings, session: AwsSession, started: datetime, materi
         require_proof=settings.require_proof,
         prove_use=settings.prove_use,
         consistency_timeout=settings.consistency_timeout,
+        known=known.of(session.environment, session.endpoints),
     )
 
 

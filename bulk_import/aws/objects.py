@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -24,11 +24,12 @@ from bulk_import.aws.wire.clients import Clients
 from bulk_import.aws.wire.trace import traced
 from bulk_import.aws.wire.translate import translate
 from bulk_import.errors import CallerError, CallerFault, ObjectError, Problem, ServiceError, SettingsError
-from bulk_import.model import ObjectFacts, ObjectUri
+from bulk_import.model import S3_SCHEME, ObjectFacts, ObjectUri
 from bulk_import.settings import Settings
 
 T = TypeVar("T")
 
+MOST_NAMES = 10_000  # of one prefix
 _CHUNK = 1 << 20  # bytes read at once
 SLOWEST = 32 << 10  # bytes a second: a transfer below it is given up and tried again
 
@@ -55,6 +56,7 @@ _DENIED = {
     "which may ask for an encryption (--s3-sse).",
 }
 _DENIED["DeleteObject"] = "Grant the caller s3:DeleteObject on it."
+_DENIED["ListObjectsV2"] = "Grant the caller s3:ListBucket on the bucket."
 _DENIED["CopyObject"] = _DENIED["PutObject"]
 _CALLERS_ADVICE = "Look at the credentials that this program was started with: they do not work at S3."
 _ELSE = "Look the code up in the S3 API reference."
@@ -87,12 +89,32 @@ def fetch(uri: str, settings: Settings, *, limit: int) -> bytes:
             await store.get(wanted, into, limit=limit)
             return into.getvalue()
 
+    return _outside(work)
+
+
+def _outside(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Runs `work` in an event loop of its own, also where one is running."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(work())
     with ThreadPoolExecutor(max_workers=1) as thread:
         return thread.submit(asyncio.run, work()).result()
+
+
+def fetch_all(prefix: str, settings: Settings, *, suffix: str, limit: int) -> Iterator[tuple[str, bytes]]:
+    """Every object whose key begins with the prefix and ends with `suffix`, as (URI, content), in order of keys.
+
+    Raises ObjectError, CallerError, SettingsError.
+    """
+
+    async def names() -> list[str]:
+        async with open_objects(settings) as store:
+            return await store.names(prefix)
+
+    for uri in _outside(names):
+        if uri.endswith(suffix):
+            yield uri, fetch(uri, settings, limit=limit)
 
 
 class S3Objects:
@@ -122,6 +144,26 @@ class S3Objects:
             return facts
 
         return await self._call("GetObject", uri, attempt)
+
+    async def names(self, prefix: str) -> list[str]:
+        """The URIs of all objects whose key begins with that of `prefix`, in their order. A missing bucket has none."""
+        bucket, _, start = prefix.removeprefix(S3_SCHEME).partition("/")
+        where = ObjectUri(bucket, start or "/")
+
+        async def attempt(_: asyncio.Timeout) -> list[str]:
+            found: list[str] = []
+            request: dict[str, Any] = {"Bucket": bucket, "Prefix": start}
+            while True:
+                answer = await self._client.list_objects_v2(**request)
+                found += [f"{S3_SCHEME}{bucket}/{entry['Key']}" for entry in answer.get("Contents", [])]
+                if not answer.get("IsTruncated"):
+                    return sorted(found)
+                if len(found) >= MOST_NAMES:
+                    message = f"more than {MOST_NAMES:,} objects begin with this prefix."
+                    raise ObjectError(prefix, message, code="TooLarge", advice="Name a longer prefix.")
+                request["ContinuationToken"] = answer["NextContinuationToken"]
+
+        return await self._call("ListObjectsV2", where, attempt)
 
     async def look(self, uri: ObjectUri, *, head: int = 0) -> tuple[ObjectFacts, bytes] | None:
         async def attempt(_: asyncio.Timeout) -> tuple[ObjectFacts, bytes]:

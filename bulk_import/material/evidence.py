@@ -9,6 +9,8 @@ from typing import Final, Self
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.cmac import CMAC
 from cryptography.hazmat.primitives.hmac import HMAC
 
 from bulk_import.material.keys import public_key_of
@@ -34,7 +36,8 @@ class Evidence:
     """The local half of a proof. Holds no key material, and may outlive it.
 
     HMAC keys: `message` and `mac_algorithm` are GenerateMac's parameters, `mac` is the answer of the right key.
-    RSA and ECC keys: `public_key`, DER SubjectPublicKeyInfo. SYMMETRIC_DEFAULT: nothing; KeyMaterialId proves it.
+    RSA and ECC keys: `public_key`, DER SubjectPublicKeyInfo. SYMMETRIC_DEFAULT: `material_check`, which shows whether a
+    source still holds what was imported; that KMS holds it, KeyMaterialId proves.
     What does not belong to the key spec is empty, and matches nothing.
     """
 
@@ -43,14 +46,18 @@ class Evidence:
     mac_algorithm: str = ""
     mac: bytes = field(default=b"", repr=False)
     public_key: bytes = field(default=b"", repr=False)
+    material_check: str = ""
 
     @classmethod
-    def prepare(cls, secret: Secret, key_spec: KeySpec) -> Self:
-        """From material that `shape.check` has passed. The message is random, so that no answer can be replayed."""
+    def prepare(cls, secret: Secret, key_spec: KeySpec, key_arn: str = "") -> Self:
+        """From material that `shape.check` has passed. The message is random, so that no answer can be replayed.
+
+        `key_arn`: the key that the material is for; without it, there is no material_check.
+        """
         if key_spec.asymmetric:
             return cls(key_spec, public_key=public_key_of(secret))
         if not key_spec.hmac:
-            return cls(key_spec)
+            return cls(key_spec, material_check=material_check(secret, key_arn) if key_arn else "")
         mac_algorithm, digest = _MACS[key_spec]
         message = os.urandom(32)
         with secret.view() as view:
@@ -67,6 +74,17 @@ class Evidence:
         several (compressed points, absent parameters). False for what is no public key, and without one here.
         """
         return bool(self.public_key) and self.public_key == _canonical(der)
+
+
+def material_check(secret: Secret, key_arn: str) -> str:
+    """The first 8 bytes, in hex, of AES-CMAC (RFC 4493), keyed with the material, over `bulk-import:` and the ARN.
+
+    Whoever has it can confirm a guess of the material, so it is safe for random material only.
+    """
+    with secret.view() as view:
+        context = CMAC(AES(view))
+    context.update(f"bulk-import:{key_arn}".encode())
+    return context.finalize()[:8].hex()
 
 
 def _canonical(der: bytes) -> bytes | None:

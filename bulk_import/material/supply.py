@@ -107,9 +107,9 @@ class Materials:
                 except MaterialError as error:
                     at_work.broken = error
 
-    async def evidence(self, target: Target, key_spec: KeySpec) -> Evidence:
+    async def evidence(self, target: Target, key_spec: KeySpec, *, key_arn: str = "") -> Evidence:
         """What proves the target's material, for one that is not imported now. Raises TargetError."""
-        async with self.hold(target, key_spec) as held:
+        async with self.hold(target, key_spec, key_arn=key_arn) as held:
             return held.evidence
 
     async def readable(self, target: Target) -> None:
@@ -119,8 +119,11 @@ class Materials:
             (await _load(at_work, at_work.opened.source, target, None)).wipe()
 
     @asynccontextmanager
-    async def hold(self, target: Target, key_spec: KeySpec) -> AsyncIterator[Held]:
-        """The target's material, checked. Raises TargetError, with nothing left unwiped."""
+    async def hold(self, target: Target, key_spec: KeySpec, *, key_arn: str = "") -> AsyncIterator[Held]:
+        """The target's material, checked. Raises TargetError, with nothing left unwiped.
+
+        `key_arn`: of the key that it is for, where it is known: the evidence then has a material_check.
+        """
         at_work = self._of(target)
         source, sealer = at_work.opened.source, at_work.opened.sealer
         if sealer is not None:
@@ -128,11 +131,11 @@ class Materials:
         elif source is None:
             raise RuntimeError(f"the source {at_work.kind.scheme} neither gives nor seals")
         elif not at_work.kind.shared:
-            yield await _Reread.of(at_work, source, target, key_spec)
+            yield await _Reread.of(at_work, source, target, key_spec, key_arn)
         else:
             async with self._borrowed(at_work, source, target) as content:
                 with _decoded(content, target.encoding, key_spec, copy=True) as secret:
-                    yield _Borrowed(secret, _checked(secret, target, key_spec), target)
+                    yield _Borrowed(secret, _checked(secret, target, key_spec, key_arn), target)
 
     @asynccontextmanager
     async def _borrowed(self, at_work: _AtWork, source: Source, target: Target) -> AsyncIterator[Content]:
@@ -221,10 +224,10 @@ class _Reread:
         self.parameters = None
 
     @classmethod
-    async def of(cls, at_work: _AtWork, source: Source, target: Target, key_spec: KeySpec) -> Self:
+    async def of(cls, at_work: _AtWork, source: Source, target: Target, key_spec: KeySpec, key_arn: str) -> Self:
         held = cls(at_work, source, target, key_spec)
         with await held._load() as secret:
-            held.evidence = _checked(secret, target, key_spec)
+            held.evidence = _checked(secret, target, key_spec, key_arn)
             held._seen = Fingerprint(secret)
         return held
 
@@ -312,11 +315,11 @@ def _decoded(content: Content, encoding: Encoding | None, key_spec: KeySpec | No
     return sources.decoded(content, encoding, key_spec)
 
 
-def _checked(secret: Secret, target: Target, key_spec: KeySpec) -> Evidence:
+def _checked(secret: Secret, target: Target, key_spec: KeySpec, key_arn: str) -> Evidence:
     shape.check(secret, key_spec)
     if target.expect is not None:
         expect.check(secret, key_spec, target.expect)
-    return Evidence.prepare(secret, key_spec)
+    return Evidence.prepare(secret, key_spec, key_arn)
 
 
 def _algorithm(target: Target, key_spec: KeySpec) -> WrappingAlgorithm:

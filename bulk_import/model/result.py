@@ -135,6 +135,10 @@ class Outcome:
     key_material_id: Annotated[str | None, about("KMS's name of the material (symmetric keys only).")]
     wrapping_algorithm: Annotated[WrappingAlgorithm | None, about("The algorithm that sealed the material.")]
     wrapping_key_spec: Annotated[WrappingKeySpec | None, about("The spec of KMS's wrapping key.")]
+    material_check: Annotated[
+        str | None,
+        about("Shows whether a source still holds what was imported (symmetric keys only). null: not computed."),
+    ] = None
     verification: Annotated[
         Verification | None, about("What was seen of the key afterwards. null: the target did not get that far.")
     ]

@@ -330,6 +330,14 @@ class KeyRotation:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownMaterial:
+    """What an earlier report proves of a symmetric key: the ID that KMS gave the source's material."""
+
+    key_material_id: str
+    material_check: str
+
+
+@dataclass(frozen=True, slots=True)
 class Sent:
     """What an earlier part of the same run is known to have sent of one kind of change of one target."""
 

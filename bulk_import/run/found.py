@@ -130,8 +130,9 @@ class Found:
         if policy.prove not in ("auto", "all"):
             result = ProofResult(Proof.NONE, "material_not_compared")
         else:
-            evidence = await policy.materials.evidence(run.target, run.decision.key_spec)
-            result = await prove(run, self._kms, evidence, view)
+            evidence = await policy.materials.evidence(run.target, run.decision.key_spec, key_arn=view.arn)
+            run.material_check = evidence.material_check or None
+            result = await prove(run, self._kms, evidence, view, policy.known)
         used, remark = await round_trip(run, self._kms, view) if policy.prove_use else (None, "")
         run.verification = Verification(
             verified=True, reads=self._reads, consecutive=self._reads,

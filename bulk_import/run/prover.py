@@ -11,14 +11,15 @@ with the reason.
 
 from __future__ import annotations
 
+import hmac
 import secrets
 from dataclasses import dataclass
 
 from bulk_import.errors import ServiceError, TargetError
 from bulk_import.material.evidence import Evidence
-from bulk_import.model import KeySpec, KeyState, KeyView, Proof
+from bulk_import.model import KeySpec, KeyState, KeyView, KnownMaterial, Proof
 from bulk_import.ports import KeyService
-from bulk_import.run.target_run import TargetRun
+from bulk_import.run.target_run import KnownOf, TargetRun
 
 CONTEXT = {"bulk-import": "proof"}
 # Why a proof could not be had, by the error that says so.
@@ -40,8 +41,13 @@ class ProofResult:
     round_trip: bool | None = None
 
 
-async def prove(run: TargetRun, kms: KeyService, evidence: Evidence, view: KeyView) -> ProofResult:
-    """Compares KMS's material with the evidence. Raises TargetError (MaterialMismatch) on a contradiction."""
+async def prove(
+    run: TargetRun, kms: KeyService, evidence: Evidence, view: KeyView, known: KnownOf | None = None
+) -> ProofResult:
+    """Compares KMS's material with the evidence. Raises TargetError (MaterialMismatch) on a contradiction.
+
+    `known`: what earlier runs have proved, for a symmetric target found as wanted.
+    """
     spec = KeySpec(view.key_spec)
     if (spec.hmac and not evidence.mac) or (spec.asymmetric and not evidence.public_key):
         return ProofResult(Proof.NONE, "material_not_compared")  # it was sealed elsewhere, without evidence
@@ -50,6 +56,9 @@ async def prove(run: TargetRun, kms: KeyService, evidence: Evidence, view: KeyVi
             return await _by_mac(run, kms, evidence, view)
         if spec.asymmetric:
             return await _by_public_key(run, kms, evidence, view)
+        entry = known(run.target, view.arn) if known and evidence.material_check else None
+        if entry is not None:
+            return await _by_known(run, kms, view, evidence, entry)
         return await _by_material_id(run, kms, view)
     except ServiceError as error:
         reason = _NO_PROOF.get(error.code)
@@ -138,6 +147,21 @@ async def _by_material_id(run: TargetRun, kms: KeyService, view: KeyView) -> Pro
         raise _mismatch(view, operation, f"holds material {current}, not {belongs}")
     # A stated ID says which material KMS must hold. It says nothing about the source of a key found as wanted.
     return ProofResult(Proof.MATERIAL_ID, "" if run.attempts else "source_not_compared")
+
+
+async def _by_known(
+    run: TargetRun, kms: KeyService, view: KeyView, evidence: Evidence, known: KnownMaterial
+) -> ProofResult:
+    """KMS still calls its material what it called the source's, and the source still holds the same."""
+    current, operation = await _current_id(run, kms, view)
+    if current != known.key_material_id:
+        raise _mismatch(view, operation, f"holds material {current}; the known report has {known.key_material_id}")
+    if not hmac.compare_digest(evidence.material_check, known.material_check):
+        raise TargetError(
+            f"MATERIAL MISMATCH: the source no longer holds the material that was imported into {view.arn}.",
+            code="MaterialMismatch",
+        )
+    return ProofResult(Proof.MATERIAL_ID)
 
 
 async def _current_id(run: TargetRun, kms: KeyService, view: KeyView) -> tuple[str | None, str]:

@@ -16,7 +16,19 @@ import structlog
 from bulk_import.codes import advice_for
 from bulk_import.errors import JournalError, TargetError
 from bulk_import.material import Held, Materials
-from bulk_import.model import Change, Failure, KeyState, KeyView, Outcome, Past, Request, Status, Target, Verification
+from bulk_import.model import (
+    Change,
+    Failure,
+    KeyState,
+    KeyView,
+    KnownMaterial,
+    Outcome,
+    Past,
+    Request,
+    Status,
+    Target,
+    Verification,
+)
 from bulk_import.plan import Action, Decision, Wanted
 from bulk_import.ports import Retrier, Sink
 from bulk_import.run.lifecycle import Event, Life, State
@@ -28,6 +40,9 @@ IMPORT = "ImportKeyMaterial"
 # https://docs.aws.amazon.com/kms/latest/developerguide/alias-authorization.html
 AUTHORIZES = frozenset({"CreateKey", "CreateAlias"})
 SETTLES_FOR = 360.0  # seconds
+
+
+KnownOf = Callable[[Target, str], KnownMaterial | None]  # by target and key ARN
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +58,7 @@ class Policy:
     prove: str  # auto | changed | all | none
     require_proof: bool
     prove_use: bool
+    known: KnownOf | None = None  # of --known: what an earlier run has proved of a symmetric target
     consistency_timeout: float = 0.0  # how long a key that is not found is waited for
 
 
@@ -50,9 +66,9 @@ class TargetRun:
     """Implements ports.Trace. Ends exactly once, with one `ended` line in the journal."""
 
     __slots__ = (
-        "before", "decision", "doubts", "earlier", "effects", "ended_as", "held", "life", "material_id", "on_end",
-        "past", "read_since", "rechecks", "requests", "sent_calls", "settling_until", "sink", "started_at", "tried",
-        "verification", "view", "wanted",
+        "before", "decision", "doubts", "earlier", "effects", "ended_as", "held", "life", "material_check",
+        "material_id", "on_end", "past", "read_since", "rechecks", "requests", "sent_calls", "settling_until", "sink",
+        "started_at", "tried", "verification", "view", "wanted",
     )  # fmt: skip
 
     def __init__(self, wanted: Wanted, sink: Sink, on_end: Callable[[Outcome], None], past: Past | None = None) -> None:
@@ -68,6 +84,7 @@ class TargetRun:
         self.verification: Verification | None = None
         self.past = past  # of a resumed target
         self.material_id = past.key_material_id if past else None  # that ImportKeyMaterial answered
+        self.material_check: str | None = None
         self.requests: list[Request] = []
         sent = past.sent if past else {}
         # Requests that were sent, by operation; those of changes before a resume included.
@@ -264,6 +281,7 @@ class TargetRun:
             key_material_id=self.material_id or (view.current_key_material_id if view else None),
             wrapping_algorithm=decision.algorithm if decision and importing else None,
             wrapping_key_spec=target.wrapping_key_spec if importing else None,
+            material_check=self.material_check,
             verification=self.verification,
             attempts=self.attempts,
             request_ids=tuple(self.requests),

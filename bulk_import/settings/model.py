@@ -153,6 +153,12 @@ class Settings(BaseSettings):
         "(repeatable).",
         "run",
     )
+    known: Listed = _option(
+        (),
+        "Report, folder of reports or s3:// prefix. What it proved shows whether a source still holds what was "
+        "imported (repeatable).",
+        "run",
+    )
     label: Mapped = _option({}, "KEY=VALUE to store in the report (repeatable).", "run")
     shard: str | None = _option(
         None, "I/N: work on shard I of N only; auto: as the engine that started this array says.", "shard"

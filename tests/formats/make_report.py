@@ -173,6 +173,7 @@ def _result(
         "key_material_id": _hex(rng, 64) if spec == "SYMMETRIC_DEFAULT" and status in _WELL else None,
         "wrapping_algorithm": "RSA_AES_KEY_WRAP_SHA_256" if spec.startswith("RSA") else "RSAES_OAEP_SHA_256",
         "wrapping_key_spec": "RSA_4096",
+        "material_check": f"{i:016x}" if spec == "SYMMETRIC_DEFAULT" and status in _WELL else None,
         "verification": _verification(i, status, spec, verifying),
         "attempts": 1 if imported else 0,
         "request_ids": [{"operation": o, "request_id": _uuid(rng)} for o in operations],

@@ -40,11 +40,14 @@ async def carry_out(
     decision = run.decision
     if decision is None or decision.key_spec is None:
         raise RuntimeError("a target is changed only after a decision")
+    known_arn = run.view.arn if run.view else ""  # a key that is still to be created has none
     if all(step.kind != StepKind.IMPORT_MATERIAL for step in decision.steps):
-        evidence = await policy.materials.evidence(run.target, decision.key_spec)
+        evidence = await policy.materials.evidence(run.target, decision.key_spec, key_arn=known_arn)
+        run.material_check = evidence.material_check or None
         await _make_all(run, kms, policy, importing)
         return evidence
-    async with policy.materials.hold(run.target, decision.key_spec) as held:
+    async with policy.materials.hold(run.target, decision.key_spec, key_arn=known_arn) as held:
+        run.material_check = held.evidence.material_check or None
         run.held, run.decision = held, replace(decision, algorithm=held.algorithm)
         try:
             await _make_all(run, kms, policy, importing)
