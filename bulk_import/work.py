@@ -170,7 +170,13 @@ class Work:
         )
 
 
-def policy_of(settings: Settings, session: AwsSession, started: datetime, materials: Materials, known: Known) -> Policy:
+def policy_of(
+    settings: Settings,
+    session: AwsSession,
+    started: datetime,
+    materials: Materials,
+    known: Known | None = None,
+) -> Policy:
     """`session`: connected."""
     return Policy(
         started_at=started,
@@ -183,7 +189,7 @@ def policy_of(settings: Settings, session: AwsSession, started: datetime, materi
         require_proof=settings.require_proof,
         prove_use=settings.prove_use,
         consistency_timeout=settings.consistency_timeout,
-        known=known.of(session.environment, session.endpoints),
+        known=known.of(session.environment, session.endpoints) if known else None,
     )
 
 

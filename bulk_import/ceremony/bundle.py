@@ -142,6 +142,9 @@ class SealedKey:
     mac_algorithm: Annotated[str | None, about("HMAC keys: GenerateMac's MacAlgorithm.")]
     mac: Annotated[Base64 | None, about("HMAC keys: the MAC of the message by the sealed material.")]
     public_key: Annotated[Base64 | None, about("RSA and ECC keys: their public key, DER SubjectPublicKeyInfo.")]
+    material_check: Annotated[
+        str | None, about("Symmetric keys: the report's material_check.", pattern="^[0-9a-f]{16}$")
+    ] = None
     remark: Annotated[str, about("What could not be checked about the material. Often empty.")]
 
 

@@ -136,7 +136,7 @@ async def _sealed(
         raise TargetError(f"Its import parameters expired at {as_utc(line.deadline)}.", code="ParametersExpired")
     wanted = replace(target, key_spec=line.key_spec, wrapping_algorithm=line.wrapping_algorithm)
     public_key = base64.b64decode(line.public_key)
-    async with materials.hold(wanted, KeySpec(line.key_spec)) as held:
+    async with materials.hold(wanted, KeySpec(line.key_spec), key_arn=line.key_arn) as held:
         sealed = await held.seal(public_key)
         evidence, remark = held.evidence, held.remark
     return SealedKey(
@@ -165,6 +165,7 @@ def _evidence(evidence: Evidence) -> dict[str, str | None]:
         "mac_algorithm": evidence.mac_algorithm or None,
         "mac": text(evidence.mac),
         "public_key": text(evidence.public_key),
+        "material_check": evidence.material_check or None,
     }
 
 

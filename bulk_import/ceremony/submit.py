@@ -170,13 +170,13 @@ class SealedMaterials(Materials):
     async def begin(self, targets: Iterable[Target]) -> None:
         """No source is opened."""
 
-    async def evidence(self, target: Target, key_spec: KeySpec) -> Evidence:
+    async def evidence(self, target: Target, key_spec: KeySpec, *, key_arn: str = "") -> Evidence:  # noqa: ARG002 - it was sealed for one key
         """Of a target found as wanted. Without sealed material nothing can be compared."""
         key = self._inputs.keys.get(target.reported_index)
         return Evidence(key_spec) if key is None else evidence_of(key)
 
     @asynccontextmanager
-    async def hold(self, target: Target, key_spec: KeySpec) -> AsyncIterator[Held]:
+    async def hold(self, target: Target, key_spec: KeySpec, *, key_arn: str = "") -> AsyncIterator[Held]:  # noqa: ARG002 - as above
         """Raises TargetError (NotSealed, ParametersExpired, KeySpecMismatch)."""
         line = self._inputs.bundle.targets[target.reported_index]
         key = self._inputs.keys.get(target.reported_index)
@@ -221,6 +221,7 @@ def evidence_of(key: SealedKey) -> Evidence:
         mac_algorithm=key.mac_algorithm or "",
         mac=raw(key.mac),
         public_key=raw(key.public_key),
+        material_check=key.material_check or "",
     )
 
 
