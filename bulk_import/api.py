@@ -43,6 +43,7 @@ from bulk_import.material import Materials, sources
 from bulk_import.material.sources.base import Opening
 from bulk_import.model import Manifest, Outcome, Target, in_s3
 from bulk_import.plan import Wanted
+from bulk_import.report.known import Known
 from bulk_import.run.planner import LanePlanner, Plan, summarise
 from bulk_import.run.runner import run_lanes
 from bulk_import.run.stop import Stop
@@ -51,7 +52,7 @@ from bulk_import.settings import load as load_settings
 from bulk_import.work import by_lane, creating_lanes, policy_of
 
 __all__ = [
-    "Inputs", "Preparation", "RunResult", "Started", "check_material", "clear_results", "division",
+    "Inputs", "Known", "Preparation", "RunResult", "Started", "check_material", "clear_results", "division",
     "fetch", "load_manifest", "load_settings",
     "plan", "prepare", "read_inputs", "run", "submit",
 ]  # fmt: skip
@@ -181,18 +182,24 @@ async def prepare(manifest: Manifest, settings: Settings, into: Path) -> Prepara
         raise InputError([problem]) from None
 
 
-async def clear_results(uri: str, settings: Settings) -> None:
+async def clear_results(uri: str, settings: Settings) -> Known:
     """Moves the results of an earlier run out of the way of a run of the manifest at `uri`, which is not read.
 
     `run` does this too. Done before the manifest is read, it also keeps a run that ends there from leaving an older
-    result behind that could be taken for its own. Raises SettingsError where two places clash.
+    result behind that could be taken for its own. Returns what the reports of --known prove, which may be among those
+    results: pass it to `run`. Raises SettingsError where two places clash, InputError for a known report that cannot
+    be read, CallerError.
     """
     destinations.check(settings, journal_path(settings), uri)
-    older_results.clear_files(settings)
-    if any(map(in_s3, (settings.report, *settings.render.values()))):
-        quick = settings.model_copy(update={"retry_timeout": min(settings.retry_timeout, older_results.PATIENCE)})
-        async with older_results.reachable(), objects.open_objects(quick) as store:
-            await older_results.clear_objects(settings, store)
+    try:
+        known = job.load_known(settings)
+    finally:
+        older_results.clear_files(settings)
+        if any(map(in_s3, (settings.report, *settings.render.values()))):
+            quick = settings.model_copy(update={"retry_timeout": min(settings.retry_timeout, older_results.PATIENCE)})
+            async with older_results.reachable(), objects.open_objects(quick) as store:
+                await older_results.clear_objects(settings, store)
+    return known
 
 
 async def run(
@@ -203,18 +210,18 @@ async def run(
     on_start: Callable[[Started], None] = lambda _: None,
     on_end: Callable[[Outcome], None] = lambda _: None,
     on_event: Callable[[str, Mapping[str, Any]], None] = lambda _, __: None,
-    cleared: bool = False,
+    known: Known | None = None,
 ) -> RunResult:
     """Imports, verifies, proves, and writes journal and report.
 
     `stop`: request it to stop the run in an orderly way. `on_start` is called before the first call to AWS, `on_end` at
     each target's end, `on_event` with name and fields of each event of a target, as journal/events.py lists them.
-    `cleared`: `clear_results` was called just before.
+    `known`: what `clear_results` returned, if it was called before.
     A target's failure is in the report and the exit code, not an exception. Raises SettingsError
     before any call, and JournalError where the journal cannot be begun.
     """
-    if not cleared:
-        await clear_results(manifest.uri, settings)
+    if known is None:
+        known = await clear_results(manifest.uri, settings)
     return await job.run(
         manifest,
         settings,
@@ -223,6 +230,7 @@ async def run(
         on_start=on_start,
         on_end=on_end,
         on_event=on_event,
+        known=known,
     )
 
 
@@ -238,7 +246,7 @@ async def submit(
     """Imports what was sealed, with the bundle's import parameters; verifies, proves and reports as `run` does."""
     return await job.run(
         submission.manifest_of(inputs), settings, submission.SealedMaterials(inputs, settings), stop=stop or Stop(),
-        on_start=on_start, on_end=on_end, on_event=on_event,
+        on_start=on_start, on_end=on_end, on_event=on_event, known=job.load_known(settings),
     )  # fmt: skip
 
 

@@ -37,8 +37,10 @@ from bulk_import.material import Materials
 from bulk_import.model import Lane, Manifest, ObjectUri, Outcome, in_s3
 from bulk_import.model.run import Summary
 from bulk_import.ports import ObjectStore
-from bulk_import.report import document, known
+from bulk_import.report import document
+from bulk_import.report import known as reports_known
 from bulk_import.report.fold import fold
+from bulk_import.report.known import Known
 from bulk_import.report.reread import Report
 from bulk_import.run.stop import Stop
 from bulk_import.settings import Settings
@@ -80,12 +82,12 @@ async def run(
     on_start: Callable[[Started], None],
     on_end: Callable[[Outcome], None],
     on_event: Callable[[str, Mapping[str, Any]], None],
+    known: Known,
 ) -> RunResult:
     """One run. See api.run for what goes in and out, and for what is raised."""
     destinations.check(settings, journal_path(settings), manifest.uri)
     destinations.check_material(settings, journal_path(settings), manifest)
     materials.check(manifest.targets)
-    proved = load_known(settings)  # before anything is set aside: --known may name the report that this run replaces
     async with AsyncExitStack() as whole:
         # begin: S3 if it is used, then the journal, which stays this run's until the report is made from it
         store, checkpoint = await _storage(manifest, settings, stop, whole)
@@ -108,7 +110,7 @@ async def run(
             materials.record(journal, begun.left)
             await stack.enter_async_context(materials)
             # connect, lanes
-            work = Work(manifest, settings, session, journal, begun, materials, stop, on_end, on_event, proved)
+            work = Work(manifest, settings, session, journal, begun, materials, stop, on_end, on_event, known)
             failure = await work.done_by(work.connect, work.run_lanes)
             # end
             failure = await _end(journal, stop, failure)
@@ -120,7 +122,7 @@ async def run(
         return await _deliver(begun, Delivery(settings, store, given_up, checkpoint), failure)
 
 
-def load_known(settings: Settings) -> known.Known:
+def load_known(settings: Settings) -> Known:
     """What the reports of --known prove. Raises InputError, CallerError."""
 
     def download(prefix: str) -> Iterator[tuple[str, bytes]]:
@@ -129,7 +131,7 @@ def load_known(settings: Settings) -> known.Known:
         except ObjectError as error:
             raise InputError([Problem(prefix, 0, "--known", error.reason, error.advice)], code=error.code) from None
 
-    return known.load(settings.known, download)
+    return reports_known.load(settings.known, download)
 
 
 async def _storage(

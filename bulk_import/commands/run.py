@@ -51,17 +51,19 @@ def execute(settings: Settings, manifest: str) -> ExitCode:
     if settings.dry_run:
         return plan.execute(settings, manifest)
     output.configure(settings)
-    loop.run(api.clear_results(manifest, settings))
+    known = loop.run(api.clear_results(manifest, settings))
     with Signals(settings.grace) as signals:
         loaded = api.load_manifest(manifest, settings)
         progress = Progress(loaded, settings)
-        result = loop.run(_run(loaded, settings, progress, signals))
+        result = loop.run(_run(loaded, settings, progress, signals, known))
         ending.tell(result, settings, elsewhere=progress.elsewhere)
         actions.tell(result.document.whole(), os.environ, quiet=settings.quiet)
     return result.exit_code
 
 
-async def _run(manifest: Manifest, settings: Settings, progress: Progress, signals: Signals) -> api.RunResult:
+async def _run(
+    manifest: Manifest, settings: Settings, progress: Progress, signals: Signals, known: api.Known
+) -> api.RunResult:
     stop = Stop()
     signals.attach(stop)
     async with progress:
@@ -72,5 +74,5 @@ async def _run(manifest: Manifest, settings: Settings, progress: Progress, signa
             on_start=progress.started,
             on_end=progress.ended,
             on_event=progress.event,
-            cleared=True,
+            known=known,
         )

@@ -135,11 +135,14 @@ def test_a_report_of_another_sandbox_proves_nothing(sandbox: Sandbox, work: Work
 
 
 def test_a_report_that_cannot_be_read_is_an_error(sandbox: Sandbox, work: Workplace, run: Run) -> None:
-    planted(sandbox, work)
+    """And the report of the run before, which was green, is not left where it could be taken for this run's."""
+    key, _ = planted(sandbox, work)
+    assert run().code == 0
     (work.folder / "known.json").write_text("{")
     result = run("--known", "known.json")
     assert (result.code, "known.json" in result.stderr) == (3, True)
-    assert not imports(sandbox)
+    assert imports(sandbox) == {key["arn"]: 1}
+    assert not (work.folder / "report.json").exists()
 
 
 # --- where they are
