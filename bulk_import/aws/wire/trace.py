@@ -25,12 +25,13 @@ def traced(operation: str, credentials: Any, *, began: float | None = None, **pl
         try:
             yield call
         finally:
-            log.debug(
-                "call",
-                operation=operation,
-                permit_ms=round((permitted - (began or permitted)) * 1000, 1),
-                network_ms=round((time.monotonic() - permitted) * 1000, 1),
-                status=call.status or "none",
-                request_id=call.request_id or "none",
-                **place,
-            )
+            if structlog.is_configured():  # by the command line; a program that uses the library may configure it too
+                log.debug(
+                    "call",
+                    operation=operation,
+                    permit_ms=round((permitted - (began or permitted)) * 1000, 1),
+                    network_ms=round((time.monotonic() - permitted) * 1000, 1),
+                    status=call.status or "none",
+                    request_id=call.request_id or "none",
+                    **place,
+                )
