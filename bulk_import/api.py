@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
 from bulk_import import fleet, job, load, shards
@@ -26,8 +27,9 @@ from bulk_import.ceremony import prepare as ceremony
 from bulk_import.ceremony import submit as submission
 from bulk_import.ceremony.prepare import Preparation
 from bulk_import.ceremony.submit import Inputs
-from bulk_import.ceremony.trust import Trust, all_of
+from bulk_import.ceremony.trust import Trust, all_of, signature_path
 from bulk_import.delivery import destinations, older_results
+from bulk_import.delivery.publish import TEXT, publish, publish_rendering
 from bulk_import.errors import (
     InputError,
     ManifestError,
@@ -41,7 +43,7 @@ from bulk_import.journal.begin import journal_path, new_run_id
 from bulk_import.manifest.read import MAX_BYTES
 from bulk_import.material import Materials, sources
 from bulk_import.material.sources.base import Opening
-from bulk_import.model import Manifest, Outcome, Target, in_s3
+from bulk_import.model import Manifest, ObjectUri, Outcome, Target, in_s3
 from bulk_import.plan import Wanted
 from bulk_import.report.known import Known
 from bulk_import.run.planner import LanePlanner, Plan, summarise
@@ -162,24 +164,43 @@ async def plan(manifest: Manifest, settings: Settings) -> Plan:
         )
 
 
-async def prepare(manifest: Manifest, settings: Settings, into: Path) -> Preparation:
+async def prepare(manifest: Manifest, settings: Settings, bundle: str) -> Preparation:
     """Import parameters for every target that needs an import, in a bundle: a new file, or one that is continued.
 
-    Raises InputError where the file cannot be continued, CallerError, SettingsError.
+    `bundle`: a path, or s3://bucket/key. Then the bundle is written to a file of that name in the current folder, line
+    by line, and copied to S3 when it is complete; an older object is kept under its own ID. Raises InputError where the
+    file cannot be continued, CallerError, SettingsError.
     """
+    into = Path(ObjectUri.parse(bundle).name) if in_s3(bundle) else Path(bundle)
     # No source is opened: a bundle holds no material.
     materials = Materials(Opening(settings=settings, root=None))
     try:
-        return await ceremony.prepare(
+        found = await ceremony.prepare(
             manifest, settings, into,
             policy_of=lambda session, started: policy_of(settings, session, started, materials),
             lanes=lambda done: by_lane(
                 replace(manifest, targets=tuple(target for target in manifest.targets if target.index not in done))
             ),
         )  # fmt: skip
+        if in_s3(bundle):
+            await _to_s3(found, into, ObjectUri.parse(bundle), settings, manifest.partition)
     except OSError as error:
         problem = Problem(str(into), 0, "", f"cannot be written: {error.strerror}.", "Name another file.")
         raise InputError([problem]) from None
+    except ObjectError as error:
+        advice = f"{error.advice} The bundle is in {into}: copy it yourself, or run `prepare` again."
+        raise InputError([Problem(bundle, 0, "", error.reason, advice)], code=error.code) from None
+    return found
+
+
+async def _to_s3(found: Preparation, file: Path, uri: ObjectUri, settings: Settings, partition: str) -> None:
+    """Raises ObjectError, CallerError, OSError."""
+    async with objects.open_objects(settings, partition=partition) as store:
+        await publish(store, file, uri, run_id=found.bundle.head.bundle_id)
+        if found.signature is not None:
+            beside = uri.beside(f"{uri.name}.sig")
+            run_id = found.bundle.head.bundle_id
+            await publish_rendering(store, found.signature, beside, content_type=TEXT, run_id=run_id)
 
 
 async def clear_results(uri: str, settings: Settings) -> Known:
@@ -251,16 +272,30 @@ async def submit(
 
 
 def read_inputs(
-    bundle: Path, sealed: Sequence[Path], settings: Settings, *, ask: Callable[[str], str] | None = None
+    bundle: str, sealed: Sequence[str], settings: Settings, *, ask: Callable[[str], str] | None = None
 ) -> Inputs:
-    """The files of a ceremony, each vouched for before anything of it is used.
+    """The files of a ceremony (paths or s3:// URIs), each vouched for before anything of it is used.
 
     `ask`: asks a person for a fingerprint that the settings do not give. Raises InputError where a file is vouched for
-    by no one, was altered, or does not fit the bundle.
+    by nobody, was altered, or does not fit the bundle; CallerError where S3 does not accept the caller.
     """
     trust = Trust(settings.fingerprint, settings.signed_by, ask)
-    first, *others = all_of(trust, [bundle, *sealed])
+    with TemporaryDirectory(prefix="bulk-import-") as folder:
+        files = [
+            (_here(name, settings, Path(folder) / str(number)), name) for number, name in enumerate([bundle, *sealed])
+        ]
+        first, *others = all_of(trust, files)
     return submission.read(first, others)
+
+
+def _here(name: str, settings: Settings, copy: Path) -> Path:
+    """A file of a ceremony on this machine: itself, or a copy of the object, with its signature if one is needed."""
+    if not in_s3(name):
+        return Path(name)
+    copy.write_bytes(fetch(name, settings))
+    if settings.signed_by:
+        signature_path(copy).write_bytes(fetch(f"{name}.sig", settings))
+    return copy
 
 
 async def _check_one(target: Target, materials: Materials) -> None:

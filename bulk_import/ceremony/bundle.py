@@ -171,7 +171,7 @@ class SealedFile:
     keys: dict[int, tuple[int, SealedKey]]
 
 
-def read_bundle(path: Path, data: bytes) -> Bundle:
+def read_bundle(path: Path | str, data: bytes) -> Bundle:
     """Raises CeremonyError, with the line."""
     head: BundleHead | None = None
     targets: dict[int, Target] = {}
@@ -192,7 +192,7 @@ def read_bundle(path: Path, data: bytes) -> Bundle:
     return Bundle(head, targets)
 
 
-def read_sealed(path: Path, data: bytes) -> SealedFile:
+def read_sealed(path: Path | str, data: bytes) -> SealedFile:
     """Raises CeremonyError, with the line."""
     head: SealedHead | None = None
     keys: dict[int, tuple[int, SealedKey]] = {}
@@ -216,7 +216,7 @@ _ORDER: Final = "is not in its place: {} has its description in the first line, 
 _FOREIGN: Final = "Somebody put it there. Get the file again from the person who made it."
 
 
-def _parsed(path: Path, data: bytes, kinds: TypeAdapter[Any]) -> Iterator[tuple[int, Any]]:
+def _parsed(path: Path | str, data: bytes, kinds: TypeAdapter[Any]) -> Iterator[tuple[int, Any]]:
     for number, members in lines(path, data):
         try:
             yield number, kinds.validate_json(orjson.dumps(members), strict=True)
@@ -224,7 +224,7 @@ def _parsed(path: Path, data: bytes, kinds: TypeAdapter[Any]) -> Iterator[tuple[
             raise _wrong(path, number, error) from None
 
 
-def _wrong(path: Path, number: int, error: ValidationError) -> CeremonyError:
+def _wrong(path: Path | str, number: int, error: ValidationError) -> CeremonyError:
     first = error.errors(include_url=False, include_input=False)[0]
     field = ".".join(str(part) for part in first["loc"]) or "the line"
     return refuse(path, number, f"cannot be used: {field}: {first['msg']}.", "Use the version that wrote it.")

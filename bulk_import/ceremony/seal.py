@@ -64,7 +64,7 @@ async def seal(vouched: Vouched, manifest: Manifest, materials: Materials, into:
 
     Raises CeremonyError (the bundle or an older file at `into` cannot be used), OSError.
     """
-    bundle = read_bundle(vouched.path, vouched.data)
+    bundle = read_bundle(vouched.name, vouched.data)
     at = {(line.id, line.account, line.region): line for line in bundle.targets.values()}
     done, writer = _file(into, vouched, bundle, manifest)
     found = Sealing(sealed_before=len(done))

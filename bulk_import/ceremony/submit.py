@@ -56,25 +56,25 @@ class Inputs:
 
 def read(bundle_file: Vouched, sealed_files: Sequence[Vouched]) -> Inputs:
     """Raises CeremonyError for the first line that does not fit, with its number."""
-    bundle = read_bundle(bundle_file.path, bundle_file.data)
+    bundle = read_bundle(bundle_file.name, bundle_file.data)
     known = set(prefixes(bundle_file.data))
     keys: dict[int, SealedKey] = {}
     files = []
     for vouched in sealed_files:
-        sealed = read_sealed(vouched.path, vouched.data)
+        sealed = read_sealed(vouched.name, vouched.data)
         if sealed.head.bundle_sha256 not in known:
-            raise refuse(vouched.path, 1, "was sealed for another bundle.", "Name the bundle that it was sealed for.")
+            raise refuse(vouched.name, 1, "was sealed for another bundle.", "Name the bundle that it was sealed for.")
         for number, key in sealed.keys.values():
             if difference := _difference(bundle, key):
-                raise refuse(vouched.path, number, f"does not fit the bundle: {difference}.", _FOREIGN)
+                raise refuse(vouched.name, number, f"does not fit the bundle: {difference}.", _FOREIGN)
             if key.index in keys:
                 message = f"is a second sealed material for {key.id} in {key.account}/{key.region}."
-                raise refuse(vouched.path, number, message, "Give only one of the two files.")
+                raise refuse(vouched.name, number, message, "Give only one of the two files.")
             keys[key.index] = key
         files.append(_facts(vouched, sealed))
     head = bundle.head
     prepared = CeremonyFile(
-        file=str(bundle_file.path), sha256=bundle_file.fingerprint, signed_by=bundle_file.signed_by,
+        file=bundle_file.name, sha256=bundle_file.fingerprint, signed_by=bundle_file.signed_by,
         made_at=instant(head.prepared_at), manifest_sha256=head.manifest.sha256, targets=len(bundle.targets),
     )  # fmt: skip
     facts = CeremonyFacts(
@@ -89,7 +89,7 @@ _FOREIGN = "Somebody changed it, or it belongs to another ceremony. Seal for thi
 
 def _facts(vouched: Vouched, sealed: SealedFile) -> CeremonyFile:
     return CeremonyFile(
-        file=str(vouched.path), sha256=vouched.fingerprint, signed_by=vouched.signed_by,
+        file=vouched.name, sha256=vouched.fingerprint, signed_by=vouched.signed_by,
         made_at=instant(sealed.head.sealed_at), manifest_sha256=sealed.head.manifest.sha256, targets=len(sealed.keys),
     )  # fmt: skip
 

@@ -32,7 +32,7 @@ _VOUCH = (
 class Vouched:
     """An input that may be read: its bytes, and what vouches for them."""
 
-    path: Path
+    name: str  # as a person named the file
     data: bytes
     fingerprint: str
     signed_by: str | None  # the file of the public key; None: a person gave the fingerprint
@@ -52,30 +52,33 @@ class Trust:
         self._keys = [(name, _public_key(Path(name))) for name in signed_by]
         self._ask = ask
 
-    def read(self, path: Path) -> Vouched:
+    def read(self, path: Path, name: str | None = None) -> Vouched:
         """Nothing of a file that nobody vouches for is used, except to say where it was altered.
+
+        `name`: as a person named it, if that is not its path.
 
         Raises CeremonyError.
         """
+        name = name or str(path)
         data = read_bytes(path)
         found = fingerprint(data)
         if self._keys:
-            return Vouched(path, data, found, self._signer(path, data))
+            return Vouched(name, data, found, self._signer(path, name, data))
         given = self._fingerprints
         if not given and self._ask is not None:
-            given = [_normal(self._ask(f"Fingerprint of {path}: "))]
+            given = [_normal(self._ask(f"Fingerprint of {name}: "))]
         if not any(hmac.compare_digest(found, one) for one in given):
             # Its fingerprint is not shown: a person who copies it from here would compare the file with itself.
-            message = f"nobody vouches for it: no given fingerprint is its own.{_where(path, data)}"
-            raise refuse(path, 0, message, _VOUCH)
-        return Vouched(path, data, found, None)
+            message = f"nobody vouches for it: no given fingerprint is its own.{_where(name, data)}"
+            raise refuse(name, 0, message, _VOUCH)
+        return Vouched(name, data, found, None)
 
-    def _signer(self, path: Path, data: bytes) -> str:
-        signature = _signature(path)
-        for name, key in self._keys:
+    def _signer(self, path: Path, name: str, data: bytes) -> str:
+        signature = _signature(path, name)
+        for key_file, key in self._keys:
             if _verifies(key, signature, data):
-                return name
-        raise refuse(path, 0, f"no key of --signed-by verifies its signature {path.name}.sig.{_where(path, data)}",
+                return key_file
+        raise refuse(name, 0, f"no key of --signed-by verifies its signature {name}.sig.{_where(name, data)}",
                      "Get the file and its signature again from the person who made them.")  # fmt: skip
 
 
@@ -98,7 +101,7 @@ def signature_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.sig")
 
 
-def _where(path: Path, data: bytes) -> str:
+def _where(path: str, data: bytes) -> str:
     """Where a file was altered, as far as its lines say it themselves."""
     try:
         for _ in lines(path, data):
@@ -120,14 +123,14 @@ def _verifies(key: ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey, signatu
     return True
 
 
-def _signature(path: Path) -> bytes:
+def _signature(path: Path, name: str) -> bytes:
     beside = signature_path(path)
     try:
         return base64.b64decode(beside.read_bytes().strip(), validate=True)
     except OSError as error:
-        raise refuse(path, 0, f"its signature {beside.name} cannot be read: {error.strerror}.", _VOUCH) from None
+        raise refuse(name, 0, f"its signature {beside.name} cannot be read: {error.strerror}.", _VOUCH) from None
     except (binascii.Error, ValueError):
-        raise refuse(path, 0, f"its signature {beside.name} is not base64.", _VOUCH) from None
+        raise refuse(name, 0, f"its signature {beside.name} is not base64.", _VOUCH) from None
 
 
 def _normal(text: str) -> str:
@@ -173,6 +176,6 @@ def _wrong_key(path: Path, option: str) -> InputError:
     return InputError([Problem("settings", 0, option, problem, "Make one with `openssl genpkey -algorithm ed25519`.")])
 
 
-def all_of(trust: Trust, paths: Iterable[Path]) -> list[Vouched]:
-    """Every input is checked before any is used. Raises CeremonyError."""
-    return [trust.read(path) for path in paths]
+def all_of(trust: Trust, files: Iterable[tuple[Path, str]]) -> list[Vouched]:
+    """Every input (where it is, and how it was named) is checked before any is used. Raises CeremonyError."""
+    return [trust.read(path, name) for path, name in files]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -12,28 +11,30 @@ from bulk_import import api
 from bulk_import.ceremony.bundle import as_utc
 from bulk_import.commands import loop, output
 from bulk_import.errors import ExitCode, UsageError
-from bulk_import.model import STDOUT, in_s3
+from bulk_import.model import STDOUT
 from bulk_import.report.formats.view import not_aws, plural, spoken
 from bulk_import.settings import Settings
 
 ARGUMENTS: dict[str, Any] = {
     "manifest": Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, s3://bucket/key, or - for stdin.")],
-    "bundle": Annotated[str, typer.Argument(metavar="BUNDLE", help="The file to write, or to continue.")],
+    "bundle": Annotated[
+        str, typer.Argument(metavar="BUNDLE", help="The file to write or to continue, or s3://bucket/key.")
+    ],
 }
-GROUPS = ("common", "caller", "aws", "manifest", "prepare", "sign")
+GROUPS = ("common", "caller", "aws", "manifest", "prepare", "sign", "s3")
 _SOON: Final = timedelta(hours=1)
 
 
 def execute(settings: Settings, manifest: str, bundle: str) -> ExitCode:
     output.configure(settings)
-    if in_s3(bundle) or bundle == STDOUT:
-        raise UsageError(f"{bundle}: a bundle is written line by line, to a file. Name a file.")
+    if bundle == STDOUT:
+        raise UsageError("a bundle is written line by line, to a file. Name a file or s3://bucket/key.")
     loaded = api.load_manifest(manifest, settings)
-    found = loop.run(api.prepare(loaded, settings, Path(bundle)))
-    return _say(found, Path(bundle), settings)
+    found = loop.run(api.prepare(loaded, settings, bundle))
+    return _say(found, bundle, settings)
 
 
-def _say(found: api.Preparation, bundle: Path, settings: Settings) -> ExitCode:
+def _say(found: api.Preparation, bundle: str, settings: Settings) -> ExitCode:
     head, deadlines = found.bundle.head, found.deadlines
     if warning := not_aws("prepare", head.environment, head.endpoints):
         output.say(warning)

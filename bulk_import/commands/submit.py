@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -23,8 +22,8 @@ from bulk_import.run.stop import Stop
 from bulk_import.settings import Settings
 
 ARGUMENTS: dict[str, Any] = {
-    "bundle": Annotated[str, typer.Argument(metavar="BUNDLE", help="The file that `prepare` wrote.")],
-    "sealed": Annotated[list[str], typer.Argument(metavar="SEALED", help="The files that `seal` wrote.")],
+    "bundle": Annotated[str, typer.Argument(metavar="BUNDLE", help="The file or s3:// object that `prepare` wrote.")],
+    "sealed": Annotated[list[str], typer.Argument(metavar="SEALED", help="The sealed files, or s3:// objects.")],
 }
 GROUPS = ("common", "caller", "aws", "prove", "decide", "run", "s3", "prove_use", "trust")
 _SOON: Final = timedelta(hours=1)
@@ -46,7 +45,7 @@ def execute(settings: Settings, bundle: str, sealed: list[str]) -> ExitCode:
         raise UsageError("--prove all imports again what is as wanted. `submit` imports only what was prepared for it.")
     output.configure(settings)
     with Signals(settings.grace) as signals:
-        inputs = api.read_inputs(Path(bundle), [Path(name) for name in sealed], settings, ask=asker())
+        inputs = api.read_inputs(bundle, sealed, settings, ask=asker())
         for line in submission.expiring(inputs, _SOON):
             output.say(f"Warning: {line.id} in {line.account}/{line.region}: its parameters expire at "
                        f"{as_utc(line.deadline)}.")  # fmt: skip
