@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bulk_import.cli import COMMANDS
+from bulk_import.commands.schema import DOCUMENTS
 from tests.e2e.support import Workplace
 
 
@@ -38,7 +39,7 @@ def test_options_of_the_command(offline: Workplace) -> None:
 def test_values_of_an_option(offline: Workplace) -> None:
     assert bash(offline, "bulk-import run --prove ") == {"auto", "changed", "all", "none"}
     assert bash(offline, "bulk-import report --format h") == {"html"}
-    assert bash(offline, "bulk-import schema ") == {"manifest", "report", "plan"}
+    assert bash(offline, "bulk-import schema ") == set(DOCUMENTS)
     assert bash(offline, "bulk-import template git") == {"github-actions", "gitlab"}
 
 
@@ -55,7 +56,7 @@ def test_other_shells_are_told_what_an_option_does(shell: str, offline: Workplac
     )
     assert result.code == 0
     assert "--max-failures" in result.stdout.decode()
-    assert "Start no new target once N have failed." in result.stdout.decode()
+    assert "Start no new target after N have failed." in result.stdout.decode()
 
 
 def test_the_script_works_in_a_real_bash(offline: Workplace) -> None:
