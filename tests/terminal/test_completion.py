@@ -40,7 +40,7 @@ def test_values_of_an_option(offline: Workplace) -> None:
     assert bash(offline, "bulk-import run --prove ") == {"auto", "changed", "all", "none"}
     assert bash(offline, "bulk-import report --format h") == {"html"}
     assert bash(offline, "bulk-import schema ") == set(DOCUMENTS)
-    assert bash(offline, "bulk-import template git") == {"github-actions", "gitlab"}
+    assert bash(offline, "bulk-import template jen") == {"jenkins"}
 
 
 def test_where_a_file_is_wanted_the_shell_takes_over(offline: Workplace) -> None:
