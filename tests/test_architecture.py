@@ -16,6 +16,7 @@ ROOT = Path(bulk_import.__file__).parent
 ORDER: tuple[tuple[str, ...], ...] = (
     ("process",),
     ("text",),
+    ("words",),
     ("shown",),
     ("codes",),
     ("errors",),
@@ -66,6 +67,11 @@ KEPT_IN: dict[str, set[str]] = {
     "jinja2": {"report"},
     "asyncio_throttle": {"aws"},
 }
+# What a command reaches through `api` only, so that a library user can do whatever a command does.
+BEHIND_THE_API = {"aws", "journal", "report", "delivery", "ceremony", "load", "pipeline", "work", "job"}
+# The exception: `seal` loads no AWS library, and `api` imports `aws`. It works on a machine without a network.
+SEAL = Path("commands", "seal.py")
+WITHOUT_AWS = ("load", "ceremony.seal", "ceremony.trust", "ceremony.lines")
 FILES = sorted(ROOT.rglob("*.py"))
 
 
@@ -126,6 +132,42 @@ def test_libraries_stay_in_their_rooms(path: Path) -> None:
         if room_of(path) not in KEPT_IN.get(name.split(".")[0], {room_of(path)})
     ]
     assert wrong == []
+
+
+def passes_by_the_api(path: Path) -> list[str]:
+    """What a file of commands/ imports past `api`; for seal.py also `api` itself."""
+    wrong = []
+    for line, name in imports(path):
+        inside = name.removeprefix("bulk_import.")
+        if inside == name:
+            continue  # of another library
+        package = inside.split(".")[0]
+        if path.parts[-2:] == SEAL.parts:
+            allowed = any(f"{inside}.".startswith(f"{module}.") for module in WITHOUT_AWS)
+            if package == "api" or (package in BEHIND_THE_API and not allowed):
+                wrong.append(f"{path.name}:{line}: {name}")
+        elif package in BEHIND_THE_API:
+            wrong.append(f"{path.name}:{line}: {name}")
+    return wrong
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "commands").rglob("*.py")), ids=lambda path: path.stem)
+def test_commands_go_through_the_api(path: Path) -> None:
+    assert passes_by_the_api(path) == []
+
+
+def test_the_walk_sees_what_passes_by_the_api(tmp_path: Path) -> None:
+    """What the test above rests on."""
+    text = (
+        "from bulk_import import api\nfrom bulk_import.ceremony.seal import seal\n"
+        "def hidden():\n    from bulk_import import report\n    from bulk_import.ceremony import prepare\n"
+    )
+    folder = tmp_path / "commands"
+    folder.mkdir()
+    for name, lines in (("seal", [1, 4, 5]), ("submit", [2, 4, 5])):
+        file = folder / f"{name}.py"
+        file.write_text(text)
+        assert [int(found.split(":")[1]) for found in passes_by_the_api(file)] == lines
 
 
 def test_the_walk_sees_steps_back(tmp_path: Path) -> None:

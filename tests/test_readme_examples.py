@@ -203,6 +203,7 @@ def test_the_library_example_runs(sandbox: Sandbox, tmp_path: Path) -> None:
     assert lines[0] == "{'import': 2}"
     assert sorted(lines[1:3]) == ["payments imported", "tokens imported"]
     assert lines[3] == "0 2 of 2 well"
+    assert "payments" in (tmp_path / "report.html").read_text()
 
 
 # --- jq for 3 a.m.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -254,8 +253,3 @@ def members(line: object) -> dict[str, Any]:
     """A line as values of JSON."""
     kinds: TypeAdapter[Any] = TypeAdapter(type(line))
     return dict(kinds.dump_python(line, mode="json"))
-
-
-def as_utc(moment: datetime) -> str:
-    """For people: to the minute."""
-    return f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -28,7 +28,6 @@ from bulk_import.ceremony.bundle import (
     BundleHead,
     NotPrepared,
     Prepared,
-    as_utc,
     members,
     read_bundle,
 )
@@ -47,6 +46,7 @@ from bulk_import.run.runner import run_lanes
 from bulk_import.run.stop import Stop
 from bulk_import.run.target_run import Policy, TargetRun
 from bulk_import.settings import Settings
+from bulk_import.words import as_utc
 
 SPARE: Final = timedelta(hours=1)  # a bundle whose parameters expire sooner is not continued
 

@@ -21,7 +21,6 @@ from bulk_import.ceremony.bundle import (
     Prepared,
     SealedHead,
     SealedKey,
-    as_utc,
     members,
     read_bundle,
     read_sealed,
@@ -33,6 +32,7 @@ from bulk_import.material import Materials
 from bulk_import.material.evidence import Evidence
 from bulk_import.model import KeySpec, Manifest, Target
 from bulk_import.model.run import ManifestFacts, Tool
+from bulk_import.words import as_utc
 
 SOON: Final = timedelta(hours=1)
 

@@ -19,7 +19,6 @@ from bulk_import.ceremony.bundle import (
     Prepared,
     SealedFile,
     SealedKey,
-    as_utc,
     read_bundle,
     read_sealed,
 )
@@ -43,6 +42,7 @@ from bulk_import.model import (
 )
 from bulk_import.model.ceremony import CeremonyFacts, CeremonyFile
 from bulk_import.settings import Settings
+from bulk_import.words import as_utc
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,10 @@ from bulk_import.commands import loop, output
 from bulk_import.errors import ExitCode
 from bulk_import.model.run import CallerFacts, ManifestFacts, Selected, Tool
 from bulk_import.plan import Action
-from bulk_import.report.formats.view import not_aws, plural
 from bulk_import.run.planned import PlanDocument, PlanSummary
 from bulk_import.run.planner import Plan
 from bulk_import.settings import Settings
+from bulk_import.words import not_aws, plural
 
 ARGUMENTS: dict[str, Any] = {
     "manifest": Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, s3://bucket/key, or - for stdin.")]

@@ -8,12 +8,11 @@ from typing import Annotated, Any, Final
 import typer
 
 from bulk_import import api
-from bulk_import.ceremony.bundle import as_utc
 from bulk_import.commands import loop, output
 from bulk_import.errors import ExitCode, UsageError
 from bulk_import.model import STDOUT
-from bulk_import.report.formats.view import not_aws, plural, spoken
 from bulk_import.settings import Settings
+from bulk_import.words import as_utc, not_aws, plural, spoken
 
 ARGUMENTS: dict[str, Any] = {
     "manifest": Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, s3://bucket/key, or - for stdin.")],

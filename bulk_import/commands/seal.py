@@ -9,15 +9,14 @@ import typer
 
 from bulk_import import load
 from bulk_import.ceremony import trust
-from bulk_import.ceremony.bundle import as_utc
 from bulk_import.ceremony.seal import Sealing, seal
 from bulk_import.commands import loop, output
 from bulk_import.commands.asking import asker
 from bulk_import.errors import ExitCode, InputError, Problem, UsageError
 from bulk_import.material import sources
 from bulk_import.model import STDOUT, Manifest, in_s3
-from bulk_import.report.formats.view import spoken
 from bulk_import.settings import Settings
+from bulk_import.words import as_utc, spoken
 
 ARGUMENTS: dict[str, Any] = {
     "bundle": Annotated[str, typer.Argument(metavar="BUNDLE", help="The file that `prepare` wrote.")],

@@ -10,8 +10,6 @@ from typing import Annotated, Any, Final
 import typer
 
 from bulk_import import api
-from bulk_import.ceremony import submit as submission
-from bulk_import.ceremony.bundle import as_utc
 from bulk_import.commands import loop, output
 from bulk_import.commands.asking import asker
 from bulk_import.commands.signals import Signals
@@ -20,6 +18,7 @@ from bulk_import.commands.terminal.progress import Progress
 from bulk_import.errors import ExitCode, UsageError
 from bulk_import.run.stop import Stop
 from bulk_import.settings import Settings
+from bulk_import.words import as_utc
 
 ARGUMENTS: dict[str, Any] = {
     "bundle": Annotated[str, typer.Argument(metavar="BUNDLE", help="The file or s3:// object that `prepare` wrote.")],
@@ -46,10 +45,10 @@ def execute(settings: Settings, bundle: str, sealed: list[str]) -> ExitCode:
     output.configure(settings)
     with Signals(settings.grace) as signals:
         inputs = api.read_inputs(bundle, sealed, settings, ask=asker())
-        for line in submission.expiring(inputs, _SOON):
+        for line in api.expiring(inputs, _SOON):
             output.say(f"Warning: {line.id} in {line.account}/{line.region}: its parameters expire at "
                        f"{as_utc(line.deadline)}.")  # fmt: skip
-        progress = Progress(submission.manifest_of(inputs), settings)
+        progress = Progress(api.manifest_of(inputs), settings)
         result = loop.run(_run(inputs, settings, progress, signals))
         ending.tell(result, settings, elsewhere=progress.elsewhere)
         actions.tell(result.document.whole(), os.environ, quiet=settings.quiet)

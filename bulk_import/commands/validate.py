@@ -11,8 +11,8 @@ from bulk_import import api
 from bulk_import.commands import loop, output
 from bulk_import.errors import ExitCode
 from bulk_import.fleet import IMPORTS_PER_CORE, Division
-from bulk_import.report.formats.view import duration, plural
 from bulk_import.settings import Settings
+from bulk_import.words import duration, plural
 
 ARGUMENTS: dict[str, Any] = {
     "manifest": Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, s3://bucket/key, or - for stdin.")]

@@ -10,18 +10,17 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
+from bulk_import.api import reports
 from bulk_import.commands import output
-from bulk_import.report import formats
-from bulk_import.report.formats import markdown
 
 
 def tell(report: Mapping[str, Any], environment: Mapping[str, str], *, quiet: bool) -> None:
     """Does nothing outside GitHub Actions. A summary that cannot be written is a warning: no one asked for it."""
     if environment.get("GITHUB_ACTIONS") == "true" and not (quiet and report["run"]["outcome"] == "succeeded"):
         text = io.StringIO()
-        formats.render("github", report, text)
+        reports.render("github", report, text)
         output.say(text.getvalue())
     try:
-        markdown.append_step_summary(report, environment)
+        reports.append_step_summary(report, environment)
     except OSError as error:
         output.say(f"Warning: $GITHUB_STEP_SUMMARY could not be written ({error.strerror or error}).")

@@ -12,12 +12,13 @@ import structlog
 from rich.console import Console
 from rich.text import Text
 
-from bulk_import.api import RunResult
+from bulk_import.api import RunResult, reports
 from bulk_import.commands import output
 from bulk_import.errors import ReportNotWritten
-from bulk_import.report.formats import view
+from bulk_import.model import Status
 from bulk_import.settings import Settings
 from bulk_import.text import harmless
+from bulk_import.words import duration, plural
 
 NAMED = 10  # targets of a code that are named
 CODES = 20  # codes that are shown
@@ -40,7 +41,7 @@ class Group:
     @property
     def rank(self) -> tuple[bool, int, int]:
         """The worst first: failed before not attempted, grave before frequent."""
-        return self.status != "failed", view.gravity(self.code), -self.count
+        return self.status != "failed", reports.gravity(self.code), -self.count
 
 
 def tell(result: RunResult, settings: Settings, *, elsewhere: bool = False) -> None:
@@ -79,7 +80,7 @@ def show(
     """
     console = _console(out, like)
     run, summary = report["run"], report["summary"]
-    warning = view.environment_warning(report)
+    warning = reports.environment_warning(report)
     if warning and files is None:
         _line(console, warning, "yellow")  # a run says so in its own first line
     if run.get("error") and not told:
@@ -101,15 +102,15 @@ def counts(report: Mapping[str, Any]) -> str:
     run, summary = report["run"], report["summary"]
     names = ("imported", "reimported", "unchanged", "failed", "not_attempted")
     if not summary["total"]:
-        return f"{view.headline(report).capitalize()}."
+        return f"{reports.headline(report).capitalize()}."
     parts = [f"{summary[name]:,} {name.replace('_', ' ')}" for name in names if summary[name]] or ["nothing"]
-    took = f" in {view.duration(run['duration_seconds'])}" if run["duration_seconds"] is not None else ""
-    end = f"{run['outcome'].capitalize()}, {view.exit_code(report)}"
+    took = f" in {duration(run['duration_seconds'])}" if run["duration_seconds"] is not None else ""
+    end = f"{run['outcome'].capitalize()}, {reports.exit_code(report)}"
     return f"{', '.join(parts)} of {summary['total']:,}{took}. {end}."
 
 
 def _unproved(summary: Mapping[str, Any]) -> str:
-    ok = sum(summary[status] for status in view.WELL)
+    ok = sum(summary[status.value] for status in Status if status.well)
     return f"{summary['unproved']:,} of {ok:,} OK without a proof of which bytes KMS holds; the report says why."
 
 
@@ -143,12 +144,12 @@ def _console(out: TextIO, like: TextIO | None) -> Console:
     )
 
 
-def _groups(console: Console, results: Iterable[view.Result]) -> None:
+def _groups(console: Console, results: Iterable[Mapping[str, Any]]) -> None:
     groups = sorted(grouped(results), key=lambda group: group.rank)
     for group in groups[:CODES]:
         word = "failed" if group.status == "failed" else "not attempted"
         style = "bold red" if group.status == "failed" else "yellow"
-        _line(console, f"{view.plural(group.count, 'target')} {word}: {group.code}", style)
+        _line(console, f"{plural(group.count, 'target')} {word}: {group.code}", style)
         _line(console, f"  What to do: {group.advice}")
         if group.status != "failed":
             continue  # their names add nothing to the report
@@ -161,7 +162,7 @@ def _groups(console: Console, results: Iterable[view.Result]) -> None:
         _line(console, f"+{len(groups) - CODES} more codes in the report")
 
 
-def grouped(results: Iterable[view.Result]) -> list[Group]:
+def grouped(results: Iterable[Mapping[str, Any]]) -> list[Group]:
     """By status and code. Memory: a few results a code, however many there are."""
     groups: dict[tuple[str, str], Group] = {}
     for result in results:

@@ -12,7 +12,7 @@ from rich.text import Text
 from bulk_import.commands import output
 from bulk_import.commands.terminal.bar import FAILED, OK, VERIFYING, Bar
 from bulk_import.commands.terminal.tally import LaneTally, Tally
-from bulk_import.report.formats.view import duration, plural
+from bulk_import.words import duration, plural
 
 LANES = 10  # the most that are shown
 ROOM = 9  # lines of the terminal that are not for lanes

@@ -20,8 +20,8 @@ from bulk_import.commands import output
 from bulk_import.commands.terminal.live import LiveView, causes, phases
 from bulk_import.commands.terminal.tally import Tally
 from bulk_import.model import Manifest, Outcome, Status
-from bulk_import.report.formats.view import duration, plural
 from bulk_import.settings import Settings
+from bulk_import.words import duration, plural
 
 EVERY = 10.0  # seconds between two lines
 QUIET_EVERY = 60.0  # the same with --quiet

@@ -12,6 +12,7 @@ from itertools import zip_longest
 from typing import Any, TextIO
 
 from bulk_import.report.formats import view
+from bulk_import.words import plural
 
 PER_LEVEL = 10
 _MESSAGE_LIMIT = 2_000  # characters; GitHub cuts an annotation at 4 KB
@@ -32,7 +33,7 @@ def _bounded_warnings(report: Mapping[str, Any]) -> list[str]:
     texts = view.warnings(report)
     waiting = view.by_code(r for r in report["results"] if r["status"] == "not_attempted")
     texts += [
-        f"{view.plural(len(group), 'target')} not attempted: {code}. {group[0]['error']['advice']}"
+        f"{plural(len(group), 'target')} not attempted: {code}. {group[0]['error']['advice']}"
         for code, group in waiting.items()
     ]
     if len(texts) <= PER_LEVEL:
@@ -50,7 +51,7 @@ def _errors(failed: list[view.Result]) -> list[str]:
     codes = [f"{code} {count:,}" for code, count in rest.most_common(PER_LEVEL)]
     if len(rest) > len(codes):
         codes.append(f"{len(rest) - len(codes)} other codes")
-    summing = f"And {view.plural(rest.total(), 'more failure')}: {', '.join(codes)}. The report has them all."
+    summing = f"And {plural(rest.total(), 'more failure')}: {', '.join(codes)}. The report has them all."
     return [*map(_error, shown), _command("error", "bulk-import", summing)]
 
 

@@ -20,6 +20,7 @@ from markupsafe import Markup
 from bulk_import.codes import GRAVE
 from bulk_import.model.result import FIELDS, PARTS
 from bulk_import.report.formats import view
+from bulk_import.words import duration, plural
 
 EXAMPLES = 10  # targets of a cause that the page names itself
 
@@ -43,7 +44,7 @@ def write(report: Mapping[str, Any], out: TextIO) -> None:
     page = files("bulk_import.report.formats") / "page"
     style, script = ((page / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"duration": view.duration, "instant": _instant, "ticks": _ticks, "targets": _targets}
+    environment.filters |= {"duration": duration, "instant": _instant, "ticks": _ticks, "targets": _targets}
     causes = _causes(report["results"])
     grave = [cause for cause in causes if cause["code"] in GRAVE]
     template = environment.from_string((page / "page.html.j2").read_text(encoding="utf-8"))
@@ -136,7 +137,7 @@ def _hash(text: str) -> str:
 
 
 def _targets(count: int) -> str:
-    return view.plural(count, "target")
+    return plural(count, "target")
 
 
 def _ticks(text: str) -> Markup:

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 from bulk_import.files import keeps_its_place, write_into
 from bulk_import.report.formats import view
+from bulk_import.words import duration
 
 STEP_SUMMARY_LIMIT = 1024 * 1024  # bytes of one step; above it GitHub shows none of the summary
 _SPARE = 1024
@@ -110,7 +111,7 @@ def _lanes(report: Mapping[str, Any], limit: int) -> list[str]:
         ("Account", "Region", "Targets", "Duration", f"{operation} calls", "Quota", "Throttled"),
         (
             [
-                lane["account"], lane["region"], f"{lane['targets']:,}", view.duration(lane["duration_seconds"]),
+                lane["account"], lane["region"], f"{lane['targets']:,}", duration(lane["duration_seconds"]),
                 f"{lane['calls'].get(operation, 0):,}",
                 f"{lane['quota'][operation]:g}/s" if operation in lane["quota"] else "",
                 f"{sum(lane['throttled'].values()):,}",
@@ -124,7 +125,7 @@ def _lanes(report: Mapping[str, Any], limit: int) -> list[str]:
 
 def _foot(report: Mapping[str, Any]) -> list[str]:
     run, tool = report["run"], report["tool"]
-    took = f"{view.duration(run['duration_seconds'])} from {run['started_at']}"
+    took = f"{duration(run['duration_seconds'])} from {run['started_at']}"
     facts = [
         f"Run {_cell(run['run_id'])}, {_cell(took)}, {view.exit_code(report)}.",
         f"Manifest {_cell(run['manifest']['uri'])}, SHA-256 {_cell(run['manifest']['sha256'])}.",

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from bulk_import.codes import GRAVE
+from bulk_import.words import not_aws, plural, spoken
 
 COUNTS = ("imported", "reimported", "unchanged", "failed", "not_attempted")
 WELL = ("imported", "reimported", "unchanged")
@@ -26,10 +27,6 @@ def headline(report: Mapping[str, Any]) -> str:
         parts.append(f"{summary['not_attempted']:,} not attempted")
     parts.append(f"{well:,} OK" if parts else f"all {plural(well, 'target')} OK")
     return f"{report['run']['outcome']}: {', '.join(parts)}"
-
-
-def plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def environment_warning(report: Mapping[str, Any]) -> str | None:
@@ -55,20 +52,6 @@ def ceremony(report: Mapping[str, Any]) -> list[tuple[str, tuple[str, str, str]]
         ("Prepared", step(facts["bundle"], f" by {facts['prepared_by']}{standby}")),
         *(("Sealed", step(file, "")) for file in facts["sealed"]),
     ]
-
-
-def spoken(hexadecimal: str) -> str:
-    """A fingerprint in groups of four, as people read it aloud."""
-    return " ".join(hexadecimal[at : at + 4] for at in range(0, len(hexadecimal), 4))
-
-
-def not_aws(what: str, environment: str | None, endpoints: Mapping[str, str]) -> str | None:
-    """A warning if `what` (run, plan) talked to anything but AWS. `environment` None: it made no call."""
-    if environment in ("aws", None):
-        return None
-    where = ", ".join(f"{service} {url}" for service, url in endpoints.items())
-    kind = "the sandbox" if environment == "sandbox" else "a custom endpoint"
-    return f"Not AWS: this {what} talked to {kind}{f' ({where})' if where else ''}. It shows nothing about keys in AWS."
 
 
 def warnings(report: Mapping[str, Any]) -> list[str]:
@@ -134,17 +117,3 @@ def seconds(result: Result) -> float | None:
         return None
     span = datetime.fromisoformat(result["finished_at"]) - datetime.fromisoformat(result["started_at"])
     return round(span.total_seconds(), 3)
-
-
-def duration(value: float | None) -> str:
-    """Seconds for people: `0.4 s`, `12 s`, `4 min 10 s`, `2 h 5 min`."""
-    if value is None:
-        return "unknown"
-    if value < 10:
-        return f"{value:.1f} s"
-    whole = round(value)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

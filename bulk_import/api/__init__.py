@@ -1,0 +1,30 @@
+"""The library: what the command line itself uses.
+
+    from bulk_import import api
+
+    settings = api.load_settings({"report": "out.json"})
+    manifest = api.load_manifest("keys.yaml", settings)
+    result = asyncio.run(api.run(manifest, settings))
+    print(result.exit_code, result.summary)
+
+Every function raises the exceptions of bulk_import.errors, and no others on purpose.
+"""
+
+from __future__ import annotations
+
+from bulk_import.api.ceremonies import Inputs, Preparation, expiring, manifest_of, prepare, read_inputs, submit
+from bulk_import.api.manifests import check_material, division, load_manifest
+from bulk_import.api.reports import Merged, Report, json_chunks, open_reports, render, upload_report, write_report
+from bulk_import.api.runs import clear_results, plan, run
+from bulk_import.api.s3 import fetch
+from bulk_import.api.schemas import SCHEMAS
+from bulk_import.job import RunResult, Started
+from bulk_import.report.known import Known
+from bulk_import.settings import load as load_settings
+
+__all__ = [
+    "SCHEMAS", "Inputs", "Known", "Merged", "Preparation", "Report", "RunResult", "Started",
+    "check_material", "clear_results", "division", "expiring", "fetch", "json_chunks", "load_manifest", "load_settings",
+    "manifest_of", "open_reports", "plan", "prepare", "read_inputs", "render", "run", "submit", "upload_report",
+    "write_report",
+]  # fmt: skip

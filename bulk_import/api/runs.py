@@ -1,0 +1,123 @@
+"""The plan of a run, and the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from bulk_import import job, load
+from bulk_import.aws import objects
+from bulk_import.aws.session import AwsSession
+from bulk_import.aws.stores import AwsStores
+from bulk_import.delivery import destinations, older_results
+from bulk_import.job import RunResult, Started
+from bulk_import.journal import narrate
+from bulk_import.journal.begin import journal_path, new_run_id
+from bulk_import.model import Manifest, Outcome, in_s3
+from bulk_import.plan import Wanted
+from bulk_import.report.known import Known
+from bulk_import.run.planner import LanePlanner, Plan, summarise
+from bulk_import.run.runner import run_lanes
+from bulk_import.run.stop import Stop
+from bulk_import.settings import Settings
+from bulk_import.work import by_lane, creating_lanes, policy_of
+
+
+async def plan(manifest: Manifest, settings: Settings) -> Plan:
+    """What `run` would do, per target. Makes the same reads, and changes nothing."""
+    if not manifest.targets:  # a shard without any: nothing to ask AWS for
+        return Plan(manifest, None, None, {}, narrate.selection(settings), (), ())
+    run_id = new_run_id()
+    started = datetime.now(UTC)
+    stop = Stop()
+    lanes = by_lane(manifest)
+    opened = load.materials(manifest, settings, AwsStores(settings, manifest.partition))
+    opened.check(manifest.targets)
+    known = job.load_known(settings)
+    async with (
+        opened as materials,
+        AwsSession(
+            settings, run_id, manifest.partition, lanes, s3=in_s3(manifest.uri), creating=creating_lanes(manifest)
+        ) as session,
+    ):
+        await session.connect()
+        await materials.begin(manifest.targets)
+        policy = policy_of(settings, session, started, materials, known)
+        planners = [
+            LanePlanner(
+                lane,
+                targets,
+                await session.lane(lane, manifest.accounts[lane.account]),
+                policy,
+                stop=stop,
+                wanted=lambda target: Wanted(target, target.expiry.instant(started)),
+            )
+            for lane, targets in lanes.items()
+        ]
+        await run_lanes(planners, stop, grace=0)
+        if stop.fatal is not None:
+            raise stop.fatal
+        return summarise(
+            planners,
+            manifest,
+            caller={"account": session.caller.account, "arn": session.caller.arn},
+            environment=session.environment,
+            endpoints=session.endpoints,
+            selection=narrate.selection(settings),
+            import_rate=session.import_rate,
+            reads=settings.reads,
+            interval=settings.read_interval,
+        )
+
+
+async def clear_results(uri: str, settings: Settings) -> Known:
+    """Moves the results of an earlier run out of the way of a run of the manifest at `uri`, which is not read.
+
+    `run` does this too. Done before the manifest is read, it also keeps a run that ends there from leaving an older
+    result behind that could be taken for its own. Returns what the reports of --known prove, which may be among those
+    results: pass it to `run`. Raises SettingsError where two places clash, InputError for a known report that cannot
+    be read, CallerError.
+    """
+    destinations.check(settings, journal_path(settings), uri)
+    try:
+        known = job.load_known(settings)
+    finally:
+        older_results.clear_files(settings)
+        if any(map(in_s3, (settings.report, *settings.render.values()))):
+            quick = settings.model_copy(update={"retry_timeout": min(settings.retry_timeout, older_results.PATIENCE)})
+            async with older_results.reachable(), objects.open_objects(quick) as store:
+                await older_results.clear_objects(settings, store)
+    return known
+
+
+async def run(
+    manifest: Manifest,
+    settings: Settings,
+    *,
+    stop: Stop | None = None,
+    on_start: Callable[[Started], None] = lambda _: None,
+    on_end: Callable[[Outcome], None] = lambda _: None,
+    on_event: Callable[[str, Mapping[str, Any]], None] = lambda _, __: None,
+    known: Known | None = None,
+) -> RunResult:
+    """Imports, verifies, proves, and writes journal and report.
+
+    `stop`: request it to stop the run in an orderly way. `on_start` is called before the first call to AWS, `on_end` at
+    each target's end, `on_event` with name and fields of each event of a target, as journal/events.py lists them.
+    `known`: what `clear_results` returned, if it was called before.
+    A target's failure is in the report and the exit code, not an exception. Raises SettingsError
+    before any call, and JournalError where the journal cannot be begun.
+    """
+    if known is None:
+        known = await clear_results(manifest.uri, settings)
+    return await job.run(
+        manifest,
+        settings,
+        load.materials(manifest, settings, AwsStores(settings, manifest.partition)),
+        stop=stop or Stop(),
+        on_start=on_start,
+        on_end=on_end,
+        on_event=on_event,
+        known=known,
+    )
