@@ -178,7 +178,7 @@ def test_every_format_can_be_asked_for() -> None:
 
 @pytest.mark.parametrize(
     ("value", "code", "says"),
-    [("pdf=report.pdf", 2, "'pdf' is no rendering"), ("html", 2, "NAME=VALUE"), ("html=-", 2, "needs a path"),
+    [("pdf=report.pdf", 2, "'pdf' is not a rendering"), ("html", 2, "NAME=VALUE"), ("html=-", 2, "needs a path"),
      ("html=nowhere/report.html", 3, "nowhere does not exist"), ("html=report.json", 3, "where the report goes"),
      ("html=report.journal.jsonl", 3, "where the journal goes"), ("html=.", 3, "is a folder")],
 )  # fmt: skip
