@@ -303,7 +303,7 @@ def test_a_thousand_mutations_of_each_file(
         for name, data in files.items():
             paths[name].write_bytes(data)
         vouched = [hashlib.sha256(data).hexdigest() for data in files.values()]
-        return api.read_inputs(paths["bundle.jsonl"], [paths["sealed.jsonl"]], load({"fingerprint": vouched}))
+        return api.read_inputs(str(paths["bundle.jsonl"]), [str(paths["sealed.jsonl"])], load({"fingerprint": vouched}))
 
     original = inputs(pair)
 
