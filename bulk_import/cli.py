@@ -16,7 +16,7 @@ import typer
 
 from bulk_import import __version__
 from bulk_import.commands.help import Grouped
-from bulk_import.errors import BulkImportError, ExitCode, InputError, Interrupted, UsageError
+from bulk_import.errors import BulkImportError, ExitCode, InputError, Interrupted, SettingsError, UsageError
 from bulk_import.shown import shown_lines
 
 # Command → what it does. Its module is bulk_import.commands.<name>.
@@ -193,9 +193,14 @@ def _callback(module: ModuleType) -> Callable[..., None]:
     def command(**given: Any) -> None:
         arguments = {name: given[name] for name in module.ARGUMENTS}
         flags = {name: given[name] for name in chosen if given[name] not in (None, [])}
-        loaded = settings.load(flags, given["config"])
-        if "shard" in chosen:
-            loaded = settings.with_shard(loaded)
+        try:
+            loaded = settings.load(flags, given["config"])
+            if "shard" in chosen:
+                loaded = settings.with_shard(loaded)
+        except (SettingsError, UsageError):
+            if refused := getattr(module, "refused", None):
+                refused(flags, settings.places(flags, given["config"]))
+            raise
         if formats and loaded.format not in (None, *formats):
             raise UsageError(f"--format: {loaded.format} is not a format of this result. Use {' or '.join(formats)}.")
         without_effect = getattr(module, "without_effect", lambda _: ())

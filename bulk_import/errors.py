@@ -235,7 +235,7 @@ class ServiceError(TargetError):
         request_id: str = "",
     ) -> None:
         retryable = retryable and code not in NEVER_RETRIED
-        super().__init__(message, code=code, operation=operation, retryable=retryable, advice=advice)
+        super().__init__(shown(message), code=code, operation=operation, retryable=retryable, advice=advice)
         self.outcome_unknown = outcome_unknown
         self.request_id = request_id
 

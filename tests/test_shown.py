@@ -122,7 +122,8 @@ GOOD = {
     "key_id": "alias/one",
     "material": "file:one.key",
 }
-KEYS = {form: make(os.urandom(32)) for form, make in FORMS.items()}
+# The first byte keeps base64 from beginning with /: behind `file:` that would be an absolute path.
+KEYS = {form: make(b"\x9d" + os.urandom(31)) for form, make in FORMS.items()}
 
 
 def document(field: str, value: str, shape: str) -> str:
@@ -237,6 +238,9 @@ def test_a_run_shows_no_key_in_anything_it_writes(sandbox: Sandbox, tmp_path: Pa
             key = sandbox.key(key_spec="HMAC_256")
             work.key(key["key_id"], b"-", name=f"{scheme}{number}")
             work.keys[-1]["material"] = f"{scheme}:{KEYS[form]}"
+    for form in ("hex", "HEX", "base64url without padding"):  # behind `alias/`: no such key
+        work.key(f"alias/{KEYS[form]}", good, name=f"alias-{form.split()[0]}")
+        work.keys[-1]["material"] = "file:good.key"
     folder = tmp_path / KEYS["hex"]
     folder.mkdir()
     manifest = work.write(f"{KEYS['hex']}/{KEYS['base64url']}.json")

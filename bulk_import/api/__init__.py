@@ -18,13 +18,14 @@ from bulk_import.api.reports import Merged, Report, json_chunks, open_reports, r
 from bulk_import.api.runs import clear_results, plan, run
 from bulk_import.api.s3 import fetch
 from bulk_import.api.schemas import SCHEMAS
+from bulk_import.delivery.older_results import clear_files
 from bulk_import.job import RunResult, Started
 from bulk_import.report.known import Known
 from bulk_import.settings import load as load_settings
 
 __all__ = [
     "SCHEMAS", "Inputs", "Known", "Merged", "Preparation", "Report", "RunResult", "Started",
-    "check_material", "clear_results", "division", "expiring", "fetch", "json_chunks", "load_manifest", "load_settings",
-    "manifest_of", "open_reports", "plan", "prepare", "read_inputs", "render", "run", "submit", "upload_report",
+    "check_material", "clear_files", "clear_results", "division", "expiring", "fetch", "json_chunks", "load_manifest",
+    "load_settings", "manifest_of", "open_reports", "plan", "prepare", "read_inputs", "render", "run", "submit", "upload_report",
     "write_report",
 ]  # fmt: skip

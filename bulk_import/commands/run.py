@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -43,6 +43,13 @@ def without_effect(settings: Settings) -> Iterator[tuple[str, str]]:
     if not settings.uploads:
         for name in ("s3_sse", "s3_sse_kms_key_id"):
             yield name, "because nothing goes to S3: none of --report, --render and --checkpoint is s3://bucket/key."
+
+
+def refused(flags: Mapping[str, Any], places: Settings | None) -> None:
+    """Settings that are wrong end the run too: no older result may be taken for its own. S3 is not asked, because
+    the settings that say how are not known."""
+    if places is not None and not flags.get("dry_run"):
+        api.clear_files(places)
 
 
 def execute(settings: Settings, manifest: str) -> ExitCode:

@@ -56,7 +56,7 @@ def name_targets(sink: Sink, manifest: Manifest, started: datetime, *, after: in
             id=target.id,
             account=target.lane.account,
             region=target.lane.region,
-            key_id=target.key_id,
+            key_id=target.shown_key_id,
             valid_to=target.expiry.instant(started),
         )
 

@@ -13,6 +13,7 @@ from functools import lru_cache
 from bulk_import.manifest.problems import joined, nearest
 from bulk_import.manifest.regions import PARTITIONS, partition_of, region_advice
 from bulk_import.model import Lane
+from bulk_import.shown import shown
 
 Said = tuple[str, str] | None
 
@@ -183,7 +184,8 @@ def _key_id_form(text: str) -> tuple[str, str]:
         if len(parts) > 2 and parts[2] != "kms":
             return "is the ARN of another service than kms", _FORMS
         return "is not the ARN of a KMS key or alias", "arn:aws:kms:eu-central-1:111122223333:key/… or :alias/…"
-    if re.fullmatch(r"[A-Za-z0-9/_-]{1,40}", text) and not re.fullmatch(r"[0-9a-fA-F]{24,}", text):
+    name = re.fullmatch(r"[A-Za-z0-9/_-]{1,40}", text) and not re.fullmatch(r"[0-9a-fA-F]{24,}", text)
+    if name and shown(text) == text:
         return f"{text} is not a valid key ID", f"If it is an alias: alias/{text}." if "/" not in text else _FORMS
     return "is not a valid key ID", _FORMS
 

@@ -251,6 +251,11 @@ class Target:
         return name if name.startswith("alias/") else None
 
     @property
+    def shown_key_id(self) -> str:
+        """`key_id` as it may be written down: people paste keys behind `alias/`, too."""
+        return shown(self.key_id)
+
+    @property
     def reported_index(self) -> int:
         """The report's `index`: it is the same in every shard and in an unsharded run."""
         return self.index if self.position is None else self.position

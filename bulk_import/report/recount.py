@@ -76,6 +76,8 @@ def recount(parts: Sequence[Part]) -> Recount:
             if indexes.setdefault(index, number) != number:
                 part.refuse(f"{where}: {parts[indexes[index]].name} has index {index} too.", _SHARDS)
             last = index
+            if contradiction := _contradiction(result):
+                part.refuse(f"{where}: {contradiction}.", _EDITED)
             _count(found, result, lane)
         found.highest = max(found.highest, last)
         if len(targets) != found.counts.total():
@@ -85,6 +87,18 @@ def recount(parts: Sequence[Part]) -> Recount:
 
 _EDITED = "The report was changed after it was written. Make it again from its journal: bulk-import report JOURNAL."
 _SHARDS = "Merge the shards of one run: same manifest, same selection, same N."
+
+
+def _contradiction(result: Values) -> str:
+    """What no run writes of a target that is OK; empty if there is nothing."""
+    status, verification = Status(result["status"]), result["verification"]
+    if not status.well:
+        return ""
+    if result["error"] is not None:
+        return f"its status is {status}, and it has an error"
+    if verification is not None and not verification["verified"]:
+        return f"its status is {status}, and it was not verified"
+    return ""
 
 
 def _count(found: Recount, result: Values, lane: tuple[str, str]) -> None:

@@ -18,9 +18,9 @@ _SIGNALS: Final = 128  # exit codes above are signals
 def outcome(runs: Sequence[Values], summary: Summary, *, missing: bool) -> RunOutcome:
     """`missing`: there is no report of some of the shards."""
     stated = {run["outcome"] for run in runs}
-    if missing or "interrupted" in stated:
+    if missing or "interrupted" in stated or any(run["finished_at"] is None for run in runs):
         return "interrupted"
-    if stated == {"succeeded"} and summary.well == summary.total:
+    if stated == {"succeeded"} and summary.well == summary.total and all(map(_complete, runs)):
         return "succeeded"
     return "partial" if summary.well else "failed"
 
@@ -37,7 +37,12 @@ def exit_code(runs: Sequence[Values], summary: Summary, *, missing: bool) -> Exi
             return code
     if len(runs) == 1 and ExitCode.NONE_WELL in codes:
         return ExitCode.NONE_WELL  # the caller's credentials did not work, whatever an earlier part of the run did
-    complete = not missing and all(run["exit_code"] == ExitCode.OK for run in runs)
+    complete = not missing and all(map(_complete, runs))
     if not summary.well:
         return ExitCode.OK if complete and not summary.total else ExitCode.NONE_WELL
     return ExitCode.OK if complete and summary.well == summary.total else ExitCode.PARTIAL
+
+
+def _complete(run: Values) -> bool:
+    """Its exit code alone is not trusted: a run that never ended, or that an error ended, is not complete."""
+    return run["exit_code"] == ExitCode.OK and run["finished_at"] is not None and run["error"] is None

@@ -92,7 +92,7 @@ class LanePlanner(LaneRunner):
                 id=target.id,
                 account=target.lane.account,
                 region=target.lane.region,
-                key_id=target.key_id,
+                key_id=target.shown_key_id,
                 key_arn=view.arn if view else None,
                 action=Action.BLOCKED if error or decision is None else decision.action,
                 key_state=view.state if view else None,

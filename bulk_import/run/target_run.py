@@ -269,7 +269,7 @@ class TargetRun:
             id=target.id,
             account=target.lane.account,
             region=target.lane.region,
-            key_id=target.key_id,
+            key_id=target.shown_key_id,
             key_arn=view.arn if view else None,
             status=status,
             changed=changed,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bulk_import.settings.headings import heading_of
-from bulk_import.settings.load import load, with_shard
+from bulk_import.settings.load import load, places, with_shard
 from bulk_import.settings.model import PREFIX, RENDERINGS, Settings, fields, flag_of, group_of
 from bulk_import.settings.values import Seconds
 
@@ -17,5 +17,6 @@ __all__ = [
     "group_of",
     "heading_of",
     "load",
+    "places",
     "with_shard",
 ]

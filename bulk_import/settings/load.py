@@ -57,6 +57,28 @@ def load(flags: Mapping[str, Any] | None = None, config: str | None = None) -> S
     return settings
 
 
+def places(flags: Mapping[str, Any], config: str | None) -> Settings | None:
+    """Where the results of a run would go whose settings `load` refuses; all other settings have their defaults.
+
+    None where that is not known: one of the places is wrong itself, or the file that may name them cannot be read.
+    """
+    config = config or os.environ.get(PREFIX + "CONFIG") or None
+    try:
+        from_file = _read_config(config, []) if config else {}
+        given = {name: info.default for name, info in Settings.model_fields.items() if name not in _PLACES}
+        for name in _PLACES:
+            if name in flags:
+                given[name] = flags[name]
+            elif not os.environ.get(PREFIX + name.upper()):
+                given[name] = from_file.get(name, Settings.model_fields[name].default)
+        return Settings(**given)
+    except (ValidationError, SettingsError):
+        return None
+
+
+_PLACES = ("report", "render")
+
+
 def with_shard(settings: Settings) -> Settings:
     """`--shard auto` as I/N, from the engine's variables. Raises UsageError."""
     if settings.shard != AUTO:

@@ -130,6 +130,23 @@ def test_one_report_ends_with_its_own_code(offline: Workplace) -> None:
     assert report(offline, [one]).code == 5
 
 
+def failed_in_place(document: Document) -> None:
+    """Its status alone says that it is OK."""
+    document["results"][0]["error"] = {"code": "X", "operation": None, "message": "m", "retryable": False,
+                                       "advice": "a"}  # fmt: skip
+
+
+def test_a_run_that_has_no_end_or_ended_by_an_error_is_no_success(offline: Workplace) -> None:
+    """Whatever its exit code says."""
+    for change in ({"finished_at": None}, {"error": {"code": "X", "message": "m", "advice": "a"}}):
+        one = good()
+        one["run"] |= change
+        assert report(offline, [one]).code == 4, change
+        made = shards()
+        made[1]["run"] |= change
+        assert report(offline, made).code == 4, change
+
+
 REFUSED: dict[str, tuple[Callable[[list[Document]], Any], str]] = {
     "last month's shard": (lambda made: made[1]["run"].update(started_at="2026-02-02T04:30:00Z"), "--allow-stale"),
     "a day and a minute": (lambda made: made[2]["run"].update(started_at="2026-03-03T04:31:00Z"), "--allow-stale"),
@@ -155,6 +172,9 @@ REFUSED: dict[str, tuple[Callable[[list[Document]], Any], str]] = {
         lambda made: made[1]["results"][0].update(started_at="2026-03-02T04:30:00"), "started_at"),
     "a huge number": (lambda made: made[1]["run"].update(duration_seconds=1e300), "duration_seconds"),
     "a huge count": (lambda made: made[1]["results"][0].update(attempts=2**60), "attempts"),
+    "an error of a target that is OK": (lambda made: failed_in_place(made[1]), "it has an error"),
+    "a target that is OK but not verified": (
+        lambda made: made[2]["results"][0]["verification"].update(verified=False), "it was not verified"),
     "deep nesting": (lambda made: made[1]["run"].update(labels=_nested(300)), "part-1.json"),
 }  # fmt: skip
 
@@ -242,6 +262,51 @@ def test_a_run_that_ends_before_its_first_call_leaves_no_older_result(manifest: 
     finished(offline)
     assert offline.call("run", manifest, *ASKED).code == 3
     nothing_old_is_left(offline)
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "code"),
+    [
+        ((), {"BULK_IMPORT_ALOW_ACCOUNT": ACCOUNT}, 3),
+        ((), {"BULK_IMPORT_DRY_RUN": "true"}, 3),
+        ((), {"BULK_IMPORT_ALLOW_ACCOUNT": ","}, 3),
+        (("--reads", "three"), {}, 2),
+        (("--shard", "auto"), {}, 2),
+        (("--config", "wrong.toml"), {}, 3),
+    ],
+)
+def test_a_run_whose_settings_are_wrong_leaves_no_older_result(
+    options: tuple[str, ...], environment: dict[str, str], code: int, offline: Workplace
+) -> None:
+    (offline.folder / "wrong.toml").write_text("max_targets = 'many'\n")
+    finished(offline)
+    assert offline.call("run", "manifest.json", *ASKED, *options, **environment).code == code
+    nothing_old_is_left(offline)
+
+
+def test_places_that_are_not_known_are_left_alone(offline: Workplace) -> None:
+    """The file that may name the report cannot be read, or the place itself is wrong."""
+    before = finished(offline)
+    assert offline.call("run", "manifest.json", "--config", "nowhere.toml").code == 3
+    assert offline.call("run", "manifest.json", "--render", "xml=a.xml").code == 2
+    assert offline.call("run", "manifest.json", "--dry-run", "--reads", "three").code == 2
+    assert {path.name: path.read_bytes() for path in offline.folder.iterdir()} == before
+
+
+def test_a_run_that_ends_before_its_first_call_leaves_no_older_result_in_s3(sandbox: Sandbox, work: Workplace) -> None:
+    s3 = sandbox.client("s3", None)
+    s3.create_bucket(Bucket="older")
+    yesterday = json.dumps(good()).encode()
+    run_id = good()["run"]["run_id"]
+    s3.put_object(Bucket="older", Key="report.json", Body=yesterday, Metadata={"run-id": run_id})
+    s3.put_object(Bucket="older", Key="junit.xml", Body=b"<testsuites/>", Metadata={"run-id": run_id})
+    s3.put_object(Bucket="older", Key="page.html", Body=b"somebody else's")
+    places = ("--report", "s3://older/report.json", "--render", "junit=s3://older/junit.xml",
+              "--render", "html=s3://older/page.html")  # fmt: skip
+    assert work.call("run", "nowhere.yaml", *places).code == 3
+    kept = f"report.{run_id}.json"
+    assert [item["Key"] for item in s3.list_objects_v2(Bucket="older")["Contents"]] == ["page.html", kept]
+    assert s3.get_object(Bucket="older", Key=kept)["Body"].read() == yesterday
 
 
 def test_a_run_that_is_killed_leaves_no_older_result(sandbox: Sandbox, work: Workplace) -> None:
