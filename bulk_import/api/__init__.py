@@ -26,6 +26,6 @@ from bulk_import.settings import load as load_settings
 __all__ = [
     "SCHEMAS", "Inputs", "Known", "Merged", "Preparation", "Report", "RunResult", "Started",
     "check_material", "clear_files", "clear_results", "division", "expiring", "fetch", "json_chunks", "load_manifest",
-    "load_settings", "manifest_of", "open_reports", "plan", "prepare", "read_inputs", "render", "run", "submit", "upload_report",
-    "write_report",
+    "load_settings", "manifest_of", "open_reports", "plan", "prepare", "read_inputs", "render", "run", "submit",
+    "upload_report", "write_report",
 ]  # fmt: skip
