@@ -189,7 +189,16 @@ def without_times(report: dict[str, Any]) -> dict[str, Any]:
         "outcome", "exit_code", "manifest", "selection", "selected", "caller", "partition", "environment", "endpoints",
         "labels", "shard", "stopped_by", "error")}  # fmt: skip
     lanes = [{name: lane[name] for name in ("account", "region", "targets", "calls")} for lane in report["lanes"]]
-    varying = {"request_ids", "started_at", "finished_at", "verification", "key_material_id", "key_arn", "key_id"}
+    varying = {
+        "request_ids",
+        "started_at",
+        "finished_at",
+        "verification",
+        "key_material_id",
+        "key_arn",
+        "key_id",
+        "material_check",
+    }
     results = [{name: value for name, value in r.items() if name not in varying} for r in report["results"]]
     return {"run": run, "summary": report["summary"], "lanes": lanes, "results": results}
 

@@ -31,7 +31,7 @@ from bulk_import.aws.wire.descriptors import connections
 from bulk_import.aws.wire.genuine import default_region, is_genuine
 from bulk_import.aws.wire.http import Pool, session_class
 from bulk_import.aws.wire.incoming import make_harmless
-from bulk_import.aws.wire.route import is_loopback
+from bulk_import.aws.wire.route import is_loopback, refuse_plain_http
 from bulk_import.aws.wire.shortcut import Shortcut
 from bulk_import.aws.wire.tls import trust_of
 from bulk_import.errors import CallerError, CallerFault, Problem, ServiceError, SettingsError
@@ -241,6 +241,7 @@ class Clients:
         # With one attempt allowed the handler decides nothing, and costs CPU on every call.
         client.meta.events.unregister(f"needs-retry.{service}", unique_id=f"retry-config-{service}")
         endpoint = str(client.meta.endpoint_url)
+        refuse_plain_http(endpoint)  # its path too: an unknown placeholder may be there
         pool.way(endpoint)
         self.endpoints.setdefault(service, endpoint)
         if not is_genuine(endpoint, client.meta.service_model.endpoint_prefix, self._partitions):
