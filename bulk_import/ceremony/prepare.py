@@ -206,6 +206,9 @@ class LanePreparer(LaneRunner):
         }
 
 
+_FIRST_LINE = b'{"line":1,'  # how every bundle begins
+
+
 def _known(into: Path, manifest: Manifest, settings: Settings) -> Bundle | None:
     """The bundle that is continued, its torn last line cut off; None: there is none yet. Raises CeremonyError."""
     if not into.exists():
@@ -213,6 +216,8 @@ def _known(into: Path, manifest: Manifest, settings: Settings) -> Bundle | None:
     data = read_bytes(into)
     whole = data[: data.rfind(b"\n") + 1]
     if not whole:
+        if not (data.startswith(_FIRST_LINE) or _FIRST_LINE.startswith(data)):
+            raise refuse(into, 0, "is not a bundle: it may be key material.", "Name another file.")
         into.unlink()  # killed while it wrote its first line
         return None
     known = read_bundle(into, whole)

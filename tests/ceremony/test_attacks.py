@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from bulk_import import api
 from bulk_import.errors import InputError
 from bulk_import.settings import load
-from tests.ceremony.conftest import Ceremony, read, spoken
+from tests.ceremony.conftest import QUICK, Ceremony, read, spoken
 from tests.sandbox_client import Sandbox
 
 Line = dict[str, Any]
@@ -335,3 +335,20 @@ def test_spaces_and_capitals_of_a_fingerprint_do_not_matter(ceremony: Ceremony) 
     ceremony.keys("HMAC_256")
     prepared = ceremony.prepare()
     assert ceremony.seal("--fingerprint", spoken(prepared).upper().replace(" ", ":")).code == 0
+
+
+@pytest.mark.parametrize(
+    "material", [bytes(range(200, 232)), b"\n" * 32, bytes(range(32))], ids=["one line", "empty lines", "two lines"]
+)
+def test_no_bundle_and_no_sealed_file_takes_the_place_of_key_material(ceremony: Ceremony, material: bytes) -> None:
+    ceremony.keys("HMAC_256")
+    for folder in (ceremony.online.folder, ceremony.vault.folder):
+        (folder / "other.key").write_bytes(material)
+    result = ceremony.call(ceremony.online, "prepare", "manifest.json", "other.key", *QUICK)
+    assert (result.code, "other.key" in result.stderr) == (3, True), result.stderr
+    assert ceremony.prepare().code == 0
+    vouch = fingerprint(ceremony.online.folder / "bundle.jsonl")
+    result = ceremony.call(ceremony.vault, "seal", "bundle.jsonl", "manifest.json", "other.key", *vouch)
+    assert (result.code, "other.key" in result.stderr) == (3, True), result.stderr
+    for folder in (ceremony.online.folder, ceremony.vault.folder):
+        assert (folder / "other.key").read_bytes() == material
