@@ -76,6 +76,8 @@ class Aws:
 
 
 class Trace:
+    settling_until = 0.0
+
     def sent(self, operation: str) -> None:
         """No one asks."""
 

@@ -154,6 +154,8 @@ def test_an_alias_that_moved_meanwhile(sandbox: Sandbox, work: Workplace) -> Non
     work.key("alias/moving", materials.make("HMAC_256"), name="moving")
     process = work.start("--quota", "GetParametersForImport=0.1", "--quota", "ImportKeyMaterial=0.01")
     wait_for(sandbox, "GetParametersForImport", process)
+    while b'"event":"pinned"' not in (work.folder / "report.journal.jsonl").read_bytes():
+        assert process.poll() is None, process.communicate()
     process.kill()
     process.communicate()
     sandbox.client().update_alias(AliasName="alias/moving", TargetKeyId=other["key_id"])
