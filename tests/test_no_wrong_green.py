@@ -163,7 +163,7 @@ def forged(event: dict[str, Any], seq: int) -> bytes:
 
 # --- nothing selected
 @pytest.mark.parametrize(
-    "options", [("--only-id", "nobody"), ("--only-account", OTHER), ("--only-region", "eu-west-3"), ("--shard", "2/2")]
+    "options", [("--only-id", "nobody"), ("--only-account", OTHER), ("--only-region", "eu-west-3")]
 )
 def test_an_empty_selection(sandbox: Sandbox, work: Workplace, forks: Forks, options: tuple[str, ...]) -> None:
     add_targets(sandbox, work, 1)
