@@ -460,6 +460,6 @@ def test_the_callers_own_credentials_cannot_be_renewed_any_more(
     config.write_text(f"[default]\ncredential_process = {sys.executable} {script}\n")
     result = work.run(AWS_CONFIG_FILE=str(config), AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
     assert (result.code, result.report["run"]["outcome"]) == (5, "failed"), result.stderr
-    assert "ExpiredTokenException" in result.stderr
-    assert "Give the run credentials that outlive it" in result.stderr
+    assert result.report["run"]["error"]["code"] == "CallerCredentialsInvalid", result.stderr
+    assert "Run the profile's credential_process by hand" in result.stderr
     assert sandbox.calls(operation="DescribeKey") == []

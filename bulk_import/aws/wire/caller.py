@@ -77,8 +77,8 @@ class CallerCredentials:
     def _check(self, frozen: Any) -> None:
         """They go into headers and signatures. Raises CallerFault."""
         for name, value in zip(_NAMES, (frozen.access_key, frozen.secret_key, frozen.token), strict=True):
-            if value is None and name == "AWS_SESSION_TOKEN":
-                continue
+            if not value and name == "AWS_SESSION_TOKEN":
+                continue  # long-term keys have none, and some processes print it empty
             if not isinstance(value, str) or not value or not _SIGNABLE.fullmatch(value):
                 what = "is missing" if not value else "is not one line of printable ASCII without blanks"
                 raise CallerFault(
