@@ -208,7 +208,7 @@ def test_a_report_of_a_run_at_work(sandbox: Sandbox, work: Workplace, operation:
     finally:
         process.kill()
         process.communicate()
-    assert result.code == 0, result.stderr
+    assert result.code == 5, result.stderr  # of a run that has not ended, no target counts as OK
     report = json.loads((work.folder / "now.json").read_bytes())
     assert (report["run"]["finished_at"], report["run"]["exit_code"]) == (None, None)
     assert report["run"]["outcome"] == "interrupted"
