@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bulk_import.api import SCHEMAS
 from bulk_import.cli import COMMANDS
-from bulk_import.commands.schema import DOCUMENTS
 from tests.e2e.support import Workplace
 
 
@@ -39,7 +39,7 @@ def test_options_of_the_command(offline: Workplace) -> None:
 def test_values_of_an_option(offline: Workplace) -> None:
     assert bash(offline, "bulk-import run --prove ") == {"auto", "changed", "all", "none"}
     assert bash(offline, "bulk-import report --format h") == {"html"}
-    assert bash(offline, "bulk-import schema ") == set(DOCUMENTS)
+    assert bash(offline, "bulk-import schema ") == set(SCHEMAS)
     assert bash(offline, "bulk-import template jen") == {"jenkins"}
 
 
