@@ -23,7 +23,7 @@ class Trait(Flag):
     NOT_YET_CONSISTENT = auto()  # may become right by itself a moment after a change: KMS is eventually consistent
     SETTLES = auto()  # may pass by itself for minutes on a key whose alias, tags or policy were just set
     STALE_CREDENTIALS = auto()  # the session's credentials are too old or were revoked: assume the role again
-    UNSUPPORTED = auto()  # the endpoint has no such operation, whatever the request
+    UNSUPPORTED = auto()  # the endpoint does not have the operation at all
     TOKEN_REFUSED = auto()  # KMS refused the import token: a new set of import parameters may be accepted
 
 

@@ -31,7 +31,7 @@ from bulk_import.text import harmless, harmless_lines
 
 
 class ExitCode(IntEnum):
-    """What the process tells the pipeline. If several apply: signal, 1, 6, 7, 5, 4."""
+    """What the process reports to the pipeline. If several apply: signal, 1, 6, 7, 5, 4."""
 
     OK = 0  # every selected target is as the manifest wants it, as far as its `verification` says
     INTERNAL = 1  # an unexpected error of the program itself

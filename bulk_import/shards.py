@@ -1,4 +1,4 @@
-"""The division of a manifest's lanes among machines, and the variables by which engines tell a machine its number.
+"""The division of a manifest's lanes among machines, and the variables in which engines give a machine its number.
 
 A lane is never split: KMS's quotas are counted per lane, so shards do not compete for them. Lanes that one key connects
 (a multi-Region primary and its replicas) stay together, because replicas may have to wait for their primary. Such a
@@ -24,7 +24,7 @@ from bulk_import.model import Lane, Manifest, Target
 
 AUTO: Final = "auto"
 LARGEST: Final = 9_999  # shards
-SHARDS_VARIABLE: Final = "BULK_IMPORT_SHARDS"  # Kubernetes does not tell a pod how many there are
+SHARDS_VARIABLE: Final = "BULK_IMPORT_SHARDS"  # Kubernetes does not show a pod how many there are
 
 Links = Iterable[tuple[Lane, Lane]]
 
@@ -121,7 +121,7 @@ def _groups(weights: Mapping[Lane, int], links: Links) -> list[list[Lane]]:
 
 
 def from_environment(environment: Mapping[str, str]) -> str:
-    """`--shard auto`: I/N as the engine that started this process tells it.
+    """`--shard auto`: I/N as the engine that started this process gives it.
 
     AWS Batch array: https://docs.aws.amazon.com/batch/latest/userguide/job_env_vars.html
     Kubernetes Indexed Job: https://kubernetes.io/docs/concepts/workloads/controllers/job/#completion-mode

@@ -1,6 +1,6 @@
 """Values of a manifest, a variable or a setting as text for people: never what may be key material or a password.
 
-People paste keys into the oddest places: behind `file:` and `env:`, into key_id, a label, an option. Whatever quotes
+People paste keys into the oddest places: behind `file:` and `env:`, into key_id, a label, an option. Code that quotes
 such a value sends it through `shown`. The file, line, field and id next to it say where it is.
 """
 

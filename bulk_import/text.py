@@ -1,4 +1,4 @@
-"""Text from outside (responses, names of files, reports, variables) as text that is harmless wherever it is shown.
+"""Text from outside (responses, names of files, reports, variables) as text that is harmless where it is shown.
 
 Terminals obey control characters, CI runners obey lines such as `::error::` and `##[command]`, and text with lone
 surrogates cannot be encoded at all. The text is made harmless where it enters the program, so that terminal, log,

@@ -5,12 +5,12 @@
 A campaign is a manifest of a few hundred targets over four lanes, at an empty sandbox that breaks calls at random. It
 is run and cut short several times, by SIGKILL at a random event or moment, or by one or two signals, and gone on
 with, mostly by --resume. Then the faults end, a last --resume goes undisturbed, and KMS's own view is compared with
-every report. Exit code 1 where anything was lost, doubled, told wrongly or wrongly green.
+every report. Exit code 1 where anything was lost, doubled, reported wrongly or wrongly green.
 
 lost         targets that must be well at the end, and are not: in the report, or in KMS
 doubled      keys that got their material more often than once and once for each import whose answer is unknown
 untrue       entries that say of a key what is not so
-wrong green  exit code 0, or a target told as well, where KMS does not hold the target's material
+wrong green  exit code 0, or a target reported as OK, where KMS does not hold the target's material
 unexpected   exit codes that no fault here explains (1: a defect; 2, 3: a refusal; 6: no report)
 """
 
@@ -221,7 +221,7 @@ class Campaign:
             imported = key["changes"] > self.changes[wanted.key_id]
             if entry["changed"] is True and not imported:
                 self._complain("untrue", f"{name}: no import took effect: {entry}")
-            # Of a run without the journal of the one before, what that one did is not told: nor here.
+            # A run without the journal of the one before does not report what that one did; neither does this.
             if entry["changed"] is False and imported and entry["attempts"]:
                 self._complain("untrue", f"{name}: an import took effect: {entry}")
         all_well = all(entry["status"] in WELL for entry in result.entries.values())

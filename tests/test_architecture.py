@@ -45,7 +45,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("commands",),
     ("cli",),
 )
-STOREY = {room: number for number, rooms in enumerate(ORDER) for room in rooms}
+LAYER = {package: number for number, packages in enumerate(ORDER) for package in packages}
 # Packages that stand alone: the sandbox, so that one mistake cannot be on both sides; a token's process, so that a
 # crash of a vendor's library stays there.
 APART: dict[str, set[str]] = {"sandbox": {"errors"}, "token": set()}
@@ -67,7 +67,7 @@ KEPT_IN: dict[str, set[str]] = {
     "jinja2": {"report"},
     "asyncio_throttle": {"aws"},
 }
-# What a command reaches through `api` only, so that a library user can do whatever a command does.
+# What a command reaches through `api` only, so that a library user can do all that a command does.
 BEHIND_THE_API = {"aws", "journal", "report", "delivery", "ceremony", "load", "pipeline", "work", "job"}
 # The exception: `seal` loads no AWS library, and `api` imports `aws`. It works on a machine without a network.
 SEAL = Path("commands", "seal.py")
@@ -75,12 +75,12 @@ WITHOUT_AWS = ("load", "ceremony.seal", "ceremony.trust", "ceremony.lines")
 FILES = sorted(ROOT.rglob("*.py"))
 
 
-def room_of(path: Path) -> str:
+def package_of(path: Path) -> str:
     return path.relative_to(ROOT).with_suffix("").parts[0]
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:
-    """Line and dotted name of everything that a file imports, wherever in it."""
+    """Line and dotted name of everything that a file imports, at every level of it."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
@@ -90,46 +90,48 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
 
 
-def rooms_imported(path: Path) -> Iterator[tuple[int, str]]:
+def packages_imported(path: Path) -> Iterator[tuple[int, str]]:
     for line, name in imports(path):
         parts = name.split(".")
         if parts[0] == "bulk_import" and len(parts) > 1 and parts[1] != "__version__":
             yield line, parts[1]
 
 
-def stands_wrongly(room: str, imported: str) -> bool:
+def stands_wrongly(package: str, imported: str) -> bool:
     """Whether `package` may not import `imported`."""
-    if room == imported:
+    if package == imported:
         return False
-    if room in APART:
-        return imported not in APART[room]
+    if package in APART:
+        return imported not in APART[package]
     if imported in APART:
-        return room not in ("commands", "cli")  # the command starts it
-    return STOREY[imported] >= STOREY[room]
+        return package not in ("commands", "cli")  # the command starts it
+    return LAYER[imported] >= LAYER[package]
 
 
 def test_every_room_has_its_place() -> None:
-    rooms = {room_of(path) for path in FILES} - {"__init__", "__main__"}
-    assert rooms == STOREY.keys() | APART.keys()
+    packages = {package_of(path) for path in FILES} - {"__init__", "__main__"}
+    assert packages == LAYER.keys() | APART.keys()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_step_back(path: Path) -> None:
-    room = room_of(path)
-    if room in ("__init__", "__main__"):
+    package = package_of(path)
+    if package in ("__init__", "__main__"):
         return  # the doors
     wrong = [
-        f"{path}:{line}: {room} imports {name}" for line, name in rooms_imported(path) if stands_wrongly(room, name)
+        f"{path}:{line}: {package} imports {name}"
+        for line, name in packages_imported(path)
+        if stands_wrongly(package, name)
     ]
     assert wrong == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_libraries_stay_in_their_rooms(path: Path) -> None:
+def test_libraries_stay_in_their_packages(path: Path) -> None:
     wrong = [
         f"{path}:{line}: {name}"
         for line, name in imports(path)
-        if room_of(path) not in KEPT_IN.get(name.split(".")[0], {room_of(path)})
+        if package_of(path) not in KEPT_IN.get(name.split(".")[0], {package_of(path)})
     ]
     assert wrong == []
 
@@ -177,7 +179,7 @@ def test_the_walk_sees_steps_back(tmp_path: Path) -> None:
         "from bulk_import import report\nfrom bulk_import.report.fold import fold\n"
         "def hidden():\n    import bulk_import.api\n"
     )
-    assert list(rooms_imported(file)) == [(1, "report"), (2, "report"), (4, "api")]
+    assert list(packages_imported(file)) == [(1, "report"), (2, "report"), (4, "api")]
     assert stands_wrongly("run", "report")
     assert stands_wrongly("run", "api")
     assert stands_wrongly("errors", "model")

@@ -1,4 +1,4 @@
-"""What errors tell people to do: there is something for each code, and what it names exists."""
+"""What errors advise people to do: each code has advice, and what it names exists."""
 
 from __future__ import annotations
 

@@ -214,7 +214,7 @@ def test_a_good_read_that_is_stale(sandbox: Sandbox, work: Workplace, forks: For
 def test_other_symmetric_material_than_the_manifest_states(
     sandbox: Sandbox, work: Workplace, forks: Forks, prove: str
 ) -> None:
-    """What KMS calls the material it holds is looked at whatever is to be proved."""
+    """The ID of the material that KMS holds is compared with every --prove."""
     held(sandbox, work, "SYMMETRIC_DEFAULT", key_material_id="0" * 64)
     result = run(forks, work, "--prove", prove)
     assert (result.code, result.entries["held0"]["error"]["code"]) == (5, "MaterialMismatch")

@@ -1,4 +1,4 @@
-"""Nothing that looks like key material, and no password of a URL, is shown wherever a value becomes text."""
+"""Nothing that looks like key material, and no password of a URL, is shown where a value becomes text."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""Plain technical English: the worst words stay out of messages, help and pages."""
+"""Plain technical English: the worst words stay out of messages, help, pages, docstrings and comments."""
 
 from __future__ import annotations
 
 import ast
 import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,23 +46,45 @@ def worst(text: str) -> list[str]:
     return [match[0] for match in PATTERN.finditer(plain)]
 
 
-def messages(path: Path) -> Iterator[tuple[int, str]]:
-    """Line and text of every string that is not a docstring and has more than one word."""
+def strings(path: Path, *, docstrings: bool) -> Iterator[tuple[int, str]]:
+    """Line and text of every docstring, or of every other string of more than one word."""
     tree = ast.parse(path.read_text("utf-8"))
-    bare = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings
+    bare = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         if (
             isinstance(node, ast.Constant)
             and isinstance(node.value, str)
-            and id(node) not in bare
+            and (id(node) in bare) is docstrings
             and " " in node.value
         ):
             yield node.lineno, node.value
 
 
+def comments(path: Path) -> Iterator[tuple[int, str]]:
+    with path.open("rb") as file:
+        for token in tokenize.tokenize(file.readline):
+            if token.type == tokenize.COMMENT:
+                yield token.start[0], token.string
+
+
 @pytest.mark.parametrize("path", sorted(PRODUCT.rglob("*.py")), ids=lambda path: str(path.relative_to(PRODUCT)))
 def test_messages(path: Path) -> None:
-    found = [f"{path.name}:{line}: {words} in {text!r}" for line, text in messages(path) if (words := worst(text))]
+    found = [
+        f"{path.name}:{line}: {words} in {text!r}"
+        for line, text in strings(path, docstrings=False)
+        if (words := worst(text))
+    ]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("folder", [PRODUCT, Path(__file__).parent], ids=["product", "tests"])
+def test_docstrings_and_comments(folder: Path) -> None:
+    found = [
+        f"{path}:{line}: {words} in {text!r}"
+        for path in sorted(folder.rglob("*.py"))
+        for line, text in (*strings(path, docstrings=True), *comments(path))
+        if (words := worst(text))
+    ]
     assert not found, "\n".join(found)
 
 

@@ -56,7 +56,7 @@ async def check_material(manifest: Manifest, settings: Settings) -> tuple[str, .
 
 
 async def _check_one(target: Target, materials: Materials) -> None:
-    """Without a stated key_spec only KMS could tell the right shape: then being readable is all that is checked."""
+    """Without a stated key_spec, only KMS knows the right shape: then the check is that the material can be read."""
     if target.key_spec is None:
         await materials.readable(target)
     else:

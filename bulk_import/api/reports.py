@@ -128,7 +128,7 @@ def _local(name: str, settings: Settings, stdin: BinaryIO | None, stack: ExitSta
 
 
 def _read(name: str, path: Path) -> Report:
-    """A report, or one rebuilt from a journal: the first line tells which."""
+    """A report, or one rebuilt from a journal: the first line shows which."""
     shown = "stdin" if name == STDOUT else name
     try:
         with path.open("rb") as stream:

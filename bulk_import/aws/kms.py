@@ -81,7 +81,7 @@ class LaneKms:
     async def describe_key(self, key_id: str, trace: Trace, *, at_once: bool = False) -> KeyView:
         retry = self._at_once if at_once else self._retry
         answer = await self._read("DescribeKey", trace, {"KeyId": key_id}, "KeyMetadata", retry=retry)
-        if not answer["KeyMetadata"].get("Arn"):  # without it nothing tells whose key this is
+        if not answer["KeyMetadata"].get("Arn"):  # without it nothing shows whose key this is
             raise ServiceError("The response names no key.", code="MalformedAnswer", operation="DescribeKey")
         return key_view(answer["KeyMetadata"])
 

@@ -74,7 +74,7 @@ async def open_objects(settings: Settings, *, partition: str = "aws", run_id: st
 
 
 def fetch(uri: str, settings: Settings, *, limit: int) -> bytes:
-    """One object, wherever it is asked for: also inside a running event loop, which then waits.
+    """One object. May be called inside a running event loop, which then waits.
 
     Raises ObjectError, CallerError, SettingsError.
     """

@@ -122,7 +122,7 @@ class AwsSession:
         return self._lanes[lane]
 
     def import_rate(self, lane: Lane) -> float:
-        """Imports a second that the quota allows the lane, as far as is known now: its first call may read another."""
+        """Imports per second that the quota allows the lane, as known now: its first call may read another."""
         known = self._lanes.get(lane)
         return known.limiter.quota(self._scarcest) if known else self._quotas[self._scarcest]
 

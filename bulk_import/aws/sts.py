@@ -30,7 +30,7 @@ _NEEDED = {
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who started the run. `server`: the Server header of the answer, by which a sandbox is told."""
+    """Who started the run. `server`: the Server header of the answer, which shows a sandbox."""
 
     account: str
     arn: str
@@ -38,7 +38,7 @@ class Caller:
 
 
 class Sts:
-    """STS for a whole run: its quota is the calling account's, whatever account a role is in."""
+    """STS for a whole run: its quota is the calling account's, also for roles of other accounts."""
 
     def __init__(
         self, client: Any, credentials: Any, *, limiter: LaneLimiter, gate: Places, run_id: str,
@@ -54,7 +54,7 @@ class Sts:
     async def caller(self) -> Caller:
         """Raises CallerError: without working credentials nothing can be done for any target."""
         try:
-            # The run's first call: a wrong endpoint or a closed network must not take minutes to be told.
+            # The run's first call: a wrong endpoint or a closed network must be reported at once, not after minutes.
             patience = replace(self._retry, timeout=min(self._retry.timeout, FIRST_CALL_PATIENCE))
             answer = await patience(lambda: self._call("GetCallerIdentity", {}))
         except CallerFault as error:

@@ -70,7 +70,7 @@ def _harmless(_logger: Any, _method: str, event: structlog.typing.EventDict) -> 
 
 
 class _Text:
-    """A line for people: time, level, the target that it is about, what happened; then whatever else is known."""
+    """A line for people: time, level, the target that it is about, what happened; then what else is known."""
 
     def __init__(self) -> None:
         self._at_terminal = sys.stderr.isatty()

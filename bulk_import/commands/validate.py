@@ -21,7 +21,7 @@ GROUPS = ("common", "caller", "manifest", "shard", "hsm", "validate")
 
 
 def without_effect(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Settings that would do nothing beside the others, and why."""
+    """Settings that would have no effect together with the others, and why."""
     if settings.shards is not None:
         yield "shard", "with --shards, which shows the division of all selected targets. Leave one of the two out."
 

@@ -57,7 +57,7 @@ class Checkpoint:
         self.taken = False  # by another run
 
     async def begin(self, *, resume: bool) -> None:
-        """Finds the place: makes room for a new run, or fetches what to continue where there is no journal here.
+        """For a new run, sets an older checkpoint aside; a resume without a journal here fetches it.
 
         Raises JournalError, CallerError.
         """
@@ -148,7 +148,7 @@ class Checkpoint:
 
     async def _keep(self, journal: Journal, on_taken: Callable[[], None]) -> None:
         written = journal.seq
-        with suppress(JournalError):  # anyone who writes to the journal next is told
+        with suppress(JournalError):  # the next write to the journal raises it
             while not self.taken:
                 await asyncio.sleep(self._interval)
                 if journal.seq == written:

@@ -110,7 +110,7 @@ def keep_older(path: Path, run_id: str) -> None:
             found = run_id_in(stream.read(HEAD))
     except FileNotFoundError:
         return
-    # Without a run's ID it is no report of ours; it is not thrown away either.
+    # Without a run's ID it is not one of our reports; it is kept.
     older = found or changed_at(path)
     if older == run_id:
         sha256_path(path).unlink(missing_ok=True)  # never next to a report that it does not fit

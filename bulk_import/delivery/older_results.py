@@ -1,6 +1,6 @@
 """The results of an earlier run at the places where those of this run will be.
 
-Whatever happens to this run (an invalid manifest, a crash, a kill), nobody may take an older result for its own. So as
+However this run ends (an invalid manifest, a crash, a kill), nobody may mistake an older result for its result. So as
 soon as a run knows where its results go, and before it reads its manifest, an older report gets the name
 `<stem>.<its run ID><suffix>`, and older renderings, which can be made again from it, are removed.
 """

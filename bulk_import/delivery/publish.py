@@ -47,7 +47,7 @@ async def find(store: ObjectStore, uri: ObjectUri) -> Place:
     except ObjectError as error:
         if not error.denied:
             raise
-        # Without s3:ListBucket S3 says so of a missing object, too; If-None-Match will tell them apart.
+        # Without s3:ListBucket S3 says so of a missing object, too; If-None-Match distinguishes the two.
         return Place(uri, None, denied=error)
     if found is None:
         return Place(uri, None)
@@ -100,7 +100,7 @@ async def keep(store: ObjectStore, place: Place, run_id: str) -> ObjectUri | Non
 
 
 async def put_sum(store: ObjectStore, of: ObjectUri, digest: str) -> None:
-    """Writes `<name>.sha256` beside an object. Raises ObjectError."""
+    """Writes `<name>.sha256` next to an object. Raises ObjectError."""
     line = f"{digest}  {of.name}\n".encode()
     await store.put(
         of.beside(f"{of.name}.sha256"), line, sha256=hashlib.sha256(line).hexdigest(), content_type=TEXT,

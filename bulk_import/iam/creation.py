@@ -1,4 +1,4 @@
-"""What a role needs to create the keys of a manifest: statements beside those for keys that exist.
+"""What a role needs to create the keys of a manifest: statements in addition to those for keys that exist.
 
 https://docs.aws.amazon.com/kms/latest/developerguide/create-keys.html#create-key-permissions
 https://docs.aws.amazon.com/kms/latest/developerguide/alias-access.html

@@ -3,7 +3,7 @@
 How a key is named decides how its statement finds it:
 - by key ID or key ARN: the ARN is in Resource, and nothing else is allowed.
 - by alias: an alias in Resource grants nothing on the key behind it. So Resource is every key of the account and
-  Region, and kms:ResourceAliases, the aliases that the key carries, whatever the request calls it, narrows it.
+  Region, and kms:ResourceAliases, the aliases that the key has, not the name in the request, narrows it.
   kms:RequestAlias would not do: it is the alias in the request, and a run names the key by alias only once, in its
   first DescribeKey; all its other calls name the ARN.
 https://docs.aws.amazon.com/kms/latest/developerguide/alias-authorization.html

@@ -1,4 +1,4 @@
-"""What a run tells its journal at the beginning, at each lane's end, and at its own."""
+"""What a run writes to its journal at the beginning, at each lane's end, and at its own end."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class SetAside:
 
 
 def set_aside(journal: Path) -> SetAside | None:
-    """Makes room for a new journal; None where none is in the way.
+    """Sets aside an older journal; None if there is none.
 
     Raises JournalError where a run is using it, or where the file is not a journal: such a one is left alone.
     """

@@ -17,9 +17,9 @@ from bulk_import.errors import JournalError, Problem
 LONGEST_LINE: Final = 1 << 26
 
 # What to do where a journal is of no use.
-ANEW: Final = "Run again without --resume: the run converges from KMS's own state."
+START_AGAIN: Final = "Run again without --resume: the run converges from KMS's own state."
 READABLE: Final = "Check its permissions."
-NEWER: Final = f"Use the version of bulk-import that wrote it. {ANEW}"
+NEWER: Final = f"Use the version of bulk-import that wrote it. {START_AGAIN}"
 
 _TAIL: Final = len(b',"crc":"00000000"}\n')
 
@@ -74,7 +74,7 @@ class JournalReader:
             what = "this is not a journal of bulk-import."
         else:
             what = "this line is damaged (its checksum is wrong), and others follow."
-        advice = ANEW if line > 1 else "Name the journal of a run."
+        advice = START_AGAIN if line > 1 else "Name the journal of a run."
         return JournalError([Problem(str(self.path), line, "", what, advice)])
 
 

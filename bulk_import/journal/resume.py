@@ -153,7 +153,7 @@ class _Reading:
             self.pasts[index] = replace(self.pasts[index], asked_valid_to=asked)
         self.finished[index] = 0
         if before.in_doubt:
-            self._pending.add((index, operation))  # an earlier one stays in doubt, whatever this one is answered
+            self._pending.add((index, operation))  # an earlier one stays in doubt, also if this one is answered
 
     def _on_well(self, index: int, result: dict[str, Any]) -> None:
         self.finished[index] = 1

@@ -25,7 +25,9 @@ from bulk_import.journal.reader import JournalReader
 from bulk_import.model import Outcome
 from bulk_import.text import harmless_values
 
-MENDED: Final = "Free space on its disk and make its folder writable, then run again, or continue with --resume."
+CONTINUE_ADVICE: Final = (
+    "Free space on its disk and make its folder writable, then run again, or continue with --resume."
+)
 # What a SIGKILL, and what a power cut, can take of the events that no one waited for. Seconds.
 WRITE_OUT_AFTER: Final = 0.01
 FSYNC_AFTER: Final = 1.0
@@ -118,7 +120,7 @@ class Journal:
         """Appends one event of the table in events.py. An Outcome becomes its report entry, a datetime RFC 3339.
 
         Raises JournalError where the journal has failed; ValueError or TypeError for what the table or JSON does not
-        know. Bytes are refused: whatever is secret here is bytes.
+        know. Bytes are refused: every secret here is bytes.
         """
         self._raise_if_failed()
         events.check(event, fields)
@@ -154,7 +156,7 @@ class Journal:
         self._to_disk()
         failure, self._failure = self._failure, self._failure or "it is closed"
         if failure and not self._failure_told:
-            raise _error(self.path, f"could not be written: {failure}", MENDED)
+            raise _error(self.path, f"could not be written: {failure}", CONTINUE_ADVICE)
 
     def close(self) -> None:
         """As `finish`, and lets another run have the file."""
@@ -230,7 +232,7 @@ class Journal:
     def _raise_if_failed(self) -> None:
         if self._failure is not None:
             self._failure_told = True
-            raise _error(self.path, f"cannot be written any more: {self._failure}", MENDED)
+            raise _error(self.path, f"cannot be written any more: {self._failure}", CONTINUE_ADVICE)
 
 
 def lock(path: Path, descriptor: int) -> None:

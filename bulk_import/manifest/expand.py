@@ -49,7 +49,7 @@ class Expander:
         self._stated = accounts or {}
         self._checks = checks
         self._selects = selects
-        self._first_region = ""  # that told the partition
+        self._first_region = ""  # that showed the partition
         self._expiries = Expiries(findings)
 
     def add(self, entry: Level) -> None:

@@ -20,7 +20,7 @@ _TOKEN = re.compile(r'([ \t\r\n]*)(?:[,:]|([\[{])|([\]}])|"([^"\\]*(?:\\.[^"\\]*
 
 
 def is_json(text: str) -> bool:
-    """Whether `text` is a JSON object or array, whatever its name says."""
+    """Whether `text` is a JSON object or array. The file's name does not count."""
     if text.lstrip()[:1] not in ("{", "["):
         return False
     try:

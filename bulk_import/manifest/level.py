@@ -87,7 +87,7 @@ class LevelReader:
         for part in loc:
             raw = raw.get(part) if isinstance(raw, dict) else None
         level = Level(raw, whole.line_of(*loc), loc)
-        if loc in bad or ("accounts",) in bad:  # nothing of it can be told, so nothing is said to be missing
+        if loc in bad or ("accounts",) in bad:  # its content is unknown, so nothing is reported as missing
             level.broken = frozenset(FIELDS_OF_DEFAULTS)
         elif isinstance(raw, dict):
             level.broken = frozenset(str(b[len(loc)]) for b in bad if b[: len(loc)] == loc)

@@ -1,4 +1,4 @@
-"""Regions and partitions, told by name alone: no network, and a Region opened tomorrow is known today.
+"""Regions and partitions, recognised by name: no network is needed, and new Regions are known.
 
 A Region is a prefix that belongs to one partition, a direction, and a number. A typing error such as `us-esat-1`
 fits no direction and is refused. https://docs.aws.amazon.com/global-infrastructure/latest/regions/aws-regions.html

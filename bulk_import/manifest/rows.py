@@ -43,7 +43,7 @@ def read_jsonl(source: Source, findings: Findings) -> Iterator[Row]:
 
 
 def _quotes(row: dict[str, Any]) -> int:
-    """How many quotes the JSON of `row` has, its integers made text on the way; -1 for what only `compose` can tell."""
+    """How many quotes the JSON of `row` has, its integers made text on the way; -1 if only `compose` can find out."""
     quotes = 2 * len(row)
     for name, value in row.items():
         kind = type(value)

@@ -185,7 +185,7 @@ class _Composer:
         self._aliased = 0
 
     def compose(self, parser: CParser) -> Any:
-        get: Callable[[], Any] = parser.get_event  # Any: its class tells its attributes
+        get: Callable[[], Any] = parser.get_event  # Any: its attributes depend on its class
         scalar = self._builder.scalar
         while (event := get()) is not None:
             kind = type(event)

@@ -79,7 +79,7 @@ class Evidence:
 def material_check(secret: Secret, key_arn: str) -> str:
     """The first 8 bytes, in hex, of AES-CMAC (RFC 4493), keyed with the material, over `bulk-import:` and the ARN.
 
-    Whoever has it can confirm a guess of the material, so it is safe for random material only.
+    Anyone who has it can confirm a guess of the material, so it is safe for random material only.
     """
     with secret.view() as view:
         context = CMAC(AES(view))

@@ -72,7 +72,7 @@ def _call(name: str, page: int) -> bool:
 
 
 def _say_once() -> None:
-    global _said  # noqa: PLW0603 - once per process, whatever source comes first
+    global _said  # noqa: PLW0603 - once per process, by the first source
     if not _said:
         _said = True
         log.warning("key material cannot be locked in memory and may be swapped; raise `ulimit -l` (RLIMIT_MEMLOCK)")

@@ -96,7 +96,7 @@ def _refuse_body(body: bytes) -> NoReturn:
 
 
 def _converted(text: bytes, body: bytes) -> bytearray:
-    """Validation is left to shape.check, which sees every key whatever form it came in."""
+    """shape.check validates keys of every form."""
     key = _read(text)
     if key is None:
         der = _body(body)

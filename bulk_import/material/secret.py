@@ -76,8 +76,8 @@ class Secret:
 
 @final
 class Fingerprint:
-    """Tells the same key material when it is loaded again. A digest under a key of its own, so that it says nothing
-    about the material to anyone else.
+    """Recognises the same key material when it is loaded again. A digest under a key of its own, so that it shows
+    nothing about the material to anyone else.
     """
 
     __slots__ = ("_digest", "_key")

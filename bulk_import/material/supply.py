@@ -28,7 +28,7 @@ from bulk_import.ports import Sink
 
 
 class Held(Protocol):
-    """The material of one target between its check and its sealing, wherever it is."""
+    """The material of one target between its check and its sealing, here or in a token."""
 
     @property
     def evidence(self) -> Evidence: ...

@@ -64,7 +64,7 @@ class Folded:
     _results: bytearray
 
     def exit_code(self, *, report_elsewhere: bool = False) -> ExitCode | None:
-        """None where the run was killed: it told its caller nothing."""
+        """None where the run was killed: it returned nothing to its caller."""
         if not self.ending.finished:
             return None
         return exit_code_of(self.summary, self.ending, report_elsewhere=report_elsewhere)

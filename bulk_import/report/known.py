@@ -1,7 +1,7 @@
 """--known: what earlier reports prove of symmetric keys, so that a later run can prove them without an import.
 
 An entry counts if it ended well, was proved by `material_id` with the source compared, and has a material_check. The
-newest entry for a target counts. Whoever may write these reports can forge a proof.
+newest entry for a target counts. Anyone who may write these reports can forge a proof.
 """
 
 from __future__ import annotations

@@ -36,7 +36,9 @@ def exit_code(runs: Sequence[Values], summary: Summary, *, missing: bool) -> Exi
         if code in codes:
             return code
     if len(runs) == 1 and ExitCode.NONE_WELL in codes:
-        return ExitCode.NONE_WELL  # the caller's credentials did not work, whatever an earlier part of the run did
+        return (
+            ExitCode.NONE_WELL
+        )  # the caller's credentials did not work; what an earlier part of the run did does not change that
     complete = not missing and all(map(_complete, runs))
     if not summary.well:
         return ExitCode.OK if complete and not summary.total else ExitCode.NONE_WELL

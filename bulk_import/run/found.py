@@ -52,7 +52,7 @@ class Settling:
 
 
 class Steady:
-    """A target that ended OK before a resume: N consecutive reads must agree, whatever they show."""
+    """A target that ended OK before a resume: N consecutive reads must agree; what they show is judged afterwards."""
 
     def __init__(self, run: TargetRun, kms: KeyService, policy: Policy, back: Back) -> None:
         self._run = run

@@ -7,8 +7,8 @@
 
 Work is pulled: a target becomes a task only when a place is free, so that the number of live tasks depends on the
 lanes and their quotas, never on the number of targets. Reads run a little ahead of the imports; they run further
-ahead only where they find keys that need no scarce permit. Whatever waits for another read waits in the lane's watch
-(run/watch.py) and delays no one; it comes back where a decision is needed.
+ahead only where they find keys that need no scarce permit. A target that waits for another read waits in the lane's
+watch (run/watch.py) and delays no one; it comes back where a decision is needed.
 """
 
 from __future__ import annotations
@@ -218,7 +218,7 @@ class LaneRunner:
         await self._judge(run, view)
 
     async def _judge(self, run: TargetRun, view: KeyView, *, settled: bool = False, unfinished: bool = False) -> None:
-        """Decides by what was found. `settled`: the key is no longer waited for, whatever its state.
+        """Decides by what was found. `settled`: the key is no longer waited for, in any state.
 
         `unfinished`: this program created the key, and the alias may be missing.
         """

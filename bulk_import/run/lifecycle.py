@@ -102,7 +102,7 @@ def _changed(state: State) -> bool | None:
     return None if in_doubt else True
 
 
-# Whether a change took effect, as far as the state alone tells; None: it cannot be said.
+# Whether a change took effect, as far as the state alone shows; None: unknown.
 CHANGED: dict[State, bool | None] = {state: _changed(state) for state in TABLE}
 
 

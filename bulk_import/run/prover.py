@@ -79,7 +79,7 @@ def check_stated_id(run: TargetRun) -> None:
 
 
 async def check_shown_id(run: TargetRun, kms: KeyService, view: KeyView) -> None:
-    """What KMS calls the key's material now, against what the manifest states, whatever --prove asks for.
+    """What KMS calls the key's material now, against what the manifest states, with every --prove.
 
     `view`: the last read. Raises TargetError (MaterialMismatch), also where KMS shows no ID.
     """

@@ -16,7 +16,7 @@ class Stop:
     def __init__(self) -> None:
         self.reason = ""
         self.fatal: CallerError | None = None  # what makes every further call useless
-        self.done = False  # the journal is closed: what is left is to tell
+        self.done = False  # the journal is closed: what is left is the report
         self.requested = asyncio.Event()
         self.urgent = asyncio.Event()
 
@@ -32,7 +32,7 @@ class Stop:
 
         Then the run is stopped, with this one error for all.
         """
-        # After AssumeRole, stale credentials are the caller's own, whatever role was requested.
+        # After AssumeRole, stale credentials are the caller's own, not the role's.
         fault = isinstance(error, CallerFault)
         dead = isinstance(error, LaneError) and error.operation == "AssumeRole" and error.code in STALE_CREDENTIALS
         if not dead and not fault and error.code not in ENDS_ALL:

@@ -173,7 +173,7 @@ class TargetRun:
         self.life.advance(Event.STARTED)
 
     def pin(self, view: KeyView) -> None:
-        """Keeps what DescribeKey found; the ARN is the target's key from here on, whatever an alias does."""
+        """Keeps what DescribeKey found; the ARN is the target's key from here on, also if the alias changes."""
         self.view = self.before = view
         if self.past is not None and self.past.key_state:
             self.before = replace(

@@ -33,7 +33,7 @@ from bulk_import.sandbox.world import SandboxOptions, World
 
 __all__ = ["SandboxOptions", "Server", "serve", "start", "stop"]
 
-SERVER = "bulk-import-sandbox"  # the program tells a sandbox by it
+SERVER = "bulk-import-sandbox"  # the program recognises a sandbox by it
 LARGEST_BODY = 256 * 1024 * 1024
 
 

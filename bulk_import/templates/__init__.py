@@ -1,7 +1,7 @@
 """Ready files for pipelines and batch engines, one for each engine, kept as they are printed (in files/).
 
 What they share: a role instead of stored keys, one run at a time, the plan before the import, material from the
-engine's secret store by environment variable (base64), the report kept whatever the end, and less time for the run's
+engine's secret store by environment variable (base64), the report kept in every case, and less time for the run's
 grace than the engine leaves between its SIGTERM and its SIGKILL.
 """
 

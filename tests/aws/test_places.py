@@ -14,7 +14,7 @@ from tests.virtual_time import run
 
 @dataclass(frozen=True)
 class Call:
-    """Times in seconds; `gives_up`: it is cancelled so long after it came, wherever it stands."""
+    """Times in seconds; `gives_up`: it is cancelled so long after it came, at any point."""
 
     comes: int
     lasts: int

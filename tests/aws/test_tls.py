@@ -1,4 +1,4 @@
-"""No connection is made by a context that would accept anybody, whatever a library or a variable says."""
+"""No connection uses a context that would accept any host, also if a library or a variable asks for it."""
 
 from __future__ import annotations
 

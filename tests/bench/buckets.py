@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 Scope = tuple[str, str, str]  # account, Region, quota
 
-# Requests a second by quota. https://docs.aws.amazon.com/kms/latest/developerguide/requests-per-second.html
+# Requests per second by quota. https://docs.aws.amazon.com/kms/latest/developerguide/requests-per-second.html
 QUOTAS: dict[str, float] = {
     "GetParametersForImport": 1,
     "ImportKeyMaterial": 15,

@@ -1,4 +1,4 @@
-"""Starts simulators and clients as processes of their own, and tells what each took."""
+"""Starts simulators and clients as processes of their own, and measures what each used."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class Run:
 
     @property
     def wall(self) -> float:
-        """Seconds of work, start-up of the process apart where the client tells it."""
+        """Seconds of work, without the start of the process if the client reports it."""
         return float(self.report.get("wall", self.usage.wall))
 
     @property

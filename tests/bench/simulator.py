@@ -3,7 +3,7 @@
     python -m tests.bench.simulator --port 0 [--quota GetParametersForImport=0.1] [--latency 20,60] [--lag 1.5]
 
 It prints its port, then serves until stopped. Every account and Region is behind the one endpoint: the account
-is reported by the access key ID of a request's signature, the Region by its scope. `GET /stats` tells what arrived,
+is reported by the access key ID of a request's signature, the Region by its scope. `GET /stats` shows what arrived,
 `POST /reset` forgets everything. HTTP/1.1 is spoken by hand, because a web framework would be slower than the
 clients that are measured.
 

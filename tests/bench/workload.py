@@ -31,7 +31,7 @@ Row = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A manifest on disk, and what the simulator must be told of it."""
+    """A manifest on disk, and what the simulator must know of it."""
 
     folder: Path
     manifest: Path

@@ -28,7 +28,7 @@ def add_key(sandbox: Sandbox, work: Workplace) -> None:
 
 
 def refused(work: Workplace, *words: str, options: tuple[str, ...] = PATIENT, **environment: str) -> dict[str, Any]:
-    """Runs; the run's error. `words` stand in the message or the advice, on stderr and in the report."""
+    """Runs; the run's error. `words` are in the message or the advice, on stderr and in the report."""
     result = work.run(*options, **environment)
     assert result.code == 5, result.stderr
     error: dict[str, Any] = result.report["run"]["error"]

@@ -20,7 +20,7 @@ def forms(material: bytes) -> list[bytes]:
     shown = []
     for piece in pieces:
         shown += [piece, piece.hex().encode(), piece.hex().upper().encode(), repr(piece)[2:-1].encode()]
-    for offset in range(3):  # base64 of any piece, wherever it begins
+    for offset in range(3):  # base64 of any piece, at each of three offsets
         shown.append(base64.b64encode(material[offset : offset + 12]))
     return shown
 

@@ -59,7 +59,7 @@ def test_each_failure_stays_with_its_target(sandbox: Sandbox, work: Workplace) -
         "good": ("imported", True, None),
     }
     assert all(entry["error"]["advice"] for entry in entries.values() if entry["error"])
-    # A role that is denied is asked for once, whatever number of targets and Regions the account has.
+    # A role that is denied is asked for once, however many targets and Regions the account has.
     assert len([call for call in sandbox.calls(operation="AssumeRole") if DENIED in str(call)]) <= 1
     # None of the failures spent a scarce permit.
     assert len(sandbox.calls(operation="GetParametersForImport")) == 1

@@ -78,7 +78,7 @@ def test_service_quotas_that_come_byte_by_byte_cost_a_warning(sandbox: Sandbox, 
 
 
 class _Endless(Passing):
-    """ListKeyRotations answers with the same page for ever, whatever the marker."""
+    """ListKeyRotations answers with the same page for every marker, without an end."""
 
     marker: ClassVar[dict[str, str]]
 

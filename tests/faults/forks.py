@@ -27,8 +27,8 @@ ROOT = Path(__file__).parents[2]
 class Kill:
     """Where a run kills itself.
 
-    before: what the event tells has happened, and the event is on its way; torn: half of its line reached the disk;
-    after: the event is on disk, and nothing that follows it has happened.
+    before: what the event reports has happened, and the event is not written yet; torn: half of its line reached the
+    disk; after: the event is on disk, and nothing that follows it has happened.
     """
 
     seq: int
@@ -58,7 +58,7 @@ class Forks:
         self, folder: Path, environment: Mapping[str, str], arguments: Sequence[str], *, kill: Kill | None = None,
         broken: tuple[str, str] | None = None, meanwhile: Callable[[int], None] = lambda _: None,
     ) -> Result:  # fmt: skip
-        """To its end, whatever that is; a negative code is a signal's.
+        """Waits for its end; a negative code is a signal's.
 
         `broken`: a function of the program (`module:qualified.name`) that `raises`, or does `nothing`, each time that
         it is called; `meanwhile` is given the process ID.

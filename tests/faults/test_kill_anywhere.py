@@ -157,7 +157,7 @@ def test_a_kill_and_a_run_without_resume(sandbox: Sandbox, work: Workplace, fork
 
 
 def test_a_report_of_what_a_killed_run_left(sandbox: Sandbox, work: Workplace, forks: Forks) -> None:
-    """Made from the journal alone: nothing is OK without its end, and what was sent is told."""
+    """Made from the journal alone: nothing is OK without its end, and what was sent is reported."""
     add_targets(sandbox, work)
     run(forks, work, kill=Kill(12, "before"))
     result = work.call("report", "report.journal.jsonl", "--format", "json")

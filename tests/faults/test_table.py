@@ -111,7 +111,7 @@ def test_a_storm_without_an_end_is_told(sandbox: Sandbox, work: Workplace) -> No
 
 
 def test_a_500_after_the_deed_whose_effect_no_read_shows(sandbox: Sandbox, work: Workplace) -> None:
-    """Then a refusal of the next try says nothing of the first: it must not be told as unchanged."""
+    """Then a refusal of the next try says nothing of the first: it must not be reported as unchanged."""
     [key] = add_targets(sandbox, work, 1)
     pattern = ",".join(["stale"] * 50)
     sandbox.post("stale_reads", account=ACCOUNT, region=REGION, key=key["key_id"], pattern=pattern)
@@ -397,7 +397,7 @@ def test_a_kill_while_another_resumes(sandbox: Sandbox, work: Workplace) -> None
 
 
 def test_keys_are_claimed_in_the_manifests_order(sandbox: Sandbox, work: Workplace) -> None:
-    """However the reads answer, and whatever fails in between: of two targets on one key the later is refused."""
+    """In every order of responses, with every failure in between: of two targets on one key, the later is refused."""
     for name in ("a", "b"):  # as wanted: reads run further ahead
         material = materials.make("HMAC_256")
         key = sandbox.key(key_spec="HMAC_256", material={"hex": material.hex()})

@@ -150,7 +150,7 @@ def test_nobody_is_called(sandbox: Sandbox, work: Workplace) -> None:
 
 
 def test_dates_are_not_judged(work: Workplace) -> None:
-    """A manifest whose valid_to has passed still tells what its role needs."""
+    """A manifest whose valid_to has passed still shows what its role needs."""
     work.key("alias/a", b"", name="a", valid_to="2020-01-01T00:00:00Z")
     work.write()
     assert work.call("iam", "manifest.json").code == 0

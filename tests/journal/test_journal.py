@@ -94,7 +94,7 @@ async def test_sync_returns_when_the_events_are_in_the_file(path: Path) -> None:
 async def test_events_that_nobody_waits_for_reach_the_kernel_by_themselves(path: Path) -> None:
     with Journal.create(path) as journal:
         journal.write("stopping", reason="SIGINT")
-        while not events(path):  # noqa: ASYNC110 - no Event tells of it; the test's own timeout is the bound
+        while not events(path):  # noqa: ASYNC110 - there is no Event for it; the test's own timeout is the bound
             await asyncio.sleep(0.001)
 
 
@@ -114,7 +114,7 @@ async def test_events_that_nobody_waits_for_reach_the_disk_by_themselves(
         for reason in ("SIGINT", "SIGTERM"):
             journal.write("stopping", reason=reason)
             before = len(sizes)
-            while len(sizes) == before:  # noqa: ASYNC110 - no Event tells of it; the test's own timeout is the bound
+            while len(sizes) == before:  # noqa: ASYNC110 - there is no Event for it; the test's own timeout is the bound
                 await asyncio.sleep(0.001)
             assert sizes == sorted(set(sizes))
         assert len(events(path)) == 2
@@ -307,7 +307,7 @@ def test_two_processes_cannot_write_one_journal(path: Path) -> None:
 
 
 def test_a_journal_that_another_run_has_just_set_aside_is_not_taken_for_its_own(path: Path) -> None:
-    """Both found the same old one; the first has made room for its own when the second comes to lock it."""
+    """Both found the same old one; the first has set it aside when the second locks it."""
     journals.make_run(path, 1, run_id="old")
     with path.open("rb") as late:
         set_aside(path)

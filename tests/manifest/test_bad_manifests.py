@@ -1,4 +1,4 @@
-"""Wrong manifests: each with the exact place, and a message that tells. One mistake gives one problem."""
+"""Wrong manifests: each with the exact place, and a message that explains. One mistake gives one problem."""
 
 from __future__ import annotations
 

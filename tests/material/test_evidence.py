@@ -109,7 +109,7 @@ def test_evidence_outlives_the_material_and_holds_none_of_it(spec: KeySpec, mate
 
 
 def _private_parts(data: bytes, spec: KeySpec) -> list[bytes]:
-    """What must not be told of the material; PKCS#8 holds the public key too."""
+    """What must not be revealed of the material; PKCS#8 holds the public key too."""
     if spec in BYTES:
         return [data]
     key = load_der_private_key(data, None)

@@ -96,7 +96,7 @@ async def test_a_failure_says_nothing_and_leaves_nothing(case: str, tmp_path: Pa
     assert caught.value.advice
     assert_silent(caught.value, data)
     assert_silent(caught.value, CANARY)
-    # The traceback still holds the frames: whatever they name of it must be wiped.
+    # The traceback still holds the frames: every copy in them must be wiped.
     for frame in _frames(caught.tb):
         for value in frame.f_locals.values():
             if isinstance(value, Secret):

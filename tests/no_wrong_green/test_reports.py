@@ -137,7 +137,7 @@ def failed_in_place(document: Document) -> None:
 
 
 def test_a_run_that_has_no_end_or_ended_by_an_error_is_no_success(offline: Workplace) -> None:
-    """Whatever its exit code says."""
+    """Its exit code does not count."""
     for change in ({"finished_at": None}, {"error": {"code": "X", "message": "m", "advice": "a"}}):
         one = good()
         one["run"] |= change

@@ -1,4 +1,4 @@
-"""A stated key_material_id is what KMS must show, whatever is proved and whatever responses were lost."""
+"""KMS must show a stated key_material_id, with every --prove and after every lost response."""
 
 from __future__ import annotations
 

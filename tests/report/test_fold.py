@@ -1,4 +1,4 @@
-"""The fold: what a journal says of a run, wherever it was cut."""
+"""The fold: what a journal says of a run that was cut off at any place."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def only_entry(path: Path, *events: journals.Event) -> dict[str, Any]:
         ([pinned(0), intent(0), answered(0, "unknown")], ("failed", None, "OutcomeUnknown", 1)),
         ([pinned(0), intent(0), answered(0, "refused")], ("failed", False, "Interrupted", 1)),
         ([pinned(0), intent(0), answered(0, "refused"), intent(0, 2)], ("failed", None, "OutcomeUnknown", 2)),
-        # a first request without a clear answer may still have taken effect, whatever was answered to the second
+        # a first request without a clear answer may still have taken effect, also if the second was answered
         ([pinned(0), intent(0), answered(0, "unknown"), intent(0, 2), answered(0, "refused")],
          ("failed", None, "OutcomeUnknown", 2)),
         ([pinned(0), intent(0), intent(0, 2), answered(0, "refused")], ("failed", None, "OutcomeUnknown", 2)),

@@ -26,7 +26,7 @@ from tests.journal.journals import answered, ended, intent, lane_ended, pinned, 
 
 
 def closed(schema: Any) -> Any:
-    """The schema without room for further fields: what this version writes is all described."""
+    """The schema without further fields: it describes everything that this version writes."""
     if isinstance(schema, list):
         return [closed(item) for item in schema]
     if not isinstance(schema, dict):

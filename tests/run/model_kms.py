@@ -60,7 +60,7 @@ class Choices:
 
 
 class Story(Choices):
-    """What goes otherwise, told by name and in order: (step, option). All else goes well."""
+    """What does not succeed, by name and in order: (step, option). All else succeeds."""
 
     def __init__(self, *told: tuple[str, str]) -> None:
         super().__init__()

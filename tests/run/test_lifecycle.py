@@ -32,7 +32,7 @@ class Path:
     happened: frozenset[Event]
     came_from: State | None
     came_by: Event | None
-    # What KMS did, as far as its answers told: False: nothing was sent. None: something may be on its way.
+    # What KMS did, as far as its answers showed: False: nothing was sent. None: something may be on its way.
     known: bool | None
 
 
@@ -170,7 +170,7 @@ def test_an_end_from_doubt_is_a_failure() -> None:
             assert path.known is None
 
 
-# --- the same, as the report tells it
+# --- the same, as the report shows it
 
 
 class Journal:

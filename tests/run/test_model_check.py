@@ -103,7 +103,7 @@ async def one_part(world: World, manifest: Manifest, settings: Settings) -> None
 
 
 def run_part(world: World, manifest: Manifest, settings: Settings) -> None:
-    """To its end, whatever that is; what it leaves on the disk is there then."""
+    """Waits for its end; what it left on the disk is complete then."""
     world.begin_part()
     try:
         with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:

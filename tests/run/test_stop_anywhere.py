@@ -42,7 +42,7 @@ def wrapping_key() -> bytes:
 
 
 class Kms:
-    """KMS as a lane sees it, telling the truth at once; each call takes some steps of the loop and some time."""
+    """KMS as a lane sees it, always consistent; each call takes some steps of the loop and some time."""
 
     lane = LANE
 
@@ -157,7 +157,7 @@ def test_a_stop_at_every_step(grace: float, order: str, monkeypatch: pytest.Monk
                 assert outcome.changed is took_effect, (step, outcome)
             if grace and took_effect:
                 assert outcome.status is Status.IMPORTED, (step, outcome)  # there was time enough to verify it
-        # What took effect is told: no change without its entry.
+        # What took effect is reported: no change without its entry.
         assert {outcome.key_arn for outcome in ended} >= kms.imported | kms.painted, step
         if order in ORDERS:
             imported = {outcome.key_arn for outcome in ended if outcome.status is Status.IMPORTED}

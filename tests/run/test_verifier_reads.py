@@ -22,7 +22,7 @@ WANTED = Wanted(replace(TARGET, expiry=Expiry(valid_to=VALID_TO)), VALID_TO)
 GOOD = KeyView(
     ARN, "Enabled", "EXTERNAL", "CUSTOMER", "SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT", "KEY_MATERIAL_EXPIRES", VALID_TO
 )
-STALE = replace(GOOD, state="PendingImport", expiration_model=None, valid_to=None)  # another host, not told yet
+STALE = replace(GOOD, state="PendingImport", expiration_model=None, valid_to=None)  # another host, not consistent yet
 ELSEWHERE = replace(GOOD, state="PendingDeletion")  # no host could show this unless somebody did it
 VIEWS = {"good": GOOD, "stale": STALE, "elsewhere": ELSEWHERE}
 SEQUENCES = list(product(VIEWS, repeat=LONGEST))  # a shorter one is the beginning of some of these

@@ -52,7 +52,7 @@ def asked_kms_or_sts(sandbox: Sandbox) -> bool:
 
 
 class Recorder:
-    """An S3 with no object in it, that takes whatever is sent and keeps the requests: (method, path, headers, body)."""
+    """An S3 with no object in it, that accepts everything and keeps the requests: (method, path, headers, body)."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, str, dict[str, str], bytes]] = []

@@ -132,7 +132,7 @@ def test_material_comes_from_the_engines_secret_store() -> None:
     assert "PAYMENTS_KEY" not in re.sub(r"^#.*$", "", template("container"), flags=re.MULTILINE)
 
 
-# --- one run at a time, an approval, the report whatever the end
+# --- one run at a time, an approval, the report in every case
 
 
 def test_one_run_at_a_time() -> None:
@@ -185,7 +185,7 @@ def test_the_engines_own_view_of_tests_has_the_targets() -> None:
 
 
 def test_the_batch_job_may_write_its_bucket_and_no_other() -> None:
-    """What the README says that a report in S3 needs: to read, to write, to tell a missing object from a denied one."""
+    """What a report in S3 needs as the README says: read, write, and distinguish a missing object from a denied one."""
     resources = documents("aws-batch")[0]["Resources"]
     [policy] = resources["JobRole"]["Properties"]["Policies"]
     granted = {

@@ -16,7 +16,7 @@ from bulk_import.errors import Problem, SettingsError
 
 SCARCE = "GetParametersForImport"  # it sets the pace of every lane
 
-# Requests a second by quota. Operations that share a quota share its name (see QUOTA_OF).
+# Requests per second by quota. Operations that share a quota share its name (see QUOTA_OF).
 DEFAULT_QUOTAS: dict[str, float] = {
     SCARCE: 1,
     "ImportKeyMaterial": 15,
@@ -34,7 +34,7 @@ DEFAULT_QUOTAS: dict[str, float] = {
     # https://docs.aws.amazon.com/servicequotas/latest/userguide/reference_limits.html (it takes 5 more in a burst)
     "GetServiceQuota": 5,
 }
-OF_THE_CALLER = ("AssumeRole",)  # counted in the caller's account, whatever the lane
+OF_THE_CALLER = ("AssumeRole",)  # counted in the caller's account, not in the lane's
 QUOTA_OF: dict[str, str] = {
     "Encrypt": "CryptographicOperationsSymmetric",
     "Decrypt": "CryptographicOperationsSymmetric",
@@ -85,7 +85,7 @@ class LaneLimiter:
         return throttler
 
     def quota(self, operation: str) -> float:
-        """Requests a second."""
+        """Requests per second."""
         return self._quotas[quota_of(operation)]
 
     def change(self, quota: str, rate: float) -> None:

@@ -162,7 +162,7 @@ class PacedThrottler(Throttler):
 
     @property
     def effective_rate(self) -> float:
-        """Requests a second now, margin included."""
+        """Requests per second now, margin included."""
         return float(self.rate_limit / self.period)
 
     @property

@@ -58,7 +58,7 @@ class AppliedQuotas:
         self._lock = asyncio.Lock()
 
     async def tell(self, kms: LaneLimiter, credentials: Any, check_arn: Callable[[str, str | None], None]) -> None:
-        """Tells the lane's limiter, before its first call; costs nothing after that.
+        """Sets the lane's limiter before its first call; costs nothing after that.
 
         A read that fails is no failure of the lane. Raises LaneError where the credentials turn out not to work, or
         where `check_arn` finds that the answer is another account's.

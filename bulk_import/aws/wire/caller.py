@@ -103,7 +103,7 @@ async def load(providers: Iterable[Any], profile: str) -> CallerCredentials:
 
 
 def told(error: Exception, method: str, source: str) -> BulkImportError:
-    """What to tell the caller. `method`: botocore's name of the provider. Most specific first."""
+    """The advice for the caller. `method`: botocore's name of the provider. Most specific first."""
     if isinstance(error, BulkImportError):
         return error
     if isinstance(error, NetworkFault):

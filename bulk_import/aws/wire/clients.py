@@ -250,7 +250,7 @@ class Clients:
 
 
 def _refuse_key_log() -> None:
-    """Python would write the keys of every TLS session there: with them, whoever recorded the network reads all."""
+    """Python would write the keys of every TLS session there: with them, anyone can read recorded traffic."""
     if os.environ.get("SSLKEYLOGFILE"):
         advice = "Unset SSLKEYLOGFILE for this program."
         raise SettingsError([Problem("environment", 0, "SSLKEYLOGFILE", "would write down the keys of TLS.", advice)])

@@ -74,7 +74,7 @@ def _now() -> datetime:
 
 
 class AccountCredentials:
-    """An account's credentials: one AssumeRole when first asked for, whatever number of lanes asks at once.
+    """An account's credentials: one AssumeRole when first asked for, also if several lanes ask at the same time.
 
     `assume` answers botocore's metadata (access_key, secret_key, token, expiry_time) or raises. A refusal is
     remembered, so that an account whose role is denied costs one call, and every target of it the same error.

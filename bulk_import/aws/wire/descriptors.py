@@ -9,7 +9,9 @@ import resource
 from pathlib import Path
 
 POOLS = 3  # for reads, for writes, for roles
-SPARE = 14  # files beside connections: journal, report, material that is read in threads, names that are resolved
+SPARE = (
+    14  # files in addition to connections: journal, report, material that is read in threads, names that are resolved
+)
 
 
 def connections(wanted: int) -> int:

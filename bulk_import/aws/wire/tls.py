@@ -1,6 +1,6 @@
-"""TLS of every connection: the certificate, its CA and its name are verified, whatever the environment says.
+"""TLS of every connection: the certificate, its CA and its name are always verified. No variable turns this off.
 
-Whoever answers for KMS gives the wrapping key and could read the material. The CA file is found as the AWS CLI finds
+A host that answers for KMS gives the wrapping key and can read the material. The CA file is found as the AWS CLI finds
 it: AWS_CA_BUNDLE, the profile's `ca_bundle`, REQUESTS_CA_BUNDLE, else the one that botocore brings.
 https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-envvars.html
 """

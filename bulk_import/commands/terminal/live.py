@@ -21,7 +21,7 @@ CAUSES = 3  # the most that are named
 
 
 class LiveView:
-    """Draws only when told to. Text for stderr goes above the view while it is shown."""
+    """Draws only when asked to. Text for stderr goes above the view while it is shown."""
 
     def __init__(self, console: Console, tally: Tally, head: str) -> None:
         self._console = console

@@ -66,7 +66,7 @@ class ExecSource:
 
 
 async def _output(name: str, argv: Sequence[str], env: Mapping[str, str], seconds: float) -> bytearray:
-    """Standard output. Raises MaterialError; whatever happens, the process group is gone afterwards."""
+    """Standard output. Raises MaterialError. The process group is gone afterwards in every case."""
     process = _start(name, argv, env)
     buffer = bytearray(MAX_BYTES + 1)  # of the final size: a buffer that grows leaves copies behind
     complaint = bytearray()

@@ -132,7 +132,7 @@ def _told(path: str, root: Path) -> Iterator[None]:
         yield
     except (FileNotFoundError, NotADirectoryError, UnicodeEncodeError):  # the last: no file can have such a name
         raise MaterialError(f"there is no file {_shown(path)} in {root}", code="MaterialNotFound") from None
-    except RuntimeError:  # how Python before 3.13 tells of links that go in a circle
+    except RuntimeError:  # how Python before 3.13 reports links that form a circle
         raise MaterialError(f"{_shown(path)}: links go in a circle", code="MaterialUnreadable") from None
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else type(error).__name__

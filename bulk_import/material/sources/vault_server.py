@@ -34,7 +34,7 @@ _SHOWN: Final = 300  # characters of a server's message
 
 
 class VaultServer:
-    """One per run, whatever sources use it."""
+    """One per run for all sources."""
 
     def __init__(self, opening: Opening) -> None:
         self._settings = opening.settings

@@ -44,7 +44,7 @@ COLUMNS: Final = ("run_id", "environment", *(column for column, _, _ in _FIELDS)
 
 # A cell that begins so is a formula to a spreadsheet, the full-width forms too in some locales; the apostrophe makes
 # it text. https://owasp.org/www-community/attacks/CSV_Injection
-# Where a list separator is ; (most of Europe), the spreadsheet begins a new cell at each of them, tabs likewise.
+# Where a list separator is ; (most of Europe), the spreadsheet begins a new cell at each of them, and at each tab.
 _FORMULA = re.compile(r"(^|[;\t|])(?=[\s\"']*[=+\-@\uff1d\uff0b\uff0d\uff20])")
 
 

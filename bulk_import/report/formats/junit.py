@@ -41,7 +41,7 @@ def write(report: Mapping[str, Any], out: TextIO) -> None:
 
 
 def _wrong_with_the_run(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(code, message) of what no single target tells: a view that counts failures only would show a success."""
+    """(code, message) of what no single target shows: a view that counts failures only would show a success."""
     run, summary = report["run"], report["summary"]
     found = []
     if run.get("error"):

@@ -24,7 +24,7 @@ _CELL = 240  # characters
 
 
 def write(report: Mapping[str, Any], out: TextIO) -> None:
-    """Below STEP_SUMMARY_LIMIT bytes, whatever the report."""
+    """Below STEP_SUMMARY_LIMIT bytes for every report."""
     out.write(_document(report, STEP_SUMMARY_LIMIT - _SPARE))
 
 

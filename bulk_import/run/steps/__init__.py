@@ -90,5 +90,5 @@ async def recover(run: TargetRun, kms: KeyService, policy: Policy, view: KeyView
 
 
 def not_yet_made(run: TargetRun, steps: Sequence[Step]) -> tuple[Step, ...]:
-    """Those whose call this run has not made with effect, whatever a stale read shows."""
+    """Those whose call this run has not made with effect. A stale read does not count."""
     return tuple(step for step in steps if KINDS[step.kind].operation not in run.effects)

@@ -43,7 +43,7 @@ class CreateAlias(Kind):
         """Whether the alias exists because an earlier request, whose response was lost, created it."""
         found = await self._points_to()
         if found is None:
-            error.retryable = True  # whoever created it, this host does not show it yet
+            error.retryable = True  # somebody created it, and this host does not show it yet
             return False
         if found != self.run.arn:
             arn, region = self.run.arn, self.run.target.lane.region

@@ -54,6 +54,6 @@ def _canonical(call: Call, names: str) -> str:
     )
     headers = "".join(f"{name}:{' '.join(call.headers.get(name, '').split())}\n" for name in names.split(";"))
     payload = hashlib.sha256(call.body).hexdigest()
-    if call.service == "s3":  # S3 signs the digest that it was told
+    if call.service == "s3":  # S3 signs the digest that the header states
         payload = call.headers.get("X-Amz-Content-SHA256", payload)
     return "\n".join([call.method, path, "&".join("=".join(pair) for pair in query), headers, names, payload])

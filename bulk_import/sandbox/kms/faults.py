@@ -10,7 +10,7 @@ A rule matches by operation, account, Region and key; it skips its first `after`
     delay           waits `seconds`, then acts
     act_then_delay  acts, then waits `seconds` before it answers
     drop            resets the connection instead of acting
-    act_then_drop   acts, then resets the connection: the import is done, and no answer tells
+    act_then_drop   acts, then resets the connection: the import is done, and no response says so
     truncate        acts, announces the whole body, sends half of it and resets
     malformed       acts, then answers 200 with broken JSON
     become          puts the call's key into `state`, then acts

@@ -1,4 +1,4 @@
-"""What an import may ask for, whatever the key holds: origin, state, algorithm, fields and dates."""
+"""What an import may ask for with every key: origin, state, algorithm, fields and dates."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ class SandboxKey:
     ) -> None:
         self.clock = clock
         self.spec = spec
-        # AWS's multi-Region IDs have no dashes inside, which also is what moto's ciphertext format has room for.
+        # AWS's multi-Region IDs have no dashes inside; moto's ciphertext format needs that length too.
         self.id = key_id or (f"mrk-{uuid.uuid4().hex}" if multi_region else str(uuid.uuid4()))
         self.account_id = account
         self.region = region

@@ -1,4 +1,4 @@
-"""What both scripts share: reading the manifest, sealing, and how the work is told."""
+"""What both scripts share: reading the manifest, sealing, and how the work is reported."""
 
 from __future__ import annotations
 
