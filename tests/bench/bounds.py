@@ -36,6 +36,7 @@ BOUNDS = (
     # what has been reached: a key in calls of a warm client (6.1 to 6.3 of them are made), and flat over lanes.
     Bound("cpu", "in warm calls", 6.5),
     Bound("cpu", "x least", 1.75),
+    Bound("cpu", "ours / warm", 0.6),
     Bound("two_cores", "two / one", 1 / 1.8),
     Bound("thousand_lanes", "wall / floor", 1.05),
     Bound("fairness", "others' finish moved, worst %", 5),

@@ -135,6 +135,7 @@ def cpu(*, full: bool) -> list[Row]:
     vanilla aiobotocore client's, the unit of what people use; `our warm ms/call` that of the product's own client.
     """
     per_call, ours = _warm_ms(), _warm_ms("ours")
+    ratio = ours / per_call
     first = _ours(1, 1, "--no-quotas", quotas=FREE)
     start_up = 1000 * first.usage.cpu - first.calls * per_call
     rows: list[Row] = []
@@ -151,6 +152,7 @@ def cpu(*, full: bool) -> list[Row]:
                 "calls per key": run.calls / targets,
                 "warm ms/call": unit,
                 "our warm ms/call": ours,
+                "ours / warm": ratio,
                 "ms/key": total / targets,
                 "own ms/key": (total - run.calls * unit) / targets,
                 "beside our calls": (total - run.calls * ours) / targets,

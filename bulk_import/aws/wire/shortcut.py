@@ -23,6 +23,17 @@ from bulk_import.aws.wire.credentials import current_call
 from bulk_import.aws.wire.http import Pool, as_botocore
 
 
+class _Signer(SigV4Auth):  # type: ignore[misc]  # botocore has no types
+    """Signs one request. botocore collects the headers to sign twice; they are the same."""
+
+    _collected: Any = None
+
+    def headers_to_sign(self, request: AWSRequest) -> Any:
+        if self._collected is None:
+            self._collected = super().headers_to_sign(request)
+        return self._collected
+
+
 class Shortcut:
     """A handler of `before-call` of one client of a JSON service. `service`, `region`: what requests are signed for."""
 
@@ -31,6 +42,7 @@ class Shortcut:
         self._service = service
         self._region = region
         self._parser = AioJSONParser(timestamp_parser=_timestamp)
+        self._hosts: dict[str, str] = {}  # URL → Host, as the signer found it
 
     async def __call__(self, *, model: Any, params: dict[str, Any], **_event: Any) -> tuple[Any, Any]:
         """botocore's pair of HTTP response and parsed response. `params`: the serialized request with its URL.
@@ -39,9 +51,15 @@ class Shortcut:
         """
         credentials = await current_call.get().credentials.get_frozen_credentials()
         url = params["url"]
-        request = AWSRequest("POST", url, headers=params["headers"], data=params["body"])
-        SigV4Auth(credentials, self._service, self._region).add_auth(request)
-        response = await self._pool.exchange("POST", url, dict(request.headers.items()), params["body"])
+        headers = dict(params["headers"])
+        unsigned = {"User-Agent": headers.pop("User-Agent", "")}  # the signer would leave it out
+        if url in self._hosts:
+            headers["Host"] = self._hosts[url]
+        request = AWSRequest("POST", url, headers=headers, data=params["body"])
+        signer = _Signer(credentials, self._service, self._region)
+        signer.add_auth(request)
+        self._hosts.setdefault(url, signer.headers_to_sign(request)["Host"])
+        response = await self._pool.exchange("POST", url, dict(request.headers.items()) | unsigned, params["body"])
         parsed = await self._parser.parse(
             {
                 "headers": response.headers,
