@@ -11,6 +11,7 @@ Signature Version 4: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,8 +24,8 @@ from bulk_import.aws.wire.credentials import current_call
 from bulk_import.aws.wire.http import Pool, as_botocore
 
 
-class _Signer(SigV4Auth):  # type: ignore[misc]  # botocore has no types
-    """Signs one request. botocore collects the headers to sign twice; they are the same."""
+class _Signer(SigV4Auth):
+    """Signs one request, whose body is bytes. botocore collects the headers to sign twice; they are the same."""
 
     _collected: Any = None
 
@@ -32,6 +33,10 @@ class _Signer(SigV4Auth):  # type: ignore[misc]  # botocore has no types
         if self._collected is None:
             self._collected = super().headers_to_sign(request)
         return self._collected
+
+    def payload(self, request: AWSRequest) -> str:
+        """botocore prepares the complete request for it, which is sent by another way here."""
+        return hashlib.sha256(request.data or b"").hexdigest()
 
 
 class Shortcut:
