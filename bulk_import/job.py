@@ -125,9 +125,9 @@ async def run(
 def load_known(settings: Settings) -> Known:
     """What the reports of --known prove. Raises InputError, CallerError."""
 
-    def download(prefix: str) -> Iterator[tuple[str, bytes]]:
+    def download(prefix: str, choose: Callable[[list[str]], list[str]]) -> Iterator[tuple[str, bytes]]:
         try:
-            yield from objects.fetch_all(prefix, settings, suffix=".json", limit=MAX_BYTES)
+            yield from objects.fetch_all(prefix, settings, choose=choose, limit=MAX_BYTES)
         except ObjectError as error:
             raise InputError([Problem(prefix, 0, "--known", error.reason, error.advice)], code=error.code) from None
 

@@ -15,6 +15,7 @@ ROOT = Path(bulk_import.__file__).parent
 # From the ground up: a package may import from those before it. Packages on one line do not import each other.
 ORDER: tuple[tuple[str, ...], ...] = (
     ("process",),
+    ("strict_json",),
     ("text",),
     ("words",),
     ("shown",),

@@ -90,6 +90,8 @@ class LaneKms:
         request: dict[str, Any] = {"KeyId": key_id, "IncludeKeyMaterial": "ALL_KEY_MATERIAL", "Limit": 1000}
         for _ in range(MOST_PAGES):
             answer = await self._read("ListKeyRotations", trace, request, "Rotations")
+            for entry in answer["Rotations"]:
+                whole("ListKeyRotations", entry, "KeyId")  # without it nothing tells whose material this is
             rotations += [
                 KeyRotation(
                     key_material_id=entry.get("KeyMaterialId", ""),

@@ -102,8 +102,10 @@ def _outside(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         return thread.submit(asyncio.run, work()).result()
 
 
-def fetch_all(prefix: str, settings: Settings, *, suffix: str, limit: int) -> Iterator[tuple[str, bytes]]:
-    """Every object whose key begins with the prefix and ends with `suffix`, as (URI, content), in order of keys.
+def fetch_all(
+    prefix: str, settings: Settings, *, choose: Callable[[list[str]], list[str]], limit: int
+) -> Iterator[tuple[str, bytes]]:
+    """Objects whose key begins with the prefix, as (URI, content). `choose`: which of the URIs, and in which order.
 
     Raises ObjectError, CallerError, SettingsError.
     """
@@ -112,9 +114,8 @@ def fetch_all(prefix: str, settings: Settings, *, suffix: str, limit: int) -> It
         async with open_objects(settings) as store:
             return await store.names(prefix)
 
-    for uri in _outside(names):
-        if uri.endswith(suffix):
-            yield uri, fetch(uri, settings, limit=limit)
+    for uri in choose(_outside(names)):
+        yield uri, fetch(uri, settings, limit=limit)
 
 
 class S3Objects:

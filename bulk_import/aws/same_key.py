@@ -6,7 +6,8 @@ So every ARN and key ID in a response is compared with the request's:
 - an ARN of another partition, account or Region than the lane's: LaneError (WrongAccount), which ends the lane;
 - another key than the requested one: ServiceError (WrongKey). Where the request names an alias, its first response
   decides which key that is, and every later one must name the same;
-- a key whose spec, origin or manager is not what an earlier response said: ServiceError (WrongKey).
+- a key whose spec, origin or manager is not what an earlier response said: ServiceError (WrongKey);
+- a key that CreateKey did not create, because it was known before or is not as requested: ServiceError (WrongKey).
 
 https://docs.aws.amazon.com/kms/latest/developerguide/concepts.html#key-id-key-ARN
 """
@@ -19,9 +20,12 @@ from typing import Any
 
 from bulk_import.errors import LaneError, ServiceError
 from bulk_import.model import Lane
+from bulk_import.text import harmless_values
 
 # What never changes about a key, by the names of KeyMetadata; GetPublicKey repeats KeySpec.
 _FIXED = ("KeySpec", "Origin", "KeyManager")
+# What CreateKey's response repeats of its request.
+_REQUESTED = ("KeySpec", "KeyUsage", "Origin", "MultiRegion", "Description")
 _MAY_BE_IN_IT = (
     " The material may be in that key: before you use either key, look both up in CloudTrail by the request IDs."
 )
@@ -29,7 +33,7 @@ _MAY_BE_IN_IT = (
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """One ARN or key ID in a response. `path`: the members around it, outermost first."""
+    """One ARN or key ID in a response. `path`: the members around it, outermost first; `value` empty: not a text."""
 
     path: tuple[str, ...]
     name: str
@@ -51,7 +55,8 @@ class SameKey:
         """Raises LaneError or ServiceError (see above). `changes`: whether the operation may have changed a key."""
 
         def wrong(what: str) -> ServiceError:
-            found = f"{operation} was sent for {request.get('KeyId')}, but {what}."
+            about = f" for {asked}" if asked is not None else ""
+            found = f"{operation} was sent{about}, but {what}."
             return ServiceError(
                 found + (_MAY_BE_IN_IT if operation == "ImportKeyMaterial" else ""),
                 code="WrongKey",
@@ -64,6 +69,8 @@ class SameKey:
         wanted = self._wanted(asked)
         found = list(_named(answer))
         for named in found:
+            if not named.value:
+                raise wrong(f"its {named.name} is empty or not a text")
             self._check_place(operation, request, named)
         keys = [named for named in found if named.name != "AliasArn"]
         for named in keys:
@@ -74,6 +81,8 @@ class SameKey:
                 wanted = key_id  # an alias, for the first time: the response must agree with itself
             if wanted is not None and key_id != wanted:
                 raise wrong(f"the response is for {named.value}")
+        if operation == "CreateKey":
+            self._check_new(request, answer, wrong)
         self._check_facts(answer, asked, wrong)
         if asked is not None and wanted is not None and _key_id(asked) is None:
             self._resolved[asked] = wanted
@@ -111,6 +120,16 @@ class SameKey:
                 operation=operation,
             )
 
+    def _check_new(
+        self, request: Mapping[str, Any], answer: Mapping[str, Any], wrong: Callable[[str], ServiceError]
+    ) -> None:
+        found = answer.get("KeyMetadata") or {}
+        if found.get("Arn") in self._facts:
+            raise wrong(f"the response is for {found['Arn']}, which existed before")
+        for name in _REQUESTED:
+            if name in request and found.get(name) != harmless_values(request[name]):  # as incoming.py makes it
+                raise wrong(f"the response is for {found.get('Arn')}, whose {name} is not the requested one")
+
     def _check_facts(self, answer: Mapping[str, Any], asked: str | None, wrong: Callable[[str], ServiceError]) -> None:
         for member in ("KeyMetadata", "ReplicaKeyMetadata"):
             found = answer.get(member)
@@ -146,9 +165,8 @@ def _named(value: Any, path: tuple[str, ...] = ()) -> Iterator[_Named]:
     """Every ARN and key ID in a response, however deep. AWS's names for them end with Arn or KeyId."""
     if isinstance(value, Mapping):
         for name, member in value.items():
-            if isinstance(member, str):
-                if member and name.endswith(("Arn", "KeyId")):
-                    yield _Named(path, name, member)
+            if name.endswith(("Arn", "KeyId")):
+                yield _Named(path, name, member if isinstance(member, str) else "")
             elif name != "ResponseMetadata" and not isinstance(member, bytes):
                 yield from _named(member, (*path, name))
     elif isinstance(value, list):

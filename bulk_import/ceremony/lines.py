@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import orjson
 
+from bulk_import import strict_json
 from bulk_import.errors import InputError, Problem
 from bulk_import.files import write_all
 
@@ -119,7 +120,7 @@ def _one(path: str | Path, number: int, line: bytes, *, last: bool) -> dict[str,
     if len(line) > LONGEST_LINE:
         raise refuse(path, number, "is too long for a line of this file.", _GET_IT_AGAIN)
     try:
-        members = orjson.loads(line)
+        members = strict_json.loads(line)
     except orjson.JSONDecodeError:
         raise refuse(path, number, "is not JSON.", _GET_IT_AGAIN) from None
     if not isinstance(members, dict) or not {"line", "after", "check"} <= members.keys():

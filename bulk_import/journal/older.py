@@ -14,6 +14,7 @@ from bulk_import.journal.reader import JournalReader
 from bulk_import.journal.writer import lock
 
 _RUN_ID = re.compile(rb'"run_id"\s*:\s*"([A-Za-z0-9._-]{1,128})"')
+_A_RUN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")  # as begin.py makes IDs: they sort by time
 _BEGINNING = b'{"seq":1,'
 HEAD = 1 << 16  # bytes; a report says its run's ID well within them
 
@@ -85,6 +86,13 @@ def name_of_older(name: str, run_id: str) -> str:
     """`report.json` → `report.<run's ID>.json`."""
     stem, suffix = os.path.splitext(name)  # noqa: PTH122 - also of an object's name
     return f"{stem}.{run_id}{suffix}"
+
+
+def is_older_of(name: str, current: str) -> bool:
+    """Whether `name` is what `name_of_older` makes of `current` for some run."""
+    stem, suffix = os.path.splitext(current)  # noqa: PTH122 - as above
+    run_id = name.removeprefix(f"{stem}.").removesuffix(suffix)
+    return _A_RUN.fullmatch(run_id) is not None and name == name_of_older(current, run_id)
 
 
 def changed_at(path: Path) -> str:

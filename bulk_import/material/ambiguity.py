@@ -18,7 +18,26 @@ _PLAIN: Final = rb"[\t-\r\x20-\x7e]"
 _UTF8: Final = rb"(?:" + _PLAIN + rb"|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3})"
 _TEXT: Final = re.compile(rb"\x00*(?:\xef\xbb\xbf)?" + _UTF8 + rb"+\x00*")  # padded with zeros, too
 _WIDE: Final = re.compile(rb"(?:\xff\xfe|\xfe\xff)?\x00*(?:" + _PLAIN + rb"\x00{1,3})+" + _PLAIN + rb"?\x00*")
-_EBCDIC: Final = re.compile(rb"[\xf0-\xf9\xc1-\xc6\x81-\x86\x40]+")  # hex digits of a mainframe
+# Words of other languages, in the code pages that have them. Random bytes of 28 fit each with a probability below 1 in
+# 100 million: a form allows at most half of all bytes, and fewer letters of ASCII where it allows more others.
+_WORDS: Final = tuple(
+    re.compile(form)
+    for form in (
+        rb"[A-Za-z0-9 !._\xc0-\xff-]+",  # ISO 8859, Windows-125x, KOI8
+        rb"[0-9 !,.?_\x80-\xaf\xdf-\xfe-]+",  # Cyrillic of DOS and Macintosh
+        rb"[0-9 !._\xa1-\xfe-]+",  # EUC-JP, EUC-KR, GB 2312, half-width kana
+        rb"(?:[\x81-\x9f\xe0-\xea][\x40-\x7e\x80-\xfc]|[0-9 !-])+",  # Shift_JIS
+        rb"(?:[\xa1-\xf9][\x40-\x7e\xa1-\xfe]|[0-9 !-])+",  # Big5
+        rb"[\x40\x4b\x5a\x60\x6d\x81-\x89\x91-\x99\xa2-\xa9\xc1-\xc9\xd1-\xd9\xe2-\xe9\xf0-\xf9]+",  # EBCDIC
+    )
+)
+# Sentences, a third of whose letters may be beyond ASCII: in Windows-125x some of these are below 0xC0.
+_SENTENCE: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 !',-.?")
+_ACCENTED: Final = frozenset(
+    (*b"\x8a\x8c\x8d\x8e\x8f\x9a\x9c\x9d\x9e\x9f\xa3\xa5\xaa\xaf\xb3\xb9\xba\xbe\xbf", *range(0xC0, 0x100))
+)
+_SCRIPTS: Final = 4  # upper bytes of UTF-16 that one text has: its script, ASCII, punctuation, the byte order mark
+_LEAST_UNITS: Final = 12
 _PADDED: Final = re.compile(rb"(?s)(.+?)(.)\2{2,}")  # to a block size, with one byte or as PKCS#7 does
 _IS_PLAIN: Final = frozenset((*range(0x09, 0x0E), *range(0x20, 0x7F)))
 # Hex, base32, digits, words of one case: of base64's 64 characters, random material uses far more of them.
@@ -29,13 +48,22 @@ _NARROW: Final = re.compile(rb"(?:[0-9A-Fa-f]+|[0-9a-z]+|[0-9A-Z]+)=*")
 
 def reads_as_text(data: bytearray | memoryview) -> bool:
     """Whether `data` is text in UTF-8, UTF-16, UTF-32 or a code page, apart from a few bytes. Makes no copy of it."""
-    if any(form.fullmatch(data) for form in (_TEXT, _WIDE, _EBCDIC)):
+    if any(form.fullmatch(data) for form in (_TEXT, _WIDE, *_WORDS)) or _reads_as_utf16(data):
         return True
-    if (padded := _PADDED.fullmatch(data)) and _TEXT.fullmatch(data, 0, padded.end(1)):
+    padded = _PADDED.fullmatch(data)
+    if padded and any(form.fullmatch(data, 0, padded.end(1)) for form in (_TEXT, *_WORDS)):
+        return True
+    accented = sum(byte in _ACCENTED for byte in data)
+    if accented * 3 <= len(data) and all(byte in _SENTENCE or byte in _ACCENTED for byte in data):
         return True
     others = [byte for byte in data if byte not in _IS_PLAIN]
     # A code page has its letters above 0xA0; a few other bytes may be damage.
     return len(others) * 16 <= len(data) or (len(others) * 7 <= len(data) and min(others) >= 0xA0)
+
+
+def _reads_as_utf16(data: bytearray | memoryview) -> bool:
+    """Text of any one script: every second byte is one of a few."""
+    return len(data) >= 2 * _LEAST_UNITS and any(len(set(data[start::2])) <= _SCRIPTS for start in (0, 1))
 
 
 def check_source(data: bytearray, taken: Encoding) -> None:

@@ -2,26 +2,35 @@
 
 An entry counts if it ended well, was proved by `material_id` with the source compared, and has a material_check. The
 newest entry for a target counts. Anyone who may write these reports can forge a proof.
+
+A run that fails, or is killed, leaves a report without proofs, or none. So one report stands for its series: also for
+the older ones that runs set aside next to it, newest first, until one proves every target of its manifest.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
 from bulk_import.errors import InputError, Problem
-from bulk_import.model import KnownMaterial, Status, Target, in_s3
+from bulk_import.journal.older import is_older_of
+from bulk_import.model import KnownMaterial, Proof, Status, Target, in_s3
 from bulk_import.report.reread import read_report
 
 log = structlog.get_logger()
 
 SOURCE_NOT_COMPARED = "source_not_compared"
 _Key = tuple[str, str, str, str]  # id, account, Region, key ARN
-Download = Callable[[str], Iterable[tuple[str, bytes]]]  # an s3:// prefix → (URI, content) of each report there
+Choose = Callable[[list[str]], list[str]]
+Download = Callable[[str, Choose], Iterable[tuple[str, bytes]]]  # an s3:// prefix → (URI, content) of those chosen
+_NEVER: Final = datetime.min.replace(tzinfo=UTC)
+_SUFFIX: Final = ".json"
 
 
 class Known:
@@ -29,22 +38,25 @@ class Known:
 
     def __init__(self) -> None:
         # By environment, and outside AWS by the endpoint of KMS too: what a sandbox holds shows nothing about AWS.
-        self._entries: dict[tuple[str, str], dict[_Key, tuple[str, KnownMaterial]]] = {}
+        self._entries: dict[tuple[str, str], dict[_Key, tuple[datetime, KnownMaterial]]] = {}
 
-    def add(self, path: Path) -> None:
-        """One report. Raises InputError."""
+    def add(self, path: Path) -> bool:
+        """One report. Returns whether it proves every target of its manifest. Raises InputError."""
         report = read_report(path)
         run = report.head["run"]
         if run["environment"] is None:
-            return  # it made no call
+            return False  # it made no call
+        proved = 0
         entries = self._entries.setdefault(_place(run["environment"], run["endpoints"]), {})
         for result in report.results:
+            proved += _proved(result)
             found = _entry(result)
             if found is None:
                 continue
             key, at, material = found
             if key not in entries or entries[key][0] < at:
                 entries[key] = (at, material)
+        return proved == int(run["manifest"]["targets"])
 
     def of(self, environment: str, endpoints: dict[str, str]) -> Callable[[Target, str], KnownMaterial | None]:
         """What is known of a target and its key's ARN, by runs against the same environment."""
@@ -66,24 +78,42 @@ def load(places: Iterable[str], download: Download) -> Known:
     for place in places:
         found = 0
         for path in _in_s3(place, download) if in_s3(place) else _local(Path(place)):
-            known.add(path)
             found += 1
+            if known.add(path) and _one(place):
+                break
         if not found:
             log.warning("the known report does not exist yet: nothing is known from it", known=place)
     return known
 
 
+def _one(place: str) -> bool:
+    """Whether the place names one report and so its series, not a folder or a prefix."""
+    return place.endswith(_SUFFIX) if in_s3(place) else not Path(place).is_dir()
+
+
 def _local(path: Path) -> list[Path]:
     if path.is_dir():
-        return sorted(entry for entry in path.glob("*.json") if entry.is_file())
+        return sorted(entry for entry in path.glob(f"*{_SUFFIX}") if entry.is_file())
     if path.exists() and not path.is_file():
         raise InputError([Problem(str(path), 0, "--known", "this is not a file or folder.", "Name a report.")])
-    return [path] if path.exists() else []
+    path = path.resolve()
+    beside = path.parent.iterdir() if path.parent.is_dir() else ()
+    older = sorted((other for other in beside if is_older_of(other.name, path.name)), reverse=True)
+    return [path, *older] if path.exists() else older
+
+
+def _chosen(place: str, uris: list[str]) -> list[str]:
+    """Of the objects whose URI begins like that of a series, or with a prefix."""
+    if not _one(place):
+        return [uri for uri in uris if uri.endswith(_SUFFIX)]
+    return sorted((uri for uri in uris if uri == place or is_older_of(uri, place)), key=lambda uri: (uri == place, uri),
+                  reverse=True)  # fmt: skip
 
 
 def _in_s3(prefix: str, download: Download) -> Iterator[Path]:
+    begins = prefix.removesuffix(_SUFFIX[1:]) if _one(prefix) else prefix
     with tempfile.TemporaryDirectory(prefix="bulk-import-") as folder:
-        for number, (uri, content) in enumerate(download(prefix)):
+        for number, (uri, content) in enumerate(download(begins, partial(_chosen, prefix))):
             path = Path(folder) / f"{number}-{uri.rpartition('/')[2]}"
             path.write_bytes(content)
             yield path
@@ -94,17 +124,22 @@ def _place(environment: str, endpoints: dict[str, str]) -> tuple[str, str]:
     return environment, "" if environment == "aws" else endpoints.get("kms", "")
 
 
-def _entry(result: dict[str, Any]) -> tuple[_Key, str, KnownMaterial] | None:
+def _proved(result: dict[str, Any]) -> bool:
     verification = result["verification"]
+    if verification is None or not Status(result["status"]).well:
+        return False
+    return verification["proof"] != Proof.NONE and SOURCE_NOT_COMPARED not in verification["detail"]
+
+
+def _entry(result: dict[str, Any]) -> tuple[_Key, datetime, KnownMaterial] | None:
     if (
-        not Status(result["status"]).well
-        or verification is None
-        or verification["proof"] != "material_id"
-        or SOURCE_NOT_COMPARED in verification["detail"]
+        not _proved(result)
+        or result["verification"]["proof"] != Proof.MATERIAL_ID
         or not result["material_check"]
         or not result["key_material_id"]
         or not result["key_arn"]
     ):
         return None
     key = (result["id"], result["account"], result["region"], result["key_arn"])
-    return key, result["finished_at"] or "", KnownMaterial(result["key_material_id"], result["material_check"])
+    at = datetime.fromisoformat(result["finished_at"]) if result["finished_at"] else _NEVER
+    return key, at, KnownMaterial(result["key_material_id"], result["material_check"])

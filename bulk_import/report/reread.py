@@ -11,6 +11,7 @@ from typing import Any, Final
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
+from bulk_import import strict_json
 from bulk_import.errors import InputError, Problem
 from bulk_import.journal.entry import plain
 from bulk_import.model import Outcome
@@ -20,6 +21,7 @@ from bulk_import.text import harmless_values
 
 _ADVICE: Final = "Name a report or a journal as `run` wrote it, or make the report from its journal."
 _RESULTS: Final = b'"results":['
+_NO_RESULTS: Final = b'"results":[]'
 _SCHEMA_VERSION: Final = 1
 _LONGEST_LINE: Final = 1 << 26  # bytes; a result has about 1,500, and 80 more for each read of a long verification
 _HEAD: Final = TypeAdapter(ReportHead)
@@ -61,7 +63,7 @@ def read_report(path: Path, name: str = "") -> Report:
         head = _streamed_head(path)
         if head is not None:
             return Report(_checked(name, head), Lazily(partial(_streamed_results, path, name)))
-        whole = orjson.loads(path.read_bytes())
+        whole = strict_json.loads(path.read_bytes())
     except OSError as error:
         raise _error(name, 0, f"the report cannot be read: {error.strerror}.") from None
     except orjson.JSONDecodeError as error:
@@ -99,29 +101,35 @@ def _streamed_head(path: Path) -> dict[str, Any] | None:
         stream.seek(0)
         for line in iter(partial(stream.readline, _LONGEST_LINE), b""):
             if line.startswith(_RESULTS):
+                if line.rstrip() not in (_RESULTS, _NO_RESULTS):
+                    return None
                 lines.append(b'"results":null}')
                 break
             lines.append(line)
         else:
             return None
-    head = orjson.loads(b"".join(lines))
+    head = strict_json.loads(b"".join(lines))
     del head["results"]
     return dict(head)
 
 
 def _streamed_results(path: Path, name: str) -> Iterator[dict[str, Any]]:
-    number, at, inside = 0, 0, False
+    """As `run` writes them: one a line, and nothing after them but the end of the report."""
+    number, at, inside, comma = 0, 0, False, False
     with path.open("rb") as stream:
         for number, line in enumerate(iter(partial(stream.readline, _LONGEST_LINE), b""), 1):
-            if not inside:
-                inside = line.startswith(_RESULTS)
-                if line.rstrip().endswith(b"]"):
-                    return
-            elif line.startswith(b"]"):
-                return
-            else:
+            if inside and not line.startswith(b"]"):
+                if at and not comma:
+                    raise _error(name, number, "there is no comma before this result.")
+                comma = line.endswith(b",\n")
                 yield _result(name, number, line.rstrip(b",\n"), at)
                 at += 1
+            elif inside or line.rstrip() == _NO_RESULTS:
+                if comma or line.rstrip() not in (b"]", _NO_RESULTS) or stream.read(3) not in (b"}", b"}\n"):
+                    raise _error(name, number, "the results do not end as they should.")
+                return
+            else:
+                inside = line.rstrip() == _RESULTS
     raise _error(name, number, "the report ends in the middle.")
 
 
@@ -150,7 +158,7 @@ def _checked(name: str, head: dict[str, Any]) -> dict[str, Any]:
 def _result(name: str, line: int, data: bytes, at: int) -> dict[str, Any]:
     """One result as values. A field that reports of earlier versions lack gets the model's default."""
     try:
-        given = harmless_values(orjson.loads(data))
+        given = harmless_values(strict_json.loads(data))
         if isinstance(given, dict) and "index" not in given:
             given = {"index": at, **given}
             data = orjson.dumps(given)

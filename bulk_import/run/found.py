@@ -167,8 +167,9 @@ def contradiction(before: KeyView | None, view: KeyView) -> TargetError:
     )
 
 
-def check_unchanged_since(run: TargetRun, view: KeyView) -> None:
+async def check_unchanged_since(run: TargetRun, kms: KeyService, view: KeyView) -> None:
     """Raises TargetError where a target that ended OK before a resume is as wanted, but not as it was then."""
+    await check_shown_id(run, kms, view)
     past = run.past
     if past is None:
         return

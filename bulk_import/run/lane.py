@@ -270,7 +270,7 @@ class LaneRunner:
         if decision.error is not None:
             raise decision.error
         if decision.action is Action.UNCHANGED:
-            check_unchanged_since(run, view)
+            await check_unchanged_since(run, self._kms, view)
             run.confirm()
             return
         run.rechecks, run.past = False, None  # it is worked on as if this were its first read

@@ -32,6 +32,6 @@ class _Rewriting(Passing):
 
     def altered(self, status: int, data: bytes) -> bytes:
         operation = self.headers.get("X-Amz-Target", "").removeprefix("TrentService.")
-        if not operation or status != 200:
+        if not operation or status != 200 or not data:
             return data
         return json.dumps(type(self).rewrite(operation, json.loads(data))).encode()

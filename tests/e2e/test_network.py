@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import socket
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from bulk_import.aws.wire.credentials import signing_as
 from bulk_import.aws.wire.faults import NetworkFault
 from bulk_import.settings import load
 from tests.e2e import materials
-from tests.e2e.network import ForwardProxy, Page, TlsFront, TokenService
+from tests.e2e.network import ForwardProxy, Page, Served, TlsFront, TokenService
 from tests.e2e.support import ACCOUNT, Workplace
-from tests.sandbox_client import Sandbox
+from tests.sandbox_client import CALLER, Sandbox
 
 WEB_IDENTITY = {
     "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/x",
@@ -200,6 +201,71 @@ def test_nor_is_one_with_tls(sandbox: Sandbox, work: Workplace, tmp_path: Path, 
         used = list(proxy.used)
     assert used == []
     assert result.code == (0 if named == "url" else 5), result.stderr
+
+
+@pytest.mark.parametrize("spelling", ["127.1", "2130706433", "0x7f000001", "LOCALHOST", "[::ffff:127.0.0.1]"])
+def test_nor_is_one_that_is_spelled_in_another_way(sandbox: Sandbox, work: Workplace, spelling: str) -> None:
+    url = f"http://{spelling}:{sandbox.url.rpartition(':')[2]}"
+    add_keys(sandbox, work)
+    with ForwardProxy() as proxy:
+        names = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"), proxy.url)
+        work.run("--retry-timeout", "0", BULK_IMPORT_ENDPOINT_URL=url, NO_PROXY="", no_proxy="example.com", **names)
+        assert not proxy.used
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1%25x.example", "kms.localhost.", "localhost.", "127.0.0.1.", "0.0.0.1", "127.0.0.1.example.com"]
+)
+def test_a_name_that_a_dns_server_may_be_asked_for_is_not_loopback(
+    sandbox: Sandbox, work: Workplace, host: str
+) -> None:
+    add_keys(sandbox, work)
+    result = work.run(BULK_IMPORT_ENDPOINT_URL=f"http://{host}:4566")
+    assert result.code == 3, result.stderr
+    assert "only loopback endpoints may use http://" in result.stderr or "Invalid endpoint" in result.stderr
+
+
+class _InstanceMetadata(BaseHTTPRequestHandler):
+    """IMDSv2. https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html"""
+
+    def do_PUT(self) -> None:
+        self._send(b"a-token")
+
+    def do_GET(self) -> None:
+        credentials = {
+            "Code": "Success", "AccessKeyId": CALLER["aws_access_key_id"], "Token": "t",
+            "SecretAccessKey": CALLER["aws_secret_access_key"], "Expiration": "2099-01-01T00:00:00Z",
+        }  # fmt: skip
+        listing = self.path.endswith("/security-credentials/")
+        self._send(b"a-role" if listing else json.dumps(credentials).encode())
+
+    def _send(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Silent."""
+
+
+@pytest.mark.parametrize("of_profile", [False, True])
+def test_credentials_of_an_instance_come_through_no_proxy(
+    sandbox: Sandbox, work: Workplace, tmp_path: Path, of_profile: bool
+) -> None:
+    """It would read them, or give others."""
+    add_keys(sandbox, work)
+    profile = tmp_path / "config"
+    profile.write_text(
+        "[default]\nrole_arn = arn:aws:iam::111122223333:role/x\ncredential_source = Ec2InstanceMetadata\n"
+    )
+    with Served(_InstanceMetadata) as instance, ForwardProxy() as proxy:
+        result = work.run(
+            AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="", AWS_EC2_METADATA_DISABLED="", NO_PROXY="",
+            AWS_EC2_METADATA_SERVICE_ENDPOINT=f"http://127.0.0.1:{instance.port}", HTTP_PROXY=proxy.url,
+            http_proxy=proxy.url, **({"AWS_CONFIG_FILE": str(profile)} if of_profile else {}),
+        )  # fmt: skip
+        assert (result.code, list(proxy.used)) == (0, []), result.stderr
 
 
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy"])

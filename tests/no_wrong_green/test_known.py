@@ -82,6 +82,58 @@ def test_another_id_in_kms_is_found(sandbox: Sandbox, work: Workplace, run: Run)
     assert (result.code, result.entries["aes"]["error"]["code"]) == (5, "MaterialMismatch")
 
 
+@pytest.mark.parametrize("options", [PROVED, ("--known", "report.json")])
+@pytest.mark.parametrize("between", ["mismatch", "denied", "invalid manifest", "killed"])
+def test_a_run_that_failed_does_not_hide_what_was_proved(
+    sandbox: Sandbox, work: Workplace, run: Run, between: str, options: tuple[str, ...]
+) -> None:
+    """Otherwise the second run after a source was replaced would be green again."""
+    planted(sandbox, work)
+    proved, other = (work.folder / "aes.key").read_bytes(), materials.make(AES)
+    assert run(*options).code == 0
+    if between == "mismatch":
+        (work.folder / "aes.key").write_bytes(other)
+    elif between == "denied":
+        sandbox.fault("deny", operation="DescribeKey", times=1)
+    elif between == "invalid manifest":
+        work.keys[0]["spec"] = "?"
+    else:
+        for name in ("report.json", "report.json.sha256"):  # as a run that begins, and dies
+            path = work.folder / name
+            path.rename(work.folder / name.replace("report.", "report.20261125T010203Z-0a1b2c3d."))
+    if between != "killed":
+        assert run(*options).code in (3, 5)
+        work.keys[0].pop("spec", None)
+    (work.folder / "aes.key").write_bytes(other)
+    result = run(*options)
+    assert (result.code, result.entries["aes"]["error"]["code"]) == (5, "MaterialMismatch")
+    (work.folder / "aes.key").write_bytes(proved)
+    again = run(*options)
+    assert (again.code, again.entries["aes"]["verification"]["proof"]) == (0, "material_id")
+
+
+def test_a_file_with_a_similar_name_is_no_report_of_the_series(sandbox: Sandbox, work: Workplace, run: Run) -> None:
+    planted(sandbox, work)
+    for name in ("report.schema.json", "report.20261125T010203Z.json", "other.20261125T010203Z-0a1b2c3d.json"):
+        (work.folder / name).write_text("{")
+    for _ in range(2):
+        assert run(*PROVED).code == 0
+
+
+def test_the_instant_counts_and_not_its_text(sandbox: Sandbox, work: Workplace, run: Run) -> None:
+    """As texts, 01:00:00Z comes after 01:00:00.5Z."""
+    planted(sandbox, work)
+    assert run().code == 0
+    text = (work.folder / "report.json").read_text()
+    older = re.sub(r'"material_check":\s*"[0-9a-f]{16}"', f'"material_check":"{"0" * 16}"', text)
+    older = re.sub(r'"finished_at":\s*"[^"]+"', '"finished_at":"2026-11-26T01:00:00Z"', older)
+    newer = re.sub(r'"finished_at":\s*"[^"]+"', '"finished_at":"2026-11-26T01:00:00.500000Z"', text)
+    (work.folder / "reports").mkdir()
+    for name, content in {"a": newer, "b": older}.items():
+        (work.folder / "reports" / f"{name}.json").write_text(content)
+    assert run("--require-proof", "--known", "reports").code == 0
+
+
 # --- what proves nothing
 def test_without_a_proof_in_the_report_there_is_none(sandbox: Sandbox, work: Workplace, run: Run) -> None:
     """Found as wanted, never compared."""
@@ -169,6 +221,20 @@ def test_reports_below_a_prefix_of_s3(sandbox: Sandbox, work: Workplace, run: Ru
     bucket.put("nightly/one.json.sha256", b"not a report")
     second = run(*known, **environment())
     assert (second.code, second.entries["aes"]["status"]) == (0, "unchanged"), second.stderr
+
+
+def test_a_report_in_s3_stands_for_its_series(sandbox: Sandbox, work: Workplace, run: Run) -> None:
+    planted(sandbox, work)
+    client = sandbox.client("s3", None)
+    client.create_bucket(Bucket="series")
+    Bucket(client, "series").put("a/report.schema.json", b"{")
+    uri = Bucket(client, "series").uri("a/report.json")
+    options = ("--report", uri, "--known", uri, "--render", "csv=results.csv")
+    assert run(*options, **environment()).code == 0
+    (work.folder / "aes.key").write_bytes(materials.make(AES))
+    for _ in range(2):
+        assert run(*options, **environment()).code == 5
+        assert "MaterialMismatch" in (work.folder / "results.csv").read_text()
 
 
 def environment() -> dict[str, str]:

@@ -241,3 +241,79 @@ def test_a_description_that_names_no_key(sandbox: Sandbox, work: Workplace, run:
     result = through(sandbox, work, run, nameless)
     assert (result.code, key["arn"] in imports(sandbox)) == (5, False)
     assert result.entries["key"]["error"]["code"] in ("WrongKey", "MalformedAnswer")
+
+
+# --- responses that name no key at all
+@pytest.mark.parametrize("named", ["", 7, ["OTHER"], {"KeyId": "OTHER"}], ids=str)
+@pytest.mark.parametrize(
+    ("operation", "spec"),
+    [("GetParametersForImport", AES), ("ImportKeyMaterial", "HMAC_256"), ("GenerateMac", "HMAC_256"),
+     ("GetPublicKey", "ECC_NIST_P256")],
+)  # fmt: skip
+def test_a_response_that_names_its_key_by_nothing_is_not_believed(
+    sandbox: Sandbox, work: Workplace, run: Run, *, operation: str, spec: str, named: Any
+) -> None:
+    key, other = sandbox.key(key_spec=spec), sandbox.key(key_spec=spec)
+    work.key(key["key_id"], materials.make(spec), name="key")
+    instead = json.loads(json.dumps(named).replace("OTHER", other["arn"]))
+
+    def nameless(called: str, answer: dict[str, Any]) -> dict[str, Any]:
+        return answer | {"KeyId": instead} if called == operation else answer
+
+    result = through(sandbox, work, run, nameless, "--retry-timeout", "0")
+    entry = result.entries["key"]
+    assert (result.code, entry["status"]) == (5, "failed"), entry
+    assert entry["error"]["code"] in ("WrongKey", "MalformedAnswer", "OutcomeUnknown"), entry
+    assert entry["changed"] is not (key["arn"] not in imports(sandbox))
+
+
+def test_rotations_without_the_name_of_their_key(sandbox: Sandbox, work: Workplace, run: Run) -> None:
+    material = materials.make(AES)
+    key = sandbox.key(key_spec=AES, material={"hex": material.hex()})
+    work.key(key["key_id"], material, name="key")
+
+    def nameless(called: str, answer: dict[str, Any]) -> dict[str, Any]:
+        for entry in answer["Rotations"] if called == "ListKeyRotations" else ():
+            del entry["KeyId"]
+        return answer
+
+    result = through(sandbox, work, run, nameless, "--retry-timeout", "0")
+    assert (result.code, result.entries["key"]["error"]["code"]) == (5, "MalformedAnswer")
+
+
+# --- keys that are created
+@pytest.mark.parametrize("what", ["a key that was there", "the same for two", "another spec", "of another Region"])
+def test_create_key_answers_with_another_key(sandbox: Sandbox, work: Workplace, run: Run, what: str) -> None:
+    """What it names would get an alias and the material."""
+    other = sandbox.key(key_spec=AES, alias="alias/other")
+    work.key("alias/other", materials.make(AES), name="other")
+    for name in ("one", "two"):
+        material = materials.make(AES)
+        work.key(f"alias/{name}", material, name=name, key_spec=AES, create={})
+    kms = sandbox.client()
+    there = kms.describe_key(KeyId=other["key_id"])["KeyMetadata"]
+    first: list[dict[str, Any]] = []
+
+    def instead(called: str, answer: dict[str, Any]) -> dict[str, Any]:
+        if called != "CreateKey":
+            return answer
+        first.append(answer)
+        found = answer["KeyMetadata"]
+        if what == "a key that was there":
+            return {"KeyMetadata": found | {"Arn": there["Arn"], "KeyId": there["KeyId"]}}
+        if what == "the same for two":
+            return first[0]
+        if what == "another spec":
+            return {"KeyMetadata": found | {"KeySpec": "HMAC_256"}}
+        return {"KeyMetadata": found | {"Arn": found["Arn"].replace(REGION, "eu-west-1")}}
+
+    result = through(sandbox, work, run, instead, "--verify-timeout", "1s")
+    wrong = {name: entry["error"]["code"] for name, entry in result.entries.items() if entry["status"] == "failed"}
+    assert wrong, result.entries
+    assert set(wrong.values()) <= {"WrongKey", "WrongAccount", "OutcomeUnknown"}, wrong
+    if what == "the same for two":
+        assert len(wrong) == 1
+    elif what != "of another Region":
+        assert wrong.keys() == {"one", "two"}
+    aliases = {entry["AliasName"]: entry["TargetKeyId"] for entry in kms.list_aliases()["Aliases"]}
+    assert len(set(aliases.values())) == len(aliases), "two aliases of one key"

@@ -1,9 +1,9 @@
 """Where the caller's credentials come from: botocore's chain of providers, with limits, and without questions.
 
 https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html
-The order is botocore's. Four of its providers are made here, with what their constructors offer: a credential process
-has limits of time and size, a token file is checked, an MFA code is asked for at a terminal only, and container
-credentials come over our own connections.
+The order is botocore's. Five of its providers are made here, with what their constructors offer: a credential process
+has limits of time and size, a token file is checked, an MFA code is asked for at a terminal only, and credentials of
+containers and instances come over our own connections, never through a proxy.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from aiobotocore.credentials import (
     AioCanonicalNameCredentialSourcer,
     AioContainerProvider,
     AioEnvProvider,
+    AioInstanceMetadataProvider,
     AioProcessProvider,
     AioProfileProviderBuilder,
     create_credential_resolver,
 )
-from aiobotocore.utils import AioContainerMetadataFetcher
+from aiobotocore.utils import AioContainerMetadataFetcher, AioInstanceMetadataFetcher
+from botocore.utils import resolve_imds_endpoint_mode
 
 from bulk_import.aws.wire.http import Pool, metadata_session
 from bulk_import.errors import CallerFault
@@ -51,9 +53,11 @@ def providers(core: Any, create_client: ClientCreator, metadata: Pool) -> list[A
     builder = _ProfileProviders(core, create_client, cache)
     env_is_asked = any(provider.METHOD == "env" for provider in found)
     # `credential_source` may name the environment also where --profile takes it out of the chain.
-    named = [AioEnvProvider(), container, *(provider for provider in found if provider.METHOD == "iam-role")]
+    instance = AioInstanceMetadataProvider(iam_role_fetcher=_instance_fetcher(core, metadata))
+    named = [AioEnvProvider(), container, instance]
     ours: dict[str, Any] = {
         "container-role": container,
+        "iam-role": instance,
         "assume-role": AioAssumeRoleProvider(
             load_config=lambda: core.full_config,
             client_creator=create_client,
@@ -103,6 +107,18 @@ class _ProfileProviders(AioProfileProviderBuilder):  # type: ignore[misc]  # aio
             return provider
 
         return [ours(provider) for provider in super().providers(profile_name, disable_env_vars)]
+
+
+def _instance_fetcher(core: Any, pool: Pool) -> Any:
+    """Over our own connections: botocore's would go through the proxy of HTTP_PROXY, also to a loopback address."""
+    names = ("ec2_metadata_service_endpoint", "ec2_metadata_v1_disabled")
+    config = {name: core.get_config_variable(name) for name in names}
+    return AioInstanceMetadataFetcher(
+        num_attempts=core.get_config_variable("metadata_service_num_attempts"),
+        user_agent=core.user_agent(),
+        config=config | {"ec2_metadata_service_endpoint_mode": resolve_imds_endpoint_mode(core)},
+        session=metadata_session(pool),
+    )
 
 
 class _ContainerFetcher:

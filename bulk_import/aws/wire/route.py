@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import socket
 from collections.abc import Mapping
 from urllib.parse import urlsplit
@@ -19,21 +20,33 @@ from yarl import URL
 
 from bulk_import.errors import Problem, SettingsError
 
+_NUMBERS = re.compile(r"[0-9A-Fa-fXx.]+")
+
 
 def is_loopback(host: str) -> bool:
     """Whether the host is this machine by its name or address alone. RFC 6761 section 6.3, RFC 6890."""
     name = host.rstrip(".").lower()
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        try:
-            address = ipaddress.IPv4Address(socket.inet_aton(host))  # 127.1, 0x7f.1, 2130706433
-        except OSError:
-            return False
+    return name == "localhost" or name.endswith(".localhost") or _is_loopback_address(host)
+
+
+def _is_loopback_address(host: str) -> bool:
+    address = _address(host)
     mapped = getattr(address, "ipv4_mapped", None)
-    return address.is_loopback or (mapped is not None and mapped.is_loopback)
+    return any(known is not None and known.is_loopback for known in (address, mapped))
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """None for a name. Only an IPv6 address has a zone: 127.0.0.1%25x.example is a name that somebody can have."""
+    try:
+        return ipaddress.ip_address(host.partition("%")[0] if ":" in host else host)
+    except ValueError:
+        pass  # there are more forms than this module reads
+    if not _NUMBERS.fullmatch(host):  # inet_aton ignores what follows a blank
+        return None
+    try:
+        return ipaddress.IPv4Address(socket.inet_aton(host))  # 127.1, 0x7f.1, 2130706433
+    except OSError:
+        return None
 
 
 def origin_of(url: str) -> str:
@@ -52,7 +65,9 @@ def refuse_plain_http(endpoint: str) -> None:
         )
     url = urlsplit(endpoint)
     host = url.hostname or ""
-    if url.scheme == "https" or (url.scheme == "http" and is_loopback(host) and not host.endswith(".localhost")):
+    # Of names, `localhost` alone: others, also with a dot at the end, may be asked of a DNS server.
+    here = host == "localhost" or _is_loopback_address(host)
+    if url.scheme == "https" or (url.scheme == "http" and here):
         return
     raise SettingsError(
         [Problem("settings", 0, "--endpoint-url", f"{endpoint}: only loopback endpoints may use http://.",
