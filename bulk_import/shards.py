@@ -17,6 +17,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Final
 
 from bulk_import.errors import UsageError
@@ -55,7 +56,7 @@ def parse(text: str) -> tuple[int, int]:
 
 def divide(targets: Iterable[Target], of: int, links: Links = ()) -> list[Shard]:
     """All shards. `links`: pairs of lanes that one key connects."""
-    return divide_lanes(Counter(target.lane for target in targets), of, links)
+    return divide_lanes(_weights(targets), of, links)
 
 
 def divide_lanes(weights: Mapping[Lane, int], of: int, links: Links = ()) -> list[Shard]:
@@ -73,7 +74,7 @@ def divide_lanes(weights: Mapping[Lane, int], of: int, links: Links = ()) -> lis
 
 def smallest(targets: Iterable[Target], fits: Callable[[Shard], bool], links: Links = ()) -> int:
     """The smallest number of shards that all fit; at most one for each lane, where more change nothing."""
-    weights = Counter(target.lane for target in targets)
+    weights = _weights(targets)
     low, high = 1, min(LARGEST, len(weights)) or 1
     while low < high:
         middle = (low + high) // 2
@@ -90,7 +91,8 @@ def take(manifest: Manifest, shard: str | None, links: Links = ()) -> Manifest:
         return manifest
     number, of = parse(shard)
     lanes = divide(manifest.targets, of, links)[number - 1].lanes
-    chosen = [target for target in manifest.targets if target.lane in lanes]
+    places = {_place_of(lane) for lane in lanes}
+    chosen = [target for target in manifest.targets if _PLACE(target) in places]
     accounts = {lane.account for lane in lanes}
     return replace(
         manifest,
@@ -98,6 +100,18 @@ def take(manifest: Manifest, shard: str | None, links: Links = ()) -> Manifest:
         before_sharding=len(manifest.targets),
         accounts={account: access for account, access in manifest.accounts.items() if account in accounts},
     )
+
+
+def _place_of(lane: Lane) -> tuple[str, str, str]:
+    return lane.partition, lane.account, lane.region
+
+
+_PLACE: Final = attrgetter("lane.partition", "lane.account", "lane.region")
+
+
+def _weights(targets: Iterable[Target]) -> dict[Lane, int]:
+    """Targets of each lane. A million are counted as tuples of text: a Lane's own hash is made in Python."""
+    return {Lane(*place): count for place, count in Counter(map(_PLACE, targets)).items()}
 
 
 def _groups(weights: Mapping[Lane, int], links: Links) -> list[list[Lane]]:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.sandbox_client import Sandbox, clean_environment
 
-pytest_plugins = ["tests.formats.chromium"]  # says what is left out where there is no browser
+pytest_plugins = ["tests.formats.chromium", "tests.shards.engines"]  # say what is left out, and why
 
 clean_environment()
 

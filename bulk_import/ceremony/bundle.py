@@ -62,22 +62,39 @@ class BundleHead:
 
 @with_config(_STRICT)
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """One target with its import parameters."""
+class _Line:
+    """What every line about a target begins with."""
 
-    kind: Annotated[Literal["prepared"], about("What this line is.")]
-    manifest_sha256: Annotated[Sha256, about("The manifest that the target is from.")]
-    index: Annotated[Count, about("Position among the selected targets, from 0.")]
+    kind: Annotated[str, about("What this line is.")]
+    manifest_sha256: Annotated[Sha256, about("The manifest of this file's first line.")]
+    index: Annotated[Count, about("Position among the selected targets of the bundle, from 0.")]
     id: Annotated[TargetId, about("The manifest's.")]
     account: Annotated[AccountId, ACCOUNT]
     region: Annotated[str, REGION]
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Selected(_Line):
+    """A target of a bundle: what the manifest says of it, and what KMS showed."""
+
     key_id: Annotated[str, about("As the manifest names the key.")]
-    key_arn: Annotated[str, about("The KMS key that the parameters are for.")]
-    key_spec: Annotated[KeySpec, about("As KMS showed it.")]
+    key_arn: Annotated[str | None, about("The KMS key. null: not known.")]
+    key_spec: Annotated[KeySpec | None, about("As KMS showed it. null: not known.")]
     key_material_id: Annotated[str | None, about("As the manifest specifies it.")]
     valid_to: Annotated[Moment | None, about("The manifest's valid_to.")]
     valid_for: Annotated[int | None, about("The manifest's valid_for in seconds; it counts from `submit`.")]
     renew_before: Annotated[int | None, about("The manifest's renew_before in seconds.")]
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared(_Selected):
+    """One target with its import parameters."""
+
+    kind: Annotated[Literal["prepared"], about("What this line is.")]
+    key_arn: Annotated[str, about("The KMS key that the parameters are for.")]
+    key_spec: Annotated[KeySpec, about("As KMS showed it.")]
     wrapping_algorithm: Annotated[WrappingAlgorithm, about("To seal with.")]
     wrapping_key_spec: Annotated[WrappingKeySpec, about("Key spec of the wrapping key.")]
     public_key: Annotated[Base64, about("The wrapping key, DER SubjectPublicKeyInfo in base64.")]
@@ -87,22 +104,10 @@ class Prepared:
 
 @with_config(_STRICT)
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NotPrepared:
+class NotPrepared(_Selected):
     """One target without import parameters: as wanted already, or blocked."""
 
     kind: Annotated[Literal["unchanged", "blocked"], about("Why there are none.")]
-    manifest_sha256: Annotated[Sha256, about("The manifest that the target is from.")]
-    index: Annotated[Count, about("Position among the selected targets, from 0.")]
-    id: Annotated[TargetId, about("The manifest's.")]
-    account: Annotated[AccountId, ACCOUNT]
-    region: Annotated[str, REGION]
-    key_id: Annotated[str, about("As the manifest names the key.")]
-    key_arn: Annotated[str | None, about("The KMS key. null: not known.")]
-    key_spec: Annotated[KeySpec | None, about("As KMS showed it. null: not known.")]
-    key_material_id: Annotated[str | None, about("As the manifest specifies it.")]
-    valid_to: Annotated[Moment | None, about("The manifest's valid_to.")]
-    valid_for: Annotated[int | None, about("The manifest's valid_for in seconds; it counts from `submit`.")]
-    renew_before: Annotated[int | None, about("The manifest's renew_before in seconds.")]
     code: Annotated[str | None, about("Name of the error. null: there is none.")]
     message: Annotated[str | None, about("What happened.")]
 
@@ -123,15 +128,10 @@ class SealedHead:
 
 @with_config(_STRICT)
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SealedKey:
+class SealedKey(_Line):
     """One target's material under KMS's wrapping key, and what proves it later."""
 
     kind: Annotated[Literal["key"], about("What this line is.")]
-    manifest_sha256: Annotated[Sha256, about("The custodian's manifest.")]
-    index: Annotated[Count, about("The bundle's.")]
-    id: Annotated[TargetId, about("The manifest's.")]
-    account: Annotated[AccountId, ACCOUNT]
-    region: Annotated[str, REGION]
     key_arn: Annotated[str, about("The KMS key that it was sealed for.")]
     key_spec: Annotated[KeySpec, about("Of that key.")]
     wrapping_algorithm: Annotated[WrappingAlgorithm, about("That it was sealed with.")]

@@ -25,6 +25,7 @@ from bulk_import.files import write_all
 FIRST: Final = "0" * 16
 LARGEST: Final = 1 << 30  # bytes; a line has about 2,500
 LONGEST_LINE: Final = 1 << 16
+_FIRST_LINE: Final = b'{"line":1,'  # how every file of a ceremony begins
 _CHECK: Final = b',"check":"'
 _END: Final = len(_CHECK) + 16 + len(b'"}')
 
@@ -75,6 +76,29 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise refuse(path, 0, f"cannot be read: {error.strerror}.", "Check the path.") from None
+
+
+def begun(path: Path, kind: str) -> bytes | None:
+    """The whole lines of a file that a step of the ceremony has begun to write; None: there are none.
+
+    A kill can leave a part of a line at the end. Raises CeremonyError where the file is nothing that a step wrote.
+    """
+    if not path.exists():
+        return None
+    data = read_bytes(path)
+    whole = data[: data.rfind(b"\n") + 1]
+    if not whole and not (data.startswith(_FIRST_LINE) or _FIRST_LINE.startswith(data)):
+        raise refuse(path, 0, f"is not {kind}: it may be key material.", "Name another file.")
+    return whole or None
+
+
+def cut(path: Path, whole: bytes | None) -> None:
+    """Removes the part of a line that a kill left behind the whole lines. Raises OSError."""
+    if path.exists():
+        if whole is None:
+            path.unlink()
+        elif path.stat().st_size > len(whole):
+            os.truncate(path, len(whole))
 
 
 def fingerprint(data: bytes) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -31,7 +30,7 @@ from bulk_import.ceremony.bundle import (
     members,
     read_bundle,
 )
-from bulk_import.ceremony.lines import LineWriter, fingerprint, last_check, read_bytes, refuse
+from bulk_import.ceremony.lines import LineWriter, begun, cut, fingerprint, last_check, read_bytes, refuse
 from bulk_import.errors import TargetError
 from bulk_import.journal import narrate
 from bulk_import.journal.begin import new_run_id
@@ -206,19 +205,11 @@ class LanePreparer(LaneRunner):
         }
 
 
-_FIRST_LINE = b'{"line":1,'  # how every bundle begins
-
-
 def _known(into: Path, manifest: Manifest, settings: Settings) -> Bundle | None:
     """The bundle that is continued, its torn last line cut off; None: there is none yet. Raises CeremonyError."""
-    if not into.exists():
-        return None
-    data = read_bytes(into)
-    whole = data[: data.rfind(b"\n") + 1]
-    if not whole:
-        if not (data.startswith(_FIRST_LINE) or _FIRST_LINE.startswith(data)):
-            raise refuse(into, 0, "is not a bundle: it may be key material.", "Name another file.")
-        into.unlink()  # killed while it wrote its first line
+    whole = begun(into, "a bundle")
+    if whole is None:
+        cut(into, None)
         return None
     known = read_bundle(into, whole)
     head = known.head
@@ -230,8 +221,7 @@ def _known(into: Path, manifest: Manifest, settings: Settings) -> Bundle | None:
     for line in known.targets.values():
         if isinstance(line, Prepared) and line.deadline - datetime.now(UTC) < SPARE:
             raise refuse(into, 0, f"its import parameters expire at {as_utc(line.deadline)}.", advice)
-    if len(whole) < len(data):
-        os.truncate(into, len(whole))
+    cut(into, whole)
     return known
 
 

@@ -25,7 +25,16 @@ from bulk_import.ceremony.bundle import (
     read_bundle,
     read_sealed,
 )
-from bulk_import.ceremony.lines import LineWriter, fingerprint, last_check, prefixes, read_bytes, refuse
+from bulk_import.ceremony.lines import (
+    LineWriter,
+    begun,
+    cut,
+    fingerprint,
+    last_check,
+    prefixes,
+    read_bytes,
+    refuse,
+)
 from bulk_import.ceremony.trust import Vouched
 from bulk_import.errors import TargetError
 from bulk_import.material import Materials
@@ -102,7 +111,9 @@ def _note_deadline(found: Sealing, line: object) -> None:
 
 def _file(into: Path, vouched: Vouched, bundle: Bundle, manifest: Manifest) -> tuple[set[int], LineWriter]:
     """A new file, or an earlier one of the same bundle and manifest to continue. Raises CeremonyError, OSError."""
-    if not into.exists():
+    whole = begun(into, "a sealed file")
+    if whole is None:
+        cut(into, None)
         writer = LineWriter(into)
         writer.write(
             members(
@@ -118,12 +129,12 @@ def _file(into: Path, vouched: Vouched, bundle: Bundle, manifest: Manifest) -> t
             )
         )
         return set(), writer
-    data = read_bytes(into)
-    known = read_sealed(into, data)
+    known = read_sealed(into, whole)
     if known.head.manifest.sha256 != manifest.sha256 or known.head.bundle_sha256 not in prefixes(vouched.data):
         advice = "Name another file, or move this one away."
         raise refuse(into, 1, "is a file of another bundle or manifest.", advice)
-    return set(known.keys), LineWriter(into, line=data.count(b"\n"), after=last_check(data))
+    cut(into, whole)
+    return set(known.keys), LineWriter(into, line=whole.count(b"\n"), after=last_check(whole))
 
 
 async def _sealed(

@@ -226,7 +226,8 @@ def evidence_of(key: SealedKey) -> Evidence:
 
 
 def expiring(inputs: Inputs, within: timedelta) -> list[Prepared]:
-    """The sealed targets whose parameters expire within this time, or have expired."""
+    """The sealed targets whose parameters expire within this time, or have expired; the first to expire first."""
     now = datetime.now(UTC)
     lines = (inputs.bundle.targets[index] for index in inputs.keys)
-    return [line for line in lines if isinstance(line, Prepared) and line.deadline - now < within]
+    found = [line for line in lines if isinstance(line, Prepared) and line.deadline - now < within]
+    return sorted(found, key=lambda line: (line.deadline, line.index))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import orjson
@@ -22,19 +22,26 @@ GROUPS = ("common", "caller", "manifest", "prove", "prove_use", "format", "iam")
 FORMATS = ("json", "cloudformation", "cloudformation-caller", "vault-policy")
 
 
+def without_effect(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Settings that would do nothing next to the others, and why."""
+    if settings.command == "prepare":
+        for name in ("prove", "prove_use"):
+            yield name, "with --command prepare: it proves nothing."
+
+
 def execute(settings: Settings, manifest: str) -> ExitCode:
     output.configure(settings)
     loaded = api.load_manifest(manifest, settings, check_dates=False)
     iam.check_caller(settings.caller_arn, loaded.partition)
-    asked = iam.Asked(settings.prove, settings.prove_use)
+    asked = iam.Asked(settings.prove, settings.prove_use, settings.command)
     accounts = [iam.access(loaded, account, asked, settings.caller_arn) for account in loaded.accounts]
-    result = _result(settings, loaded, accounts)
+    result = _result(settings, loaded, accounts, asked)
     _warn(settings, accounts, result)
     output.result(result)
     return ExitCode.OK
 
 
-def _result(settings: Settings, manifest: Manifest, accounts: Sequence[iam.Access]) -> bytes:
+def _result(settings: Settings, manifest: Manifest, accounts: Sequence[iam.Access], asked: iam.Asked) -> bytes:
     if settings.format == "cloudformation":
         if len(accounts) > 1:
             raise UsageError(
@@ -43,19 +50,21 @@ def _result(settings: Settings, manifest: Manifest, accounts: Sequence[iam.Acces
             )
         return iam.importer_template(accounts[0], settings.caller_arn).encode()
     if settings.format == "vault-policy":
+        if not asked.opens_sources:
+            raise UsageError(f"--format vault-policy: `{asked.command}` reads no key material.")
         text = iam.vault_policy(manifest)
         if text is None:
             raise UsageError("--format vault-policy: no material of this manifest comes from vault: or transit:.")
         return text.encode()
     if settings.format == "cloudformation-caller":
-        template = iam.caller_template(manifest, settings.caller_arn)
+        template = iam.caller_template(manifest, settings.caller_arn, asked)
         if template is None:
             raise UsageError(
                 "--format cloudformation-caller: the manifest has no role to assume (role: null). The policies that "
                 "the caller needs are those of --format cloudformation."
             )
         return template.encode()
-    found = iam.document(manifest, accounts, settings.caller_arn)
+    found = iam.document(manifest, accounts, settings.caller_arn, asked)
     return orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 

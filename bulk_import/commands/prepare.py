@@ -49,9 +49,9 @@ def _say(found: api.Preparation, bundle: str, settings: Settings) -> ExitCode:
         )
         if deadlines:
             output.say(f"Submit the first before {as_utc(deadlines[0])}, the last before {as_utc(deadlines[-1])}.")
-            if deadlines[0] - datetime.now(UTC) < _SOON:
-                output.say("Warning: some import parameters expire within the hour.")
         output.say(f"Fingerprint, to read aloud: {spoken(found.fingerprint)}")
+    if soon := sum(deadline - datetime.now(UTC) < _SOON for deadline in deadlines):
+        output.say(f"Warning: the import parameters of {plural(soon, 'target')} expire within the hour.")
     if signature := found.signature:
         output.say(f"Signature: {signature}")
     if not deadlines and not unchanged:

@@ -16,7 +16,7 @@ from bulk_import.errors import ExitCode, InputError, Problem, UsageError
 from bulk_import.material import sources
 from bulk_import.model import STDOUT, Manifest, in_s3
 from bulk_import.settings import Settings
-from bulk_import.words import as_utc, spoken
+from bulk_import.words import as_utc, plural, spoken
 
 ARGUMENTS: dict[str, Any] = {
     "bundle": Annotated[str, typer.Argument(metavar="BUNDLE", help="The file that `prepare` wrote.")],
@@ -70,6 +70,8 @@ def _say(found: Sealing, sealed: Path, settings: Settings) -> None:
     for failure in found.failures:
         error = failure.error
         output.say(f"{failure.target}: {error.code}: {error.message}\n  What to do: {error.advice}")
+    if found.soon:
+        output.say(f"Warning: the import parameters of {plural(found.soon, 'sealed target')} expire within the hour.")
     if settings.quiet:
         return
     before = f", {found.sealed_before} by an earlier call" if found.sealed_before else ""
@@ -79,8 +81,6 @@ def _say(found: Sealing, sealed: Path, settings: Settings) -> None:
     )
     if found.deadline is not None:
         output.say(f"Submit it before {as_utc(found.deadline)}: then the first import parameters expire.")
-    if found.soon:
-        output.say(f"Warning: {found.soon} of them expire within the hour.")
     output.say(f"Fingerprint, to read aloud: {spoken(found.fingerprint)}")
 
 

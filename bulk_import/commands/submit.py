@@ -18,7 +18,7 @@ from bulk_import.commands.terminal.progress import Progress
 from bulk_import.errors import ExitCode, UsageError
 from bulk_import.run.stop import Stop
 from bulk_import.settings import Settings
-from bulk_import.words import as_utc
+from bulk_import.words import as_utc, plural
 
 ARGUMENTS: dict[str, Any] = {
     "bundle": Annotated[str, typer.Argument(metavar="BUNDLE", help="The file or s3:// object that `prepare` wrote.")],
@@ -26,6 +26,7 @@ ARGUMENTS: dict[str, Any] = {
 }
 GROUPS = ("common", "caller", "aws", "prove", "decide", "run", "s3", "prove_use", "trust")
 _SOON: Final = timedelta(hours=1)
+_NAMED: Final = 10
 
 
 def without_effect(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -45,14 +46,25 @@ def execute(settings: Settings, bundle: str, sealed: list[str]) -> ExitCode:
     output.configure(settings)
     with Signals(settings.grace) as signals:
         inputs = api.read_inputs(bundle, sealed, settings, ask=asker())
-        for line in api.expiring(inputs, _SOON):
-            output.say(f"Warning: {line.id} in {line.account}/{line.region}: its parameters expire at "
-                       f"{as_utc(line.deadline)}.")  # fmt: skip
+        _say_deadlines(inputs, settings)
         progress = Progress(api.manifest_of(inputs), settings)
         result = loop.run(_run(inputs, settings, progress, signals))
         ending.tell(result, settings, elsewhere=progress.elsewhere)
         actions.tell(result.document.whole(), os.environ, quiet=settings.quiet)
     return result.exit_code
+
+
+def _say_deadlines(inputs: api.Inputs, settings: Settings) -> None:
+    """Of all, and by name of the first ones that expire within the hour."""
+    deadlines = [line.deadline for line in api.expiring(inputs, timedelta.max)]
+    if deadlines and not settings.quiet:
+        output.say(f"Import parameters expire from {as_utc(deadlines[0])} to {as_utc(deadlines[-1])}.")
+    soon = api.expiring(inputs, _SOON)
+    for line in soon[:_NAMED]:
+        output.say(f"Warning: {line.id} in {line.account}/{line.region}: its import parameters expire at "
+                   f"{as_utc(line.deadline)}.")  # fmt: skip
+    if len(soon) > _NAMED:
+        output.say(f"Warning: those of {plural(len(soon) - _NAMED, 'more target')} expire within the hour.")
 
 
 async def _run(inputs: api.Inputs, settings: Settings, progress: Progress, signals: Signals) -> api.RunResult:

@@ -3,7 +3,7 @@
     targets ─ grants.py ─▶ operations under conditions ─ policies.py ─▶ policy documents ─┬─ document.py ───── JSON
                                                          packing.py: IAM's limits         └─ cloudformation.py
 
-Only what `run` calls is granted. https://docs.aws.amazon.com/kms/latest/developerguide/kms-api-permissions-reference.html
+Only what `run` calls is granted, or `prepare`, or `submit`. https://docs.aws.amazon.com/kms/latest/developerguide/kms-api-permissions-reference.html
 """
 
 from __future__ import annotations

@@ -6,15 +6,21 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resou
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
 from bulk_import.iam.caller import ARN_PATTERN
+from bulk_import.iam.grants import RUN, Asked
 from bulk_import.iam.packing import Document
 from bulk_import.iam.policies import Access, caller_policies, trust_policy
 from bulk_import.model import Manifest
 
+_DOES: Final = {
+    "run": "Imports key material into",
+    "prepare": "Gets import parameters for",
+    "submit": "Imports sealed key material into",
+}
 LARGEST_BODY = 51_200  # bytes that CreateStack takes directly; a larger template goes through S3, up to 1 MB
 
 
@@ -44,7 +50,7 @@ def importer_template(access: Access, caller_arn: str | None) -> str:
         for each in access.key_policies
     ]
     return _yaml(
-        f"Imports key material into {len(access.targets)} keys of account {access.account.account}.",
+        f"{_DOES[access.asked.command]} {len(access.targets)} keys of account {access.account.account}.",
         Metadata={"KeyPolicies": key_policies},
         Parameters=parameters,
         Resources=resources,
@@ -52,9 +58,9 @@ def importer_template(access: Access, caller_arn: str | None) -> str:
     )
 
 
-def caller_template(manifest: Manifest, caller_arn: str | None) -> str | None:
+def caller_template(manifest: Manifest, caller_arn: str | None, asked: Asked = RUN) -> str | None:
     """What lets the caller assume the manifest's roles; None where it has no role."""
-    policies = caller_policies(manifest, caller_arn)
+    policies = caller_policies(manifest, caller_arn, asked)
     if not policies:
         return None
     return _yaml(

@@ -6,21 +6,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from bulk_import import __version__
+from bulk_import.iam.grants import RUN, Asked
 from bulk_import.iam.material import statements
 from bulk_import.iam.packing import pack
 from bulk_import.iam.policies import Access, caller_policies
 from bulk_import.model import Manifest
 
 
-def document(manifest: Manifest, accounts: Sequence[Access], caller_arn: str | None) -> dict[str, Any]:
+def document(
+    manifest: Manifest, accounts: Sequence[Access], caller_arn: str | None, asked: Asked = RUN
+) -> dict[str, Any]:
     """What to attach where. Accounts in the manifest's order."""
     return {
         "schema_version": 1,
         "tool": {"name": "bulk-import", "version": __version__},
         "manifest": {"uri": manifest.shown_uri, "sha256": manifest.sha256, "targets": manifest.total},
         "partition": manifest.partition,
-        "caller": {"arn": caller_arn, "permissions_policies": caller_policies(manifest, caller_arn)},
-        **_source_roles(manifest),
+        "caller": {"arn": caller_arn, "permissions_policies": caller_policies(manifest, caller_arn, asked)},
+        **(_source_roles(manifest) if asked.opens_sources else {}),
         "accounts": [_section(access) for access in accounts],
     }
 

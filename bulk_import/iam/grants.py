@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from typing import Final
 
 from bulk_import.material import wrapping
 from bulk_import.material.expect import applies
@@ -20,12 +21,37 @@ from bulk_import.model import Expect, Expiry, KeySpec, Target, WrappingAlgorithm
 Condition = tuple[str, str, tuple[str, ...]]  # operator, condition key, values
 
 
+# Which grants each command needs. `prepare` imports nothing, and `submit` has its import parameters already.
+_PARTS: Final = {
+    "run": ("Read", "Parameters", "Import", "ProveUse"),
+    "prepare": ("Read", "Parameters"),
+    "submit": ("Read", "Import", "ProveUse"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The settings that decide which operations a run calls."""
+    """The settings that decide which operations are called."""
 
     prove: str = "auto"  # auto | changed | all | none
     prove_use: bool = False
+    command: str = "run"  # run | prepare | submit
+
+    @property
+    def proves(self) -> bool:
+        return self.prove != "none" and self.command != "prepare"
+
+    @property
+    def opens_sources(self) -> bool:
+        """Whether key material is read: the ceremony reads it in `seal`, which calls no AWS service."""
+        return self.command == "run"
+
+    @property
+    def creates(self) -> bool:
+        return self.command == "run"
+
+
+RUN: Final = Asked()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +64,7 @@ class Grant:
 
 
 def grants(target: Target, asked: Asked, latest: datetime | None = None) -> tuple[Grant, ...]:
-    """What a run needs for one key. `latest`: allow a fixed ValidTo up to this instant instead of the target's own."""
+    """What one key needs. `latest`: allow a fixed ValidTo up to this instant instead of the target's own."""
     expiry = target.expiry if latest is None or target.expiry.valid_to is None else Expiry(valid_to=latest)
     expect = target.expect and Expect(*(value and "" for value in (target.expect.kcv, target.expect.spki_sha256)))
     return _grants(
@@ -74,7 +100,7 @@ def _grants(
         # The round trip's own encryption context: the role can open nothing that others have encrypted.
         context: Condition = ("StringEquals", "kms:EncryptionContext:bulk-import", ("proof",))
         found.append(Grant("ProveUse", ("Decrypt", "Encrypt"), (context,)))
-    return tuple(found)
+    return tuple(grant for grant in found if grant.name in _PARTS[asked.command])
 
 
 def _possible_specs(
@@ -95,9 +121,9 @@ def _unconditional(specs: list[KeySpec], asked: Asked, *, tagged: bool) -> Itera
         yield "ListResourceTags"
     if any(spec.symmetric for spec in specs):
         yield "ListKeyRotations"
-    if asked.prove != "none" and any(spec.hmac for spec in specs):
+    if asked.proves and any(spec.hmac for spec in specs):
         yield "GenerateMac"
-    if asked.prove != "none" and any(spec.asymmetric for spec in specs):
+    if asked.proves and any(spec.asymmetric for spec in specs):
         yield "GetPublicKey"
 
 

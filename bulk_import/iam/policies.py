@@ -17,7 +17,7 @@ from typing import Any
 
 from bulk_import.iam import creation
 from bulk_import.iam.caller import PLACEHOLDER
-from bulk_import.iam.grants import Asked, Condition, Grant, grants
+from bulk_import.iam.grants import RUN, Asked, Condition, Grant, grants
 from bulk_import.iam.material import statements
 from bulk_import.iam.packing import (
     MANAGED_POLICIES,
@@ -48,6 +48,7 @@ class Access:
     """Everything that one account needs. `trust` None: the account is entered with the caller's own credentials."""
 
     account: AccountAccess
+    asked: Asked
     targets: tuple[Target, ...]
     permissions: tuple[Document, ...]
     trust: Document | None
@@ -67,9 +68,8 @@ def access(manifest: Manifest, account: str, asked: Asked, caller_arn: str | Non
         warnings.append(
             f"Account {account}: the trust policy is longer than the {TRUST_POLICY:,} characters of the quota."
         )
-    return Access(
-        entered, targets, permissions, trust, _key_policies(targets, asked, entered.role_arn or caller), tuple(warnings)
-    )
+    key_policies = _key_policies(targets, asked, entered.role_arn or caller)
+    return Access(entered, asked, targets, permissions, trust, key_policies, tuple(warnings))
 
 
 def trust_policy(caller: Any, external_id: str | None) -> Document:
@@ -85,11 +85,11 @@ def trust_policy(caller: Any, external_id: str | None) -> Document:
     return policy([statement])
 
 
-def caller_policies(manifest: Manifest, caller_arn: str | None) -> list[Document]:
+def caller_policies(manifest: Manifest, caller_arn: str | None, asked: Asked = RUN) -> list[Document]:
     """What the caller needs: sts:AssumeRole on exactly the roles of the manifest, and what its sources of material
     need. Empty if that is nothing.
     """
-    material = statements(manifest, caller_arn.split(":")[4] if caller_arn else None)
+    material = statements(manifest, caller_arn.split(":")[4] if caller_arn else None) if asked.opens_sources else {}
     roles = {entered.role_arn for entered in manifest.accounts.values() if entered.role_arn is not None}
     roles |= {role for role in material if role is not None}
     needed = list(material.get(None, []))
@@ -108,7 +108,7 @@ def _permissions(account: str, targets: Sequence[Target], asked: Asked, warnings
             "EXTERNAL key that has the alias, so anyone who may move the alias moves the permission. For a policy on "
             "exactly these keys, specify key ARNs in the manifest."
         )
-    creating = list(creation.statements(targets))
+    creating = list(creation.statements(targets)) if asked.creates else []
     if creating:
         warnings.append(
             f"Account {account}: the role may create KMS keys, each of which costs money, for aliases of the manifest."

@@ -194,6 +194,7 @@ class Settings(BaseSettings):
     allow_stale: bool = _option(False, "Also merge reports of runs that began more than a day apart.", "report")  # noqa: FBT003
 
     # iam
+    command: Literal["run", "prepare", "submit"] = _option("run", "Which command the roles are for.", "iam")
     caller_arn: str | None = _option(None, "Role, user or account that assumes the importer roles.", "iam")
 
     allow_source_role: Listed = _option(

@@ -26,6 +26,9 @@ FILES: dict[str, str] = {
     "aws-batch-array": "aws-batch-array.yaml",
     "kubernetes-indexed": "kubernetes-indexed.yaml",
     "slurm": "slurm.sh",
+    # import parameters for every key each day, for an emergency
+    "github-actions-standby": "github-actions-standby.yml",
+    "gitlab-standby": "gitlab-standby.yml",
 }
 
 

@@ -27,6 +27,8 @@ BOUNDS = (
     Bound("wall", "wall / floor", 1.05, (("latency ms", "none"),)),
     Bound("wall", "throttled %", 0.5, (("latency ms", "none"),)),
     Bound("slow_quota", "wall / floor", 1.08),
+    Bound("ceremony", "wall / floor", 1.1, (("by", "submit"),)),
+    Bound("ceremony", "throttled", 0),
     Bound("full_core", "throttled %", 0.5),
     Bound("full_core", "spread %", 10),
     Bound("full_core", "peak MB", 400),

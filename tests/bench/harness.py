@@ -161,14 +161,27 @@ def product(
     report = workload.folder / f"{name}.json"
     options = [f"--quota={operation}={rate:g}" for operation, rate in (quotas or {}).items()]
     options += ["--shard", shard] if shard else []
-    command = [PYTHON, "-m", "bulk_import", "run", str(workload.manifest), "--endpoint-url", simulator.url]
-    usage = run([*command, "--report", str(report), "--quiet", *options], environment(simulator.url))
+    usage = ours(simulator, "run", str(workload.manifest), "--report", str(report), *options)
+    return seen(workload, usage, simulator, digest_of(report))
+
+
+def ours(simulator: Simulator, *arguments: str) -> Usage:
+    """A command of ours, to its end. Raises RunFailedError."""
+    command = [PYTHON, "-m", "bulk_import", *arguments, "--quiet"]
+    # The simulator's address is in the environment: `seal` takes no --endpoint-url, for it calls nothing.
+    usage = run(command, environment(simulator.url))
     if usage.exit_code:
         raise RunFailedError(f"exit code {usage.exit_code}: {usage.command}\n{usage.stderr[-2000:]}")
+    return usage
+
+
+def digest_of(report: Path) -> dict[str, Any]:
+    """Raises RunFailedError."""
     told = run([PYTHON, "-m", "tests.bench.digest", str(report)], os.environ)
     if told.exit_code:
         raise RunFailedError(told.stderr)
-    return _seen(workload, usage, simulator, orjson.loads(told.stdout))
+    found: dict[str, Any] = orjson.loads(told.stdout)
+    return found
 
 
 def baseline(workload: Workload, simulator: Simulator, which: str) -> Run:
@@ -181,10 +194,11 @@ def baseline(workload: Workload, simulator: Simulator, which: str) -> Run:
     usage = run(command, environment(simulator.url))
     if usage.exit_code:
         raise RunFailedError(f"exit code {usage.exit_code}: {usage.command}\n{usage.stderr[-2000:]}")
-    return _seen(workload, usage, simulator, orjson.loads(usage.stdout or b"{}"))
+    return seen(workload, usage, simulator, orjson.loads(usage.stdout or b"{}"))
 
 
-def _seen(workload: Workload, usage: Usage, simulator: Simulator, report: dict[str, Any]) -> Run:
+def seen(workload: Workload, usage: Usage, simulator: Simulator, report: dict[str, Any]) -> Run:
+    """What the simulator has seen until now, with what the client took."""
     stats = simulator.stats()
     return Run(
         workload=workload,

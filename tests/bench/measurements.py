@@ -15,7 +15,9 @@ from typing import Any
 import orjson
 
 from tests.bench import harness, shards
+from tests.bench.ceremony import ceremony
 from tests.bench.harness import LIFTED, PYTHON, Run, RunFailedError, Simulator
+from tests.bench.merged import merged
 from tests.bench.workload import REGIONS, Workload, lanes_of, make
 
 Row = dict[str, Any]
@@ -281,11 +283,15 @@ MEASUREMENTS: dict[str, tuple[str, Callable[..., list[Row]]]] = {
     "fairness": ("Fairness: one lane throttled by others, one role slow", fairness),
     "baselines": ("The same work by what people use now", baselines),
     "slow_quota": ("A thousand lanes at 0.1 a second", slow_quota),
+    "ceremony": ("One lane of prepared keys by submit, and the same lane by run", ceremony),
     "full_core": ("A thousand lanes at a full core", full_core),
     "cpu": ("Client CPU, quotas lifted", cpu),
     "memory": ("Memory by targets", memory),
     "manifest": ("Reading a manifest", manifest),
+    "merged": ("A hundred shards as one report", merged),
     "two_cores": ("Two shards on two cores, quotas lifted", shards.two_cores),
     "thousand_lanes": ("A thousand lanes over two shards", shards.thousand_lanes),
 }
-TOGETHER = ({"memory", "manifest"},)  # neither minds the other: memory needs no exact time, a manifest one core
+# Measured at once, because neither disturbs the other. Memory needs no exact time, and a manifest one core; one lane
+# takes a hundredth of a core for as long as a thousand lanes at a low quota take half of one.
+TOGETHER = ({"memory", "manifest"}, {"slow_quota", "ceremony"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import re
 import shutil
@@ -18,7 +19,7 @@ from tests.faults.forks import Forks, Kill
 from tests.sandbox_client import Sandbox
 
 SPECS = ("SYMMETRIC_DEFAULT", "HMAC_224", "HMAC_512", "ECC_NIST_P521", "ECC_NIST_EDWARDS25519", "RSA_4096")
-QUICK = ("--quota", "GetParametersForImport=50", "--retry-timeout", "20")
+QUICK = ("--quota", "GetParametersForImport=50", "--retry-timeout", "20", "--consistency-timeout", "0")
 
 
 @dataclass
@@ -46,20 +47,21 @@ class Ceremony:
     def call(self, work: Workplace, *arguments: str, kill: Kill | None = None, **environment: str) -> Result:
         return self.forks.run(work.folder, work.environment(**environment), arguments, kill=kill)
 
-    def prepare(self, *options: str, **environment: str) -> Result:
-        result = self.call(self.online, "prepare", "manifest.json", "bundle.jsonl", *QUICK, *options, **environment)
+    def prepare(self, *options: str, kill: Kill | None = None, **environment: str) -> Result:
+        command = ("prepare", "manifest.json", "bundle.jsonl", *QUICK, *options)
+        result = self.call(self.online, *command, kill=kill, **environment)
         if (self.online.folder / "bundle.jsonl").exists():
             shutil.copy(self.online.folder / "bundle.jsonl", self.vault.folder)
         return result
 
-    def seal(self, *options: str, sealed: str = "sealed.jsonl") -> Result:
-        result = self.call(self.vault, "seal", "bundle.jsonl", "manifest.json", sealed, *options)
+    def seal(self, *options: str, sealed: str = "sealed.jsonl", kill: Kill | None = None) -> Result:
+        result = self.call(self.vault, "seal", "bundle.jsonl", "manifest.json", sealed, *options, kill=kill)
         if (self.vault.folder / sealed).exists():
             shutil.copy(self.vault.folder / sealed, self.online.folder)
         return result
 
     def submit(self, *options: str, sealed: Sequence[str] = ("sealed.jsonl",), kill: Kill | None = None) -> Result:
-        quick = ("--read-interval", "20ms", "--retry-timeout", "20")
+        quick = ("--read-interval", "20ms", "--retry-timeout", "20", "--consistency-timeout", "0")
         return self.call(self.online, "submit", "bundle.jsonl", *sealed, *quick, *options, kill=kill)
 
     def vouched(self, *results: Result) -> list[str]:
@@ -69,6 +71,21 @@ class Ceremony:
         """What KMS itself says of the keys."""
         keys = self.sandbox.keys()
         return {key["state"] for key in keys}
+
+    def held(self, keys: list[dict[str, str]]) -> bool:
+        """Whether KMS shows every key with its material, by a client of its own: an HMAC key proves its bytes."""
+        kms = self.sandbox.client()
+        for key, fields in zip(keys, self.vault.keys, strict=True):
+            found = kms.describe_key(KeyId=key["key_id"])["KeyMetadata"]
+            if found["KeyState"] != "Enabled":
+                return False
+            if found["KeySpec"].startswith("HMAC"):
+                material = (self.vault.folder / f"{fields['id']}.key").read_bytes()
+                [algorithm] = found["MacAlgorithms"]
+                mac = kms.generate_mac(KeyId=key["key_id"], MacAlgorithm=algorithm, Message=b"who is there")["Mac"]
+                if mac != hmac.digest(material, b"who is there", algorithm.removeprefix("HMAC_").replace("_", "")):
+                    return False
+        return True
 
     def imports(self) -> int:
         return len(self.sandbox.calls(operation="ImportKeyMaterial"))

@@ -2,46 +2,23 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import signal
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from tests.ceremony.conftest import Ceremony, read
+from bulk_import.words import as_utc
+from tests.ceremony.conftest import QUICK, Ceremony, read
 from tests.ceremony.test_attacks import alter, fingerprint
+from tests.e2e.rewriter import Rewriter
 from tests.faults.forks import Kill
 from tests.faults.support import events
 
 # run_started, 2 targets, caller; for each target pinned, intent, answered, ended; lane_ended, run_ended.
 EVENTS = 1 + 2 + 1 + 2 * 4 + 2
-
-
-@pytest.mark.parametrize("count", [0, 1, 2, 3])
-def test_a_killed_prepare_is_continued(count: int, ceremony: Ceremony) -> None:
-    """Killed while it waits for the parameters of target `count`: nothing is lost."""
-    ceremony.keys("HMAC_224", "HMAC_256", "HMAC_384", "HMAC_512")
-    ceremony.sandbox.fault("hang", operation="GetParametersForImport", after=count, times=None, seconds=600)
-
-    def kill(pid: int) -> None:
-        while not ceremony.sandbox.faults()[0]["fired"]:
-            time.sleep(0.02)
-        os.kill(pid, signal.SIGKILL)
-
-    command = ["prepare", "manifest.json", "bundle.jsonl", "--quota", "GetParametersForImport=50"]
-    online = ceremony.online
-    killed = ceremony.forks.run(online.folder, online.environment(), command, meanwhile=kill)
-    assert killed.code == -signal.SIGKILL
-    ceremony.sandbox.post("faults/clear")
-    prepared = ceremony.prepare()
-    assert prepared.code == 0, prepared.stderr
-    lines = read(online.folder / "bundle.jsonl")
-    assert sorted(line["index"] for line in lines[1:]) == [0, 1, 2, 3]
-    # What was in flight when it was killed is asked for again, and nothing else.
-    assert len(ceremony.sandbox.calls(operation="GetParametersForImport")) <= 4 + (4 - count)
-    sealed = ceremony.seal(*ceremony.vouched(prepared))
-    assert ceremony.submit(*ceremony.vouched(prepared, sealed)).code == 0
 
 
 @pytest.mark.parametrize("rest", [1, 40, -1])
@@ -57,20 +34,76 @@ def test_a_torn_last_line_of_a_bundle_is_cut_off(rest: int, ceremony: Ceremony) 
 
 
 @pytest.mark.parametrize("how", ["before", "torn", "after"])
-@pytest.mark.parametrize("seq", range(1, EVENTS + 1))
-def test_a_submission_killed_at_each_event_is_resumed(seq: int, how: str, ceremony: Ceremony) -> None:
-    ceremony.keys("SYMMETRIC_DEFAULT", "HMAC_256")
+def test_a_prepare_killed_at_each_line_is_continued(how: str, ceremony: Ceremony) -> None:
+    """One target as wanted, one blocked, two prepared: the head and four lines."""
+    keys = ceremony.keys("SYMMETRIC_DEFAULT", "HMAC_256", "HMAC_512")
+    ceremony.online.keys = [*ceremony.vault.keys, {**ceremony.vault.keys[0], "id": "none", "key_id": "alias/none"}]
+    ceremony.online.write()
+    filled = ("run", "manifest.json", *QUICK, "--only-id", "k2")
+    shutil.copy(ceremony.vault.folder / "k2.key", ceremony.online.folder)
+    assert ceremony.call(ceremony.online, *filled).code == 0
+    bundle = ceremony.online.folder / "bundle.jsonl"
+    for number in range(1, 6):
+        bundle.unlink(missing_ok=True)
+        (ceremony.vault.folder / "sealed.jsonl").unlink(missing_ok=True)
+        asked = len(ceremony.sandbox.calls(operation="GetParametersForImport"))
+        killed = ceremony.prepare(kill=Kill(number, how, "lines"))
+        assert killed.code == -signal.SIGKILL, killed.stderr
+        prepared = ceremony.prepare()
+        assert (prepared.code, "2 targets prepared, 1 as wanted already, 1 blocked" in prepared.stderr) == (4, True)
+        lines = read(bundle)
+        assert {line["id"]: line["kind"] for line in lines[1:]} == {
+            "k0": "prepared", "k1": "prepared", "k2": "unchanged", "none": "blocked",
+        }  # fmt: skip
+        # Nothing is lost: only what was not yet on disk is asked for again.
+        again = len(ceremony.sandbox.calls(operation="GetParametersForImport")) - asked
+        assert again <= 2 + 2
+        assert ceremony.imports() == 1  # that of the run above
+    sealed = ceremony.seal(*ceremony.vouched(prepared))
+    assert ceremony.submit(*ceremony.vouched(prepared, sealed)).code == 4  # the blocked one
+    assert ceremony.held(keys)
+
+
+@pytest.mark.parametrize("how", ["before", "torn", "after"])
+def test_a_seal_killed_at_each_line_is_continued_or_refused(how: str, ceremony: Ceremony) -> None:
+    """A line that is torn belongs to a file that nobody has read aloud: it is named, and the file is made again."""
+    keys = ceremony.keys("SYMMETRIC_DEFAULT", "HMAC_256")
+    prepared = ceremony.prepare()
+    file = ceremony.vault.folder / "sealed.jsonl"
+    for number in (1, 2, 3):
+        file.unlink(missing_ok=True)
+        assert ceremony.seal(*ceremony.vouched(prepared), kill=Kill(number, how, "lines")).code == -signal.SIGKILL
+        sealed = ceremony.seal(*ceremony.vouched(prepared))
+        assert sealed.code == 0, sealed.stderr
+        assert [line["kind"] for line in read(file)] == ["sealed", "key", "key"]
+    assert ceremony.submit(*ceremony.vouched(prepared, sealed)).code == 0
+    assert ceremony.held(keys)
+
+
+@pytest.mark.parametrize("how", ["before", "torn", "after"])
+@pytest.mark.parametrize("part", [0, 1])
+def test_a_submission_killed_at_each_event_is_resumed(part: int, how: str, ceremony: Ceremony) -> None:
+    """One ceremony for all: after each, both keys lose their material, and the same files fill them again."""
+    keys = ceremony.keys("SYMMETRIC_DEFAULT", "HMAC_256")
     prepared = ceremony.prepare()
     sealed = ceremony.seal(*ceremony.vouched(prepared))
     vouched = ceremony.vouched(prepared, sealed)
-    killed = ceremony.submit(*vouched, kill=Kill(seq, how))
-    assert killed.code == -signal.SIGKILL, killed.stderr
-    nothing_written = seq == 1 and how != "after"
-    result = ceremony.submit(*vouched, *([] if nothing_written else ["--resume"]))
-    assert result.code == 0, result.stderr
-    assert {entry["status"] for entry in result.report["results"]} <= {"imported", "unchanged"}
-    assert ceremony.states() == {"Enabled"}
-    assert ceremony.imports() <= 2 + 1  # the one in flight may be sent again: the same material, the same token
+    kms, imports = ceremony.sandbox.client(), 0
+    for seq in range(1 + part, EVENTS + 1, 2):
+        killed = ceremony.submit(*vouched, kill=Kill(seq, how))
+        assert killed.code == -signal.SIGKILL, (seq, killed.stderr)
+        nothing_written = seq == 1 and how != "after"
+        result = ceremony.submit(*vouched, *([] if nothing_written else ["--resume"]))
+        assert result.code == 0, (seq, result.stderr)
+        assert {entry["status"] for entry in result.report["results"]} <= {"imported", "unchanged"}, seq
+        assert ceremony.held(keys), seq
+        before, imports = imports, ceremony.imports()
+        # The one in flight may be sent again: the same material, the same token.
+        assert 2 <= imports - before <= 2 + 1, seq
+        for key in keys:
+            kms.delete_imported_key_material(KeyId=key["key_id"])
+        for path in ceremony.online.folder.glob("report*"):
+            path.unlink()
     assert len(ceremony.sandbox.calls(operation="GetParametersForImport")) == 2
 
 
@@ -143,15 +176,36 @@ def test_what_expired_after_it_was_sealed_is_not_imported(ceremony: Ceremony) ->
 
 
 def test_what_expires_within_the_hour_is_said_at_each_step(ceremony: Ceremony) -> None:
-    ceremony.keys("SYMMETRIC_DEFAULT")
-    ceremony.prepare()
-    vouched = due(ceremony, k0=datetime.now(UTC) - NOW + timedelta(minutes=30))
-    sealed = ceremony.seal(*vouched)
-    submitted = ceremony.submit(*vouched, *ceremony.vouched(sealed))
+    """With --quiet too. In front of `prepare`, somebody gives out parameters for half an hour instead of 24 hours."""
+
+    def sooner(operation: str, answer: dict[str, Any]) -> dict[str, Any]:
+        soon = {"ParametersValidTo": time.time() + 1800}
+        return answer | (soon if operation == "GetParametersForImport" else {})
+
+    ceremony.keys("SYMMETRIC_DEFAULT", "HMAC_256")
+    with Rewriter(ceremony.sandbox.url, sooner) as kms:
+        prepared = ceremony.prepare("--quiet", BULK_IMPORT_ENDPOINT_URL=kms.url)
+    bundle = fingerprint(ceremony.online.folder / "bundle.jsonl")
+    sealed = ceremony.seal(*bundle, "--quiet")
+    submitted = ceremony.submit(*bundle, *fingerprint(ceremony.online.folder / "sealed.jsonl"), "--quiet")
     assert submitted.code == 0, submitted.stderr
-    for step in (sealed, submitted):
-        assert "Warning: " in step.stderr
-        assert "expire" in step.stderr
+    assert "Warning: the import parameters of 2 targets expire within the hour." in prepared.stderr
+    assert "Warning: the import parameters of 2 sealed targets expire within the hour." in sealed.stderr
+    assert "Warning: k0 in 111122223333/us-east-1: its import parameters expire at 2" in submitted.stderr
+    assert "Warning: k1 in 111122223333/us-east-1: its import parameters expire at 2" in submitted.stderr
+
+
+def test_each_step_says_until_when_it_is_good(ceremony: Ceremony) -> None:
+    ceremony.keys("SYMMETRIC_DEFAULT", "HMAC_256")
+    prepared = ceremony.prepare()
+    sealed = ceremony.seal(*ceremony.vouched(prepared))
+    submitted = ceremony.submit(*ceremony.vouched(prepared, sealed))
+    lines = read(ceremony.online.folder / "bundle.jsonl")[1:]
+    first, last = (as_utc(moment) for moment in sorted(datetime.fromisoformat(line["deadline"]) for line in lines))
+    assert f"Submit the first before {first}, the last before {last}." in prepared.stderr
+    assert f"Submit it before {first}" in sealed.stderr
+    assert f"Import parameters expire from {first} to {last}." in submitted.stderr
+    assert "Warning" not in prepared.stderr + sealed.stderr + submitted.stderr
 
 
 def test_a_part_that_was_submitted_is_not_imported_again(ceremony: Ceremony) -> None:

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """Where a run kills itself.
+    """Where a run kills itself: at an event of its journal, or at a line of a file of a ceremony (`lines`).
 
     before: what the event reports has happened, and the event is not written yet; torn: half of its line reached the
     disk; after: the event is on disk, and nothing that follows it has happened.
@@ -33,6 +33,7 @@ class Kill:
 
     seq: int
     how: str
+    what: str = "journal"
 
 
 class Forks:
@@ -64,7 +65,7 @@ class Forks:
         it is called; `meanwhile` is given the process ID.
         """
         job = {"folder": str(folder), "environment": dict(environment), "arguments": list(arguments),
-               "kill": [kill.seq, kill.how] if kill else None, "broken": broken}  # fmt: skip
+               "kill": [kill.seq, kill.how, kill.what] if kill else None, "broken": broken}  # fmt: skip
         assert self._server.stdin is not None
         self._server.stdin.write(json.dumps(job) + "\n")
         self._server.stdin.flush()
@@ -105,7 +106,8 @@ def child(job: dict[str, Any]) -> None:
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     if job["kill"]:
-        arm(*job["kill"])
+        seq, how, what = job["kill"]
+        (arm_lines if what == "lines" else arm)(seq, how)
     reached = break_it(*job["broken"]) if job["broken"] else [True]
     code = 1
     try:
@@ -163,6 +165,24 @@ def arm(seq: int, how: str) -> None:
         to_kernel(journal)
 
     Journal._to_kernel = to_kernel_or_death  # type: ignore[method-assign]  # noqa: SLF001 - see above
+
+
+def arm_lines(number: int, how: str) -> None:
+    """From here on the process is killed at line `number` of the bundle or sealed file that it writes."""
+    from bulk_import.ceremony.lines import LineWriter, encode  # noqa: PLC0415 - see above
+    from bulk_import.files import write_all  # noqa: PLC0415 - see above
+
+    write = LineWriter.write
+
+    def write_or_death(writer: LineWriter, members: dict[str, Any]) -> None:
+        if writer._line + 1 == number:  # noqa: SLF001 - the seam: the one place through which lines go to the disk
+            data, _ = encode(number, writer._after, members)  # noqa: SLF001 - see above
+            length = {"before": 0, "torn": len(data) // 2, "after": len(data)}[how]
+            write_all(writer._descriptor, data[:length])  # noqa: SLF001 - see above
+            os.kill(os.getpid(), signal.SIGKILL)
+        write(writer, members)
+
+    LineWriter.write = write_or_death  # type: ignore[method-assign]  # see above
 
 
 if __name__ == "__main__":

@@ -94,11 +94,11 @@ class Pipeline:
     home: Path  # of the sandbox's seed file
     folder: Path  # the checkout
 
-    def printed(self) -> dict[str, Any]:
+    def printed(self, *options: str) -> dict[str, Any]:
         """What `iam` prints for the manifest."""
         (self.folder / "keys.yaml").write_text(yaml.safe_dump(MANIFEST))
         done = subprocess.run(
-            [sys.executable, "-m", "bulk_import", "iam", "keys.yaml", "--caller-arn", CALLER],
+            [sys.executable, "-m", "bulk_import", "iam", "keys.yaml", "--caller-arn", CALLER, *options],
             cwd=self.folder, capture_output=True, text=True, check=True,
         )  # fmt: skip
         document: dict[str, Any] = json.loads(done.stdout)
@@ -109,13 +109,15 @@ class Pipeline:
         (self.home / "policies.json").write_text(json.dumps(policies))
         self.sandbox.seed(SEED)
 
-    def job(self, name: str, renderings: str | None = None, **claims: Any) -> subprocess.CompletedProcess[str]:
+    def job(
+        self, name: str, renderings: str | None = None, template: str = "gitlab", **claims: Any
+    ) -> subprocess.CompletedProcess[str]:
         """One job of the template, as GitLab's runner does it: variables, before_script, script."""
         text = subprocess.run(
-            [sys.executable, "-m", "bulk_import", "template", "gitlab"], capture_output=True, text=True, check=True
+            [sys.executable, "-m", "bulk_import", "template", template], capture_output=True, text=True, check=True
         ).stdout
         document = yaml.safe_load(text)
-        base, job = document[".aws"], document[name]
+        base, job = document.get(".aws", {"before_script": [], "variables": {}}), document[name]
         script = "\n".join(["set -e", *base["before_script"], *job["script"]])
         own = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "BULK_IMPORT_"))}
         environment = own | document["variables"] | base["variables"] | job.get("variables", {})
@@ -239,3 +241,16 @@ def test_a_token_that_the_role_does_not_trust(pipeline: Pipeline, claims: dict[s
     assert ended.returncode == 5
     assert words in ended.stdout + ended.stderr
     assert [call["operation"] for call in pipeline.sandbox.calls() if call["service"] == "kms"] == []
+
+
+def test_the_daily_bundle_is_made_by_a_role_that_cannot_import(pipeline: Pipeline) -> None:
+    """The job of `template gitlab-standby` under `iam --command prepare`."""
+    pipeline.begin(pipeline.printed("--command", "prepare"))
+    made = pipeline.job("standby", template="gitlab-standby")
+    assert made.returncode == 0, made.stderr
+    lines = [json.loads(line) for line in (pipeline.folder / "bundle.jsonl").read_text().splitlines()]
+    assert [line["kind"] for line in lines] == ["bundle", "prepared", "prepared"]
+    assert lines[0]["standby"] is True
+    imported = pipeline.job("import")
+    assert imported.returncode == 5, imported.stderr
+    assert "not authorized to perform: kms:ImportKeyMaterial" in json.dumps(pipeline.results())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -131,3 +133,62 @@ def _without(document: dict[str, Any], action: str) -> dict[str, Any]:
         for statement in document["Statement"]
     ]
     return document | {"Statement": [statement for statement in kept if statement["Action"]]}
+
+
+def test_the_steps_of_a_ceremony_need_what_is_granted_and_no_more(sandbox: Sandbox, work: Workplace) -> None:
+    """`--command prepare` and `--command submit`: each step asks for all that it is granted, and for nothing else."""
+    plant(sandbox, work)
+    _, of_prepare = policies_of(work, "--command", "prepare")
+    _, of_submit = policies_of(work, "--command", "submit", "--prove-use")
+    assert "kms:ImportKeyMaterial" not in actions(of_prepare)
+    assert "kms:GetParametersForImport" not in actions(of_submit)
+
+    def ceremony(*prepare: str) -> set[str]:
+        """The actions that the two steps asked for together."""
+        with Gatekeeper(sandbox, of_prepare) as gate:
+            work.folder.joinpath("bundle.jsonl").unlink(missing_ok=True)
+            prepared = work.call(
+                "prepare", "manifest.json", "bundle.jsonl", "--quota", "GetParametersForImport=50", *prepare,
+                BULK_IMPORT_ENDPOINT_URL=gate.url,
+            )  # fmt: skip
+            assert prepared.code == 0, prepared.stderr
+        asked = {request.action for request, verdict in gate.asked if verdict}
+        assert asked <= actions(of_prepare)
+        work.folder.joinpath("sealed.jsonl").unlink(missing_ok=True)
+        vouch = ("--fingerprint", sha256(work.folder / "bundle.jsonl"))
+        assert work.call("seal", "bundle.jsonl", "manifest.json", "sealed.jsonl", *vouch).code == 0
+        with Gatekeeper(sandbox, of_submit) as gate:
+            submitted = work.call(
+                "submit", "bundle.jsonl", "sealed.jsonl", *vouch, "--fingerprint", sha256(work.folder / "sealed.jsonl"),
+                "--read-interval", "20ms", "--prove-use", BULK_IMPORT_ENDPOINT_URL=gate.url,
+            )  # fmt: skip
+            assert submitted.code == 0, submitted.stderr
+        return asked | {request.action for request, verdict in gate.asked if verdict}
+
+    # Empty keys, then the same keys with material: what is granted for either is used by one of the two.
+    assert ceremony() | ceremony("--standby") == actions(of_prepare) | actions(of_submit)
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(("command", "step"), [("prepare", "submit"), ("submit", "prepare")])
+def test_the_role_of_one_step_cannot_do_the_other(command: str, step: str, sandbox: Sandbox, work: Workplace) -> None:
+    plant(sandbox, work)
+    _, policies = policies_of(work, "--command", command)
+    quick = ("--quota", "GetParametersForImport=50")
+    if step == "submit":
+        assert work.call("prepare", "manifest.json", "bundle.jsonl", *quick).code == 0
+        vouch = ["--fingerprint", sha256(work.folder / "bundle.jsonl")]
+        assert work.call("seal", "bundle.jsonl", "manifest.json", "sealed.jsonl", *vouch).code == 0
+        vouch += ["--fingerprint", sha256(work.folder / "sealed.jsonl")]
+    with Gatekeeper(sandbox, policies) as gate:
+        if step == "prepare":
+            result = work.call("prepare", "manifest.json", "bundle.jsonl", *quick, BULK_IMPORT_ENDPOINT_URL=gate.url)
+        else:
+            result = work.call("submit", "bundle.jsonl", "sealed.jsonl", *vouch, BULK_IMPORT_ENDPOINT_URL=gate.url)
+    denied = {"prepare": "kms:GetParametersForImport", "submit": "kms:ImportKeyMaterial"}[step]
+    assert (result.code, denied in result.stderr) == (5, True), result.stderr
+    left = sandbox.keys()
+    assert {key["state"] for key in left} == {"PendingImport"}

@@ -19,6 +19,8 @@ from bulk_import.templates import FILES, template
 
 NAMES = sorted(FILES)
 FLEETS = {"github-actions-matrix", "gitlab-matrix", "aws-batch-array", "kubernetes-indexed", "slurm"}
+STANDBY = {"github-actions-standby", "gitlab-standby"}
+RUNS = set(NAMES) - FLEETS - STANDBY - {"container"}  # one run, on one machine
 PREFIX = "BULK_IMPORT_"
 
 
@@ -168,7 +170,7 @@ def test_the_report_is_kept_whatever_the_end() -> None:
     assert kept == {os.path.dirname(variables("kubernetes")["BULK_IMPORT_REPORT"])}  # noqa: PTH120 - a path of the pod
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - FLEETS - {"container"}))
+@pytest.mark.parametrize("name", sorted(RUNS))
 def test_the_page_is_kept_beside_the_report(name: str) -> None:
     """For the person who is called when the run is red."""
     given = variables(name)
@@ -218,7 +220,7 @@ def test_a_person_stands_between_plan_and_import(name: str) -> None:
         assert text.index("stage('Plan')") < text.index("input {") < text.index("stage('Import')")
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - FLEETS - {"container"}))
+@pytest.mark.parametrize("name", sorted(RUNS))
 def test_exit_codes_are_told_apart(name: str) -> None:
     text = template(name)
     for code in ("4", "5", "7"):
@@ -271,15 +273,19 @@ def test_the_pods_grace_is_the_one_above() -> None:
 # --- pins and rights
 
 
-def test_actions_are_pinned_by_commit() -> None:
-    uses = re.findall(r"uses: (\S+)(.*)", template("github-actions"))
-    assert len(uses) == 8
+@pytest.mark.parametrize(("name", "actions"), [
+    ("github-actions", 8), ("github-actions-matrix", 8), ("github-actions-standby", 4),
+])  # fmt: skip
+def test_actions_are_pinned_by_commit(name: str, actions: int) -> None:
+    uses = re.findall(r"uses: (\S+)(.*)", template(name))
+    assert len(uses) == actions
     assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action) for action, _ in uses)
     assert all(re.fullmatch(r"\s+# v\d+\.\d+\.\d+", version) for _, version in uses)
 
 
-def test_jobs_have_the_least_permissions() -> None:
-    workflow = yaml.safe_load(template("github-actions"))
+@pytest.mark.parametrize("name", ["github-actions", "github-actions-standby"])
+def test_jobs_have_the_least_permissions(name: str) -> None:
+    workflow = yaml.safe_load(template(name))
     assert workflow["permissions"] == {}
     for job in workflow["jobs"].values():
         assert job["permissions"] == {"contents": "read", "id-token": "write"}
@@ -308,6 +314,51 @@ def test_files_end_as_files_do() -> None:
         assert "\t" not in text
         assert max(map(len, text.splitlines())) <= 130
         assert Path(FILES[name]).name == FILES[name]
+
+
+# --- each day, for an emergency
+
+
+def standby_script(name: str) -> str:
+    document = yaml.safe_load(template(name))
+    if name == "gitlab-standby":
+        return "\n".join(document["standby"]["script"][2:])  # the first two write the token's file
+    text: str = document["jobs"]["prepare"]["steps"][-2]["run"]
+    return text
+
+
+@pytest.mark.parametrize("name", sorted(STANDBY))
+@pytest.mark.parametrize("code", [0, 4, 5, 3])
+@pytest.mark.parametrize("signed", [False, True], ids=["read aloud", "signed"])
+def test_each_day_a_bundle_of_every_key(name: str, code: int, signed: bool, tmp_path: Path) -> None:
+    """The exit code is that of `prepare`, and half of the quota is left to others."""
+    variables = {"MANIFEST": "keys.yaml", "BUNDLE": "bundle.jsonl", "RUNNER_TEMP": str(tmp_path)}
+    if signed:
+        variables["BUNDLE_SIGNING_KEY"] = "/vars/key.pem" if name == "gitlab-standby" else "-----BEGIN PRIVATE KEY-----"
+    elif name == "github-actions-standby":
+        variables["BUNDLE_SIGNING_KEY"] = ""  # what GitHub makes of a secret that does not exist
+    assert script(standby_script(name), tmp_path, variables, code) == code
+    [call] = (tmp_path / "calls").read_text().splitlines()
+    expected = "prepare keys.yaml bundle.jsonl --standby --quota GetParametersForImport=0.5"
+    key = "/vars/key.pem" if name == "gitlab-standby" else f"{tmp_path}/signing.pem"
+    assert call == (f"{expected} --sign-with {key}" if signed else expected)
+
+
+@pytest.mark.parametrize("name", sorted(STANDBY))
+def test_a_bundle_for_an_emergency_comes_each_day_and_is_kept_whatever_the_end(name: str) -> None:
+    document = yaml.safe_load(template(name))
+    if name == "gitlab-standby":
+        job = document["standby"]
+        kept, always = job["artifacts"]["paths"], job["artifacts"]["when"]
+        assert '$CI_PIPELINE_SOURCE == "schedule"' in job["rules"][0]["if"]
+    else:
+        upload = document["jobs"]["prepare"]["steps"][-1]
+        kept, always = upload["with"]["path"].split(), upload["if"].removesuffix("()")
+        [schedule] = document[True]["schedule"]  # `on` is read as true by YAML 1.1
+        assert re.fullmatch(r"\d+ \d+ \* \* \*", schedule["cron"])
+    assert kept == ["bundle.jsonl", "bundle.jsonl.sig"]
+    assert always == "always"
+    assert not calls(template(name))[0][1].count("run ")
 
 
 # --- several machines

@@ -28,7 +28,7 @@ def put(folder: Path, name: str, file: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["github-actions", "github-actions-matrix"])
+@pytest.mark.parametrize("name", ["github-actions", "github-actions-matrix", "github-actions-standby"])
 def test_github_actions(name: str, tmp_path: Path) -> None:
     """The workflow schema of SchemaStore; zizmor's audits, the pedantic ones too."""
     file = put(tmp_path, name, ".github/workflows/bulk-import.yml")
@@ -40,7 +40,7 @@ def test_github_actions(name: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("name", ["gitlab", "gitlab-matrix"])
+@pytest.mark.parametrize("name", ["gitlab", "gitlab-matrix", "gitlab-standby"])
 def test_gitlab(name: str, tmp_path: Path) -> None:
     file = put(tmp_path, name, ".gitlab-ci.yml")
     done = check(

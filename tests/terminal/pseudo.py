@@ -54,9 +54,13 @@ class Seen:
 
 
 def run(
-    command: Sequence[str], folder: Path, environment: Mapping[str, str], *, columns: int = 100, rows: int = 30
-) -> Seen:
-    """To its end. The terminal is stderr; the size is the terminal's, not a variable's."""
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], *, columns: int = 100, rows: int = 30,
+    typed: str = "",
+) -> Seen:  # fmt: skip
+    """To its end. The terminal is stdin and stderr; the size is the terminal's, not a variable's.
+
+    `typed`: keys that were pressed before anything asked for them.
+    """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     out = folder / "stdout"
@@ -66,6 +70,7 @@ def run(
     }
     with out.open("wb") as stdout:
         process = subprocess.Popen(command, cwd=folder, env=clean, stdin=theirs, stdout=stdout, stderr=theirs)
+    os.write(ours, typed.encode())
     os.close(theirs)
     chunks: list[bytes] = []
     while True:

@@ -11,28 +11,11 @@ from moto.utilities.utils import get_partition
 
 from bulk_import.sandbox.answers import AwsError
 from bulk_import.sandbox.kms.keys import SandboxKey
+from bulk_import.sandbox.kms.quotas import CRYPTOGRAPHIC
 from bulk_import.sandbox.kms.requests import Request
 
 # Operations whose key may be named by an alias; all others take a key ID or key ARN.
-ALIAS_ALLOWED = frozenset(
-    [
-        "DescribeKey",
-        "GetPublicKey",
-        "Encrypt",
-        "Decrypt",
-        "ReEncrypt",
-        "GenerateMac",
-        "VerifyMac",
-        "Sign",
-        "Verify",
-        "GenerateDataKey",
-        "GenerateDataKeyWithoutPlaintext",
-        "GenerateDataKeyPair",
-        "GenerateDataKeyPairWithoutPlaintext",
-        "DeriveSharedSecret",
-        "ListAliases",
-    ]
-)
+ALIAS_ALLOWED = (CRYPTOGRAPHIC - {"GenerateRandom"}) | {"DescribeKey", "GetPublicKey", "ListAliases"}
 KEY_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|mrk-[0-9a-f]{32}")
 
 
