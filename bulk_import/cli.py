@@ -57,6 +57,7 @@ _METAVARS = {
     "vault_role": "NAME",
     "pkcs11_module": "PATH",
     "pkcs11_pin_file": "PATH",
+    "pkcs11_init_args": "TEXT",
     "vault_jwt_file": "PATH",
     "fingerprint": "HEX",
     "signed_by": "PATH",

@@ -79,6 +79,7 @@ WAYS: dict[str, Way] = {
     "only_account": several("111122223333", "444455556666,777788889999", "000000000001"),
     "only_region": several("eu-west-1", "eu-west-2,eu-west-3", "us-east-1"),
     "only_id": several("a", "b,c", "d"),
+    "pkcs11_init_args": text("a", "b", "c"),
     "pkcs11_module": text("a", "b", "c"),
     "pkcs11_pin_file": text("a", "b", "c"),
     "allow_source_role": several("arn:a", "arn:a,arn:b", "arn:c"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from bulk_import import fleet, load, shards
 from bulk_import.aws import objects
@@ -32,12 +32,19 @@ def _manifest_in_s3(uri: str, settings: Settings) -> bytes:
         raise ManifestError([Problem(uri, 0, "", error.reason, error.advice)], code=error.code) from None
 
 
-async def check_material(manifest: Manifest, settings: Settings) -> tuple[str, ...]:
+class CheckedMaterial(NamedTuple):
+    """`not_read`: schemes of the sources that need a run or `plan`. `abilities`: what an HSM can do with its keys."""
+
+    not_read: tuple[str, ...]
+    abilities: tuple[tuple[Target, str], ...]
+
+
+async def check_material(manifest: Manifest, settings: Settings) -> CheckedMaterial:
     """Reads the material of every target, where its source may be read without a run, and checks its shape.
 
-    Returns the schemes of the sources that were not read. Raises ManifestError with every problem found.
+    Raises ManifestError with every problem found.
     """
-    problems = []
+    problems, abilities = [], []
     readable = [target for target in manifest.targets if sources.kind_of(target.material).checked_offline]
     opened = load.materials(manifest, settings, AwsStores(settings, manifest.partition))
     opened.check(readable)
@@ -46,13 +53,15 @@ async def check_material(manifest: Manifest, settings: Settings) -> tuple[str, .
         for target in readable:
             try:
                 await _check_one(target, materials)
+                if ability := await materials.ability(target):
+                    abilities.append((target, ability))
             except MaterialError as error:
                 message = f"{error.message.rstrip('.')}."
                 problems.append(Problem(manifest.uri, target.line, f"material of {target.id}", message, error.advice))
     if problems:
         raise ManifestError(list(dict.fromkeys(problems)))
     kinds = dict.fromkeys(sources.kind_of(target.material) for target in manifest.targets)
-    return tuple(kind.scheme for kind in kinds if not kind.checked_offline)
+    return CheckedMaterial(tuple(kind.scheme for kind in kinds if not kind.checked_offline), tuple(abilities))
 
 
 async def _check_one(target: Target, materials: Materials) -> None:

@@ -149,7 +149,7 @@ async def _sealed(
     public_key = base64.b64decode(line.public_key)
     async with materials.hold(wanted, KeySpec(line.key_spec), key_arn=line.key_arn) as held:
         sealed = await held.seal(public_key)
-        evidence, remark = held.evidence, held.remark
+        evidence = held.evidence
     return SealedKey(
         kind="key",
         manifest_sha256=manifest.sha256,
@@ -162,7 +162,7 @@ async def _sealed(
         wrapping_algorithm=line.wrapping_algorithm,
         wrapping_key_sha256=hashlib.sha256(public_key).hexdigest(),
         encrypted_key_material=base64.b64encode(sealed).decode(),
-        remark=remark,
+        remark=evidence.remark,
         **_evidence(evidence),
     )
 

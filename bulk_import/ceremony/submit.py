@@ -198,7 +198,6 @@ class _Held:
     def __init__(self, line: Prepared, key: SealedKey) -> None:
         self.evidence = evidence_of(key)
         self.algorithm = WrappingAlgorithm(line.wrapping_algorithm)
-        self.remark = key.remark
         self.parameters = ImportParameters(
             base64.b64decode(line.import_token), base64.b64decode(line.public_key), line.deadline
         )
@@ -222,6 +221,7 @@ def evidence_of(key: SealedKey) -> Evidence:
         mac=raw(key.mac),
         public_key=raw(key.public_key),
         material_check=key.material_check or "",
+        remark=key.remark,
     )
 
 

@@ -31,17 +31,18 @@ def execute(settings: Settings, manifest: str) -> ExitCode:
     if settings.shards is not None:
         settings = settings.model_copy(update={"shard": None})
     loaded = api.load_manifest(manifest, settings)
-    not_read: tuple[str, ...] = ()
-    if settings.material:
-        not_read = loop.run(api.check_material(loaded, settings))
+    checked = loop.run(api.check_material(loaded, settings)) if settings.material else None
     if not settings.quiet:
         lanes = {target.lane for target in loaded.targets}
         output.say(
             f"{loaded.shown_uri}: valid. {len(loaded.targets):,} of {plural(loaded.total, 'target')} selected, "
             f"{plural(len(loaded.accounts), 'account')}, {plural(len(lanes), 'lane')}."
         )
-        if not_read:
-            output.say(f"Not read, because that needs a run or `plan`: {' '.join(f'{name}:' for name in not_read)}")
+        for target, ability in checked.abilities if checked else ():
+            output.say(f"{target}: {ability}.")
+        if checked and checked.not_read:
+            names = " ".join(f"{name}:" for name in checked.not_read)
+            output.say(f"Not read, because that needs a run or `plan`: {names}")
     if settings.shards is not None:
         output.result(_division(api.division(loaded, settings, settings.shards)).encode())
     return ExitCode.OK

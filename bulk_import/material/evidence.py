@@ -38,7 +38,8 @@ class Evidence:
     HMAC keys: `message` and `mac_algorithm` are GenerateMac's parameters, `mac` is the answer of the right key.
     RSA and ECC keys: `public_key`, DER SubjectPublicKeyInfo. SYMMETRIC_DEFAULT: `material_check`, which shows whether a
     source still holds what was imported; that KMS holds it, KeyMaterialId proves.
-    What does not belong to the key spec is empty, and matches nothing.
+    What does not belong to the key spec is empty, and matches nothing. `remark`: what could not be compared at the
+    source, for the verification's detail; empty if nothing.
     """
 
     key_spec: KeySpec
@@ -47,6 +48,7 @@ class Evidence:
     mac: bytes = field(default=b"", repr=False)
     public_key: bytes = field(default=b"", repr=False)
     material_check: str = ""
+    remark: str = ""
 
     @classmethod
     def prepare(cls, secret: Secret, key_spec: KeySpec, key_arn: str = "") -> Self:
@@ -83,8 +85,13 @@ def material_check(secret: Secret, key_arn: str) -> str:
     """
     with secret.view() as view:
         context = CMAC(AES(view))
-    context.update(f"bulk-import:{key_arn}".encode())
+    context.update(checked_text(key_arn).encode())
     return context.finalize()[:8].hex()
+
+
+def checked_text(key_arn: str) -> str:
+    """What the material_check is computed over."""
+    return f"bulk-import:{key_arn}"
 
 
 def _canonical(der: bytes) -> bytes | None:

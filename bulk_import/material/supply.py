@@ -39,11 +39,6 @@ class Held(Protocol):
         ...
 
     @property
-    def remark(self) -> str:
-        """What could not be checked about the material; empty if nothing."""
-        ...
-
-    @property
     def parameters(self) -> ImportParameters | None:
         """Those that it was sealed for before the run: KMS is not asked for others. None: it is sealed when asked."""
         ...
@@ -118,6 +113,15 @@ class Materials:
         if at_work.opened.source is not None:
             (await _load(at_work, at_work.opened.source, target, None)).wipe()
 
+    async def ability(self, target: Target) -> str | None:
+        """One line: what the source can do with the target's key. None: nothing to say. Raises MaterialError."""
+        at_work = self._of(target)
+        ability = at_work.opened.ability
+        if ability is None:
+            return None
+        rest = target.material.partition(":")[2]
+        return await at_work.patience(lambda: ability(rest, target))
+
     @asynccontextmanager
     async def hold(self, target: Target, key_spec: KeySpec, *, key_arn: str = "") -> AsyncIterator[Held]:
         """The target's material, checked. Raises TargetError, with nothing left unwiped.
@@ -127,7 +131,7 @@ class Materials:
         at_work = self._of(target)
         source, sealer = at_work.opened.source, at_work.opened.sealer
         if sealer is not None:
-            yield await _Sealed.of(at_work, sealer, target, key_spec)
+            yield await _Sealed.of(at_work, sealer, target, key_spec, key_arn)
         elif source is None:
             raise RuntimeError(f"the source {at_work.kind.scheme} neither gives nor seals")
         elif not at_work.kind.shared:
@@ -220,7 +224,6 @@ class _Reread:
         self._seen: Fingerprint
         self.evidence: Evidence
         self.algorithm = _algorithm(target, key_spec)
-        self.remark = ""
         self.parameters = None
 
     @classmethod
@@ -254,7 +257,6 @@ class _Borrowed:
         self._wrapping_key_spec = target.wrapping_key_spec
         self.evidence = evidence
         self.algorithm = _algorithm(target, evidence.key_spec)
-        self.remark = ""
         self.parameters = None
 
     async def seal(self, public_key: bytes) -> bytes:
@@ -272,13 +274,12 @@ class _Sealed:
         self._target = target
         self.evidence = offer.evidence
         self.algorithm = offer.algorithm
-        self.remark = offer.remark
         self.parameters = None
 
     @classmethod
-    async def of(cls, at_work: _AtWork, sealer: Sealer, target: Target, key_spec: KeySpec) -> Self:
+    async def of(cls, at_work: _AtWork, sealer: Sealer, target: Target, key_spec: KeySpec, key_arn: str) -> Self:
         rest = target.material.partition(":")[2]
-        offer = await at_work.patience(lambda: sealer.offer(rest, target, key_spec))
+        offer = await at_work.patience(lambda: sealer.offer(rest, target, key_spec, key_arn=key_arn))
         if target.expect is not None and target.expect.spki_sha256 is not None:
             expect.check_public_key(offer.evidence.public_key, target.expect)
         return cls(at_work, sealer, offer, target)

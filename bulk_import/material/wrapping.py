@@ -82,8 +82,13 @@ MATERIAL_BYTES: Final = {
 
 def default_algorithm(key_spec: KeySpec) -> WrappingAlgorithm:
     """The strongest that KMS allows for the key spec; it fits under every wrapping key spec."""
+    return allowed(key_spec)[0]
+
+
+def allowed(key_spec: KeySpec) -> list[WrappingAlgorithm]:
+    """What KMS allows for the key spec, the strongest first."""
     family = Family.of(key_spec)
-    return next(row.algorithm for row in TABLE if family in row.families)
+    return [row.algorithm for row in TABLE if family in row.families]
 
 
 def refusal(key_spec: KeySpec, algorithm: WrappingAlgorithm | None, wrapping_key_spec: WrappingKeySpec) -> str | None:
@@ -91,8 +96,7 @@ def refusal(key_spec: KeySpec, algorithm: WrappingAlgorithm | None, wrapping_key
     row = _ROWS[algorithm or default_algorithm(key_spec)]
     family = Family.of(key_spec)
     if family not in row.families:
-        allowed = ", ".join(other.algorithm for other in TABLE if family in other.families)
-        return f"{row.algorithm} does not wrap {family.value}; {key_spec} takes {allowed}"
+        return f"{row.algorithm} does not wrap {family.value}; {key_spec} takes {', '.join(allowed(key_spec))}"
     capacity = row.capacity(wrapping_key_spec)
     if capacity is not None and MATERIAL_BYTES[key_spec] > capacity:
         return (

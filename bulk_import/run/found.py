@@ -127,17 +127,18 @@ class Found:
         if run.decision is None or run.decision.key_spec is None:
             raise RuntimeError("a target is compared only after a decision")
         await check_shown_id(run, self._kms, view)
+        not_compared = ""
         if policy.prove not in ("auto", "all"):
             result = ProofResult(Proof.NONE, "material_not_compared")
         else:
             evidence = await policy.materials.evidence(run.target, run.decision.key_spec, key_arn=view.arn)
-            run.material_check = evidence.material_check or None
+            run.material_check, not_compared = evidence.material_check or None, evidence.remark
             result = await prove(run, self._kms, evidence, view, policy.known)
         used, remark = await round_trip(run, self._kms, view) if policy.prove_use else (None, "")
         run.verification = Verification(
             verified=True, reads=self._reads, consecutive=self._reads,
             duration_seconds=round(self._clock() - self._began, 3), proof=result.proof,
-            round_trip=used, detail="; ".join(filter(None, (result.detail, remark))),
+            round_trip=used, detail="; ".join(filter(None, (result.detail, not_compared, remark))),
         )  # fmt: skip
         if policy.require_proof and result.proof is Proof.NONE:
             raise TargetError(f"No proof was possible: {result.detail}.", code="ProofMissing")

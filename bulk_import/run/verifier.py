@@ -100,7 +100,9 @@ class Verifying:
         else:
             result = await prove(run, self._kms, self._evidence, view)
         used, remark = await round_trip(run, self._kms, view) if self._policy.prove_use else (None, "")
-        result = ProofResult(result.proof, "; ".join(filter(None, (result.detail, remark))), used)
+        result = ProofResult(
+            result.proof, "; ".join(filter(None, (result.detail, self._evidence.remark, remark))), used
+        )
         run.verification = self._verification(result)
         if self._policy.require_proof and result.proof is Proof.NONE:
             raise TargetError(f"No proof was possible: {result.detail}.", code="ProofMissing")

@@ -205,6 +205,9 @@ class Settings(BaseSettings):
     pkcs11_pin_file: str | None = _option(
         None, "File with the PIN for pkcs11: sources. One login attempt per token and run.", "hsm"
     )
+    pkcs11_init_args: str | None = _option(
+        None, "Text that the PKCS#11 library gets when it is initialized. Only NSS needs it.", "hsm"
+    )
 
     # sources of key material, for commands that may ask a server for it
     vault_auth: Literal["token", "approle", "jwt"] = _option(

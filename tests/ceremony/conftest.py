@@ -14,9 +14,13 @@ from typing import Any
 import pytest
 
 from tests.e2e import materials
+from tests.e2e.conftest import ministack
 from tests.e2e.support import Result, Workplace
 from tests.faults.forks import Forks, Kill
 from tests.sandbox_client import Sandbox
+from tests.sources.conftest import nss, softhsm
+
+__all__ = ["ministack", "nss", "softhsm"]
 
 SPECS = ("SYMMETRIC_DEFAULT", "HMAC_224", "HMAC_512", "ECC_NIST_P521", "ECC_NIST_EDWARDS25519", "RSA_4096")
 QUICK = ("--quota", "GetParametersForImport=50", "--retry-timeout", "20", "--consistency-timeout", "0")

@@ -1,151 +1,183 @@
-"""`pkcs11:` with SoftHSM: keys that were generated in the token, and never leave it in the clear."""
+"""`pkcs11:`: AES and HMAC keys that were generated in a real token, and never leave it in the clear."""
 
 from __future__ import annotations
 
-import os
-import signal
-import time
-from pathlib import Path
-
 import pytest
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.cmac import CMAC
 
-from tests.e2e.support import Workplace
+from tests.e2e.ministack import Ministack
+from tests.e2e.support import ACCOUNT, REGION, Workplace
 from tests.sandbox_client import Sandbox
-from tests.sources.softhsm import PIN, SoftHsm
 from tests.sources.support import add
+from tests.sources.tokens import Hsm, Nss, SoftHsm
 
 ALLOW = ("--allow-source", "pkcs11:")
-LENGTHS = {"HMAC_256": 32, "HMAC_384": 48, "HMAC_512": 64}
+MACS = {"HMAC_224": 28, "HMAC_256": 32, "HMAC_384": 48, "HMAC_512": 64}
+TOKENS = {"softhsm": "RSAES_OAEP_SHA_1", "nss": "RSAES_OAEP_SHA_256"}  # the strongest that each of them can
 
 
-@pytest.fixture(scope="session")
-def hsm(tmp_path_factory: pytest.TempPathFactory) -> SoftHsm:
-    return SoftHsm(tmp_path_factory.mktemp("softhsm"))
+@pytest.fixture(params=TOKENS)
+def hsm(request: pytest.FixtureRequest) -> Hsm:
+    found: Hsm = request.getfixturevalue(request.param)
+    return found
 
 
-@pytest.mark.parametrize("spec", LENGTHS)
-def test_an_hmac_key_is_sealed_in_the_token(sandbox: Sandbox, work: Workplace, hsm: SoftHsm, spec: str) -> None:
-    by_token = hsm.make(f"mac {spec}", "mac", LENGTHS[spec])
-    key = sandbox.key(key_spec=spec)["key_id"]
-    add(work, f"pkcs11:token=byok;object=mac%20{spec}", key)
+@pytest.fixture
+def strongest(request: pytest.FixtureRequest) -> str:
+    return TOKENS[request.node.callspec.params["hsm"]]
+
+
+def test_hmac_keys_are_sealed_in_the_token(sandbox: Sandbox, work: Workplace, hsm: Hsm, strongest: str) -> None:
+    able = {spec: length for spec, length in MACS.items() if isinstance(hsm, Nss) or spec != "HMAC_224"}
+    by_token = {spec: hsm.mac(f"mac {spec}", length) for spec, length in able.items()}
+    keys = {spec: sandbox.key(key_spec=spec)["key_id"] for spec in able}
+    for spec, key in keys.items():
+        add(work, f"pkcs11:token=byok;object=mac%20{spec};type=secret-key", key, name=spec)
     result = work.run(*ALLOW, "--require-proof", **hsm.environment())
     assert result.code == 0, result.stderr
-    entry = result.entries["one"]
-    assert entry["verification"]["proof"] == "hmac"
-    assert entry["wrapping_algorithm"] == "RSAES_OAEP_SHA_1"  # all that SoftHSM can
-    mac = sandbox.client().generate_mac(KeyId=key, Message=b"message", MacAlgorithm=spec.replace("HMAC_", "HMAC_SHA_"))
-    assert mac["Mac"].hex() == by_token
+    for spec, key in keys.items():
+        entry = result.entries[spec]
+        assert (entry["verification"]["proof"], entry["wrapping_algorithm"]) == ("hmac", strongest)
+        algorithm = spec.replace("HMAC_", "HMAC_SHA_")
+        mac = sandbox.client().generate_mac(KeyId=key, Message=b"message", MacAlgorithm=algorithm)
+        assert mac["Mac"].hex() == by_token[spec]
     again = work.run(*ALLOW, "--require-proof", **hsm.environment())
-    assert (again.code, again.entries["one"]["status"]) == (0, "unchanged")
+    assert {entry["status"] for entry in again.entries.values()} == {"unchanged"}, again.stderr
 
 
-def test_an_aes_key_is_sealed_and_its_check_value_compared(sandbox: Sandbox, work: Workplace, hsm: SoftHsm) -> None:
-    kcv = hsm.make("aes", "aes", 32)[:6]
+def test_an_aes_key_is_sealed_and_its_check_values_are_the_tokens(
+    sandbox: Sandbox, work: Workplace, hsm: Hsm, strongest: str
+) -> None:
+    kcv = hsm.aes("aes")[:6]
     right, wrong = sandbox.key()["key_id"], sandbox.key()["key_id"]
     add(work, "pkcs11:token=byok;id=aes", right, name="right", expect={"kcv": kcv})
     add(work, "pkcs11:token=byok;object=aes", wrong, name="wrong", expect={"kcv": "000000"})
     result = work.run(*ALLOW, **hsm.environment())
     assert result.code == 4, result.stderr
-    assert result.entries["right"]["verification"]["proof"] == "material_id"
+    entry = result.entries["right"]
+    assert entry["verification"]["proof"] == "material_id"
+    assert entry["verification"]["detail"] == ""
+    assert entry["wrapping_algorithm"] == strongest
     assert result.entries["wrong"]["error"]["code"] == "CheckValueMismatch"
     assert len(sandbox.calls(operation="GetParametersForImport")) == 1
+    # The check value makes the second run a proof, as it does for a file.
+    del work.keys[1]
+    again = work.run(*ALLOW, "--require-proof", "--known", "report.json", **hsm.environment())
+    assert again.code == 0, again.stderr
+    assert again.entries["right"]["verification"]["proof"] == "material_id"
+    assert again.entries["right"]["status"] == "unchanged"
+
+
+def test_an_aes_key_whose_value_is_known_has_the_usual_check_value(sandbox: Sandbox, work: Workplace, hsm: Hsm) -> None:
+    """By CKM_AES_CMAC, and block by block where the key may only encrypt."""
+    value = bytes(range(32))
+    for name, more in (("signs", {}), ("encrypts", {"CKA_SIGN": False})):
+        hsm.aes(f"known {name}", CKA_VALUE=value.hex(), **more)
+        add(work, f"pkcs11:token=byok;object=known%20{name}", sandbox.key()["key_id"], name=name)
+    result = work.run(*ALLOW, **hsm.environment())
+    assert result.code == 0, result.stderr
+    for entry in result.entries.values():
+        cmac = CMAC(AES(value))
+        cmac.update(b"bulk-import:" + entry["key_arn"].encode())
+        assert entry["material_check"] == cmac.finalize()[:8].hex()
+
+
+def test_what_the_token_may_not_compare_is_said(sandbox: Sandbox, work: Workplace, hsm: Hsm) -> None:
+    hsm.aes("silent", CKA_SIGN=False, CKA_ENCRYPT=False)
+    add(work, "pkcs11:token=byok;object=silent", sandbox.key()["key_id"], expect={"kcv": "000000"})
+    result = work.run(*ALLOW, **hsm.environment())
+    assert result.code == 0, result.stderr
+    entry = result.entries["one"]
+    assert entry["material_check"] is None
+    assert "no_material_check" in entry["verification"]["detail"]
+    assert "expect_kcv_not_compared" in entry["verification"]["detail"]
+
+
+def test_into_the_second_kms(ministack: Ministack, work: Workplace, hsm: Hsm) -> None:
+    work.url = ministack.url
+    by_token = hsm.mac("second")
+    kms = ministack.client("kms", ACCOUNT, REGION)
+    mac, aes = (
+        kms.create_key(Origin="EXTERNAL", **more)["KeyMetadata"]["KeyId"]  # type: ignore[attr-defined]  # boto3
+        for more in ({"KeySpec": "HMAC_256", "KeyUsage": "GENERATE_VERIFY_MAC"}, {})
+    )
+    hsm.aes("second aes")
+    add(work, "pkcs11:token=byok;object=second", mac, name="mac")
+    add(work, "pkcs11:token=byok;object=second%20aes", aes, name="aes")
+    result = work.run(*ALLOW, "--prove-use", **hsm.environment())
+    assert result.code == 0, result.stderr
+    answer = kms.generate_mac(KeyId=mac, Message=b"message", MacAlgorithm="HMAC_SHA_256")  # type: ignore[attr-defined]
+    assert answer["Mac"].hex() == by_token
 
 
 def test_the_algorithm_that_the_token_lacks_is_reported_before_a_permit(
-    sandbox: Sandbox, work: Workplace, hsm: SoftHsm
+    sandbox: Sandbox, work: Workplace, softhsm: SoftHsm
 ) -> None:
-    hsm.make("algorithm", "aes", 32)
+    softhsm.aes("algorithm")
     fields = {"wrapping_algorithm": "RSAES_OAEP_SHA_256"}
     add(work, "pkcs11:token=byok;object=algorithm", sandbox.key()["key_id"], **fields)
-    result = work.run(*ALLOW, **hsm.environment())
+    result = work.run(*ALLOW, **softhsm.environment())
     error = result.entries["one"]["error"]
     assert error["code"] == "WrappingNotAllowed"
-    assert "RSAES_OAEP_SHA_1" in error["message"]
+    assert "can wrap this key with RSAES_OAEP_SHA_1" in error["message"]
+    assert "KMS accepts RSAES_OAEP_SHA_256, RSAES_OAEP_SHA_1" in error["message"]
+    assert "RSAES_OAEP_SHA_1" in error["advice"]
     assert sandbox.calls(operation="GetParametersForImport") == []
 
 
 REFUSED = {
-    "not extractable": ("aes", 32, '{"CKA_EXTRACTABLE": false}', "SYMMETRIC_DEFAULT", "MaterialNotExportable"),
-    "trusted only": ("aes", 32, '{"CKA_WRAP_WITH_TRUSTED": true}', "SYMMETRIC_DEFAULT", "MaterialNotExportable"),
-    "a short key": ("aes", 16, "{}", "SYMMETRIC_DEFAULT", "MaterialWrongLength"),
-    "another kind": ("mac", 32, "{}", "SYMMETRIC_DEFAULT", "MaterialInvalid"),
-    "nothing": (None, 0, "", "HMAC_256", "MaterialNotFound"),
-}
+    "not extractable": (
+        "aes", 32, {"CKA_EXTRACTABLE": False}, "SYMMETRIC_DEFAULT", "MaterialNotExportable", "CKA_EXTRACTABLE=true",
+    ),
+    "trusted only": (
+        "aes", 32, {"CKA_WRAP_WITH_TRUSTED": True}, "SYMMETRIC_DEFAULT", "MaterialNotExportable",
+        "CKA_WRAP_WITH_TRUSTED=false",
+    ),
+    "a short key": ("aes", 16, {}, "SYMMETRIC_DEFAULT", "MaterialWrongLength", "length"),
+    "another kind": ("mac", 32, {}, "SYMMETRIC_DEFAULT", "MaterialInvalid", "key_spec"),
+    "no MAC": ("mac", 32, {"CKA_SIGN": False}, "HMAC_256", "MaterialNotExportable", "CKA_SIGN=true"),
+    "nothing": (None, 0, {}, "HMAC_256", "MaterialNotFound", "object="),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_keys_that_cannot_go(sandbox: Sandbox, work: Workplace, hsm: SoftHsm, case: str) -> None:
-    kind, length, more, spec, code = REFUSED[case]
-    name = f"refused {case}".replace(" ", "-")
-    if kind:
-        hsm.make(name, kind, length, more)
-    add(work, f"pkcs11:token=byok;object={name}", sandbox.key(key_spec=spec)["key_id"])
-    result = work.run(*ALLOW, **hsm.environment())
-    error = result.entries["one"]["error"]
-    assert (result.code, error["code"]) == (5, code), error
-    assert error["advice"]
+def test_keys_that_cannot_go(sandbox: Sandbox, work: Workplace, softhsm: SoftHsm) -> None:
+    for name, (kind, length, more, spec, _, _) in REFUSED.items():
+        if kind:
+            softhsm.ask("secret", name, kind=kind, length=length, more=more)
+        add(
+            work,
+            f"pkcs11:token=byok;object={name.replace(' ', '%20')}",
+            sandbox.key(key_spec=spec)["key_id"],
+            name=name.replace(" ", "-"),
+        )
+    result = work.run(*ALLOW, **softhsm.environment())
+    assert result.code == 5
+    for name, (_, _, _, _, code, advice) in REFUSED.items():
+        error = result.entries[name.replace(" ", "-")]["error"]
+        assert error["code"] == code, error
+        assert advice in error["advice"], error
     assert sandbox.calls(operation="GetParametersForImport") == []
 
 
-def test_a_wrong_pin_is_tried_once(sandbox: Sandbox, work: Workplace, tmp_path_factory: pytest.TempPathFactory) -> None:
-    own = SoftHsm(tmp_path_factory.mktemp("wrong-pin"))
-    own.make("one", "mac", 32)
-    (work.folder / "wrong").write_text("0000")
-    for number in range(12):
-        add(work, "pkcs11:token=byok;object=one", sandbox.key(key_spec="HMAC_256")["key_id"], name=f"k{number}")
-    result = work.run(*ALLOW, **own.environment(BULK_IMPORT_PKCS11_PIN_FILE=str(work.folder / "wrong")))
-    assert result.code == 5
-    assert {entry["error"]["code"] for entry in result.entries.values()} == {"SourceDenied"}
-    assert work.run(*ALLOW, **own.environment()).code == 0  # the token is not locked
-
-
-def test_a_token_process_that_is_killed_costs_its_targets_only(sandbox: Sandbox, work: Workplace, hsm: SoftHsm) -> None:
-    hsm.make("killed", "mac", 32)
-    for number in range(3):
-        add(work, "pkcs11:token=byok;object=killed", sandbox.key(key_spec="HMAC_256")["key_id"], name=f"k{number}")
-    work.key(sandbox.key()["key_id"], os.urandom(32), name="good")
-    process = work.start(
-        *ALLOW, "--allow-source", "file:", "--quota", "GetParametersForImport=0.5", **hsm.environment()
-    )
-    while not sandbox.calls(operation="ImportKeyMaterial"):
-        time.sleep(0.02)
-    for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
-        os.kill(int(child), signal.SIGKILL)
-    result = work.finish(process)
-    assert result.code == 4, result.stderr
-    assert result.entries["good"]["status"] == "imported"
-    assert result.entries["k2"]["error"]["code"] == "SourceFailed"
-    assert "has ended" in result.entries["k2"]["error"]["message"]
-
-
-def test_the_pin_appears_nowhere_and_the_child_gets_no_secret(sandbox: Sandbox, work: Workplace, hsm: SoftHsm) -> None:
-    hsm.make("quiet", "mac", 32)
-    for number in range(2):
-        add(work, "pkcs11:token=byok;object=quiet", sandbox.key(key_spec="HMAC_256")["key_id"], name=f"k{number}")
-    canaries = {"VAULT_TOKEN": "canary-vault", "CANARY": "canary-env", "DB_PASSWORD": "canary-db"}
-    add(work, "env:CANARY", sandbox.key()["key_id"], name="env")
-    process = work.start(
-        *ALLOW, "--allow-source", "env:", "--quota", "GetParametersForImport=0.5", "--log-level", "debug",
-        **hsm.environment(**canaries),
-    )  # fmt: skip
-    while not sandbox.calls(operation="ImportKeyMaterial"):
-        time.sleep(0.02)
-    [child] = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    environment = Path(f"/proc/{child}/environ").read_bytes()
-    arguments = Path(f"/proc/{child}/cmdline").read_bytes()
-    result = work.finish(process)
-    for secret in (PIN, *canaries.values(), "pipeline"):  # the last: the caller's secret access key
-        assert secret.encode() not in environment
-        assert secret.encode() not in arguments
-    written = [path.read_bytes() for path in work.folder.iterdir() if path.is_file()]
-    assert PIN.encode() not in b"".join([*written, result.stderr.encode(), result.stdout])
+def test_several_keys_of_one_name(sandbox: Sandbox, work: Workplace, softhsm: SoftHsm) -> None:
+    for identity in ("01", "02"):
+        softhsm.aes("twin", CKA_ID=identity)
+    add(work, "pkcs11:token=byok;object=twin", sandbox.key()["key_id"], name="both")
+    add(work, "pkcs11:token=byok;object=twin;id=%02", sandbox.key()["key_id"], name="second")
+    result = work.run(*ALLOW, **softhsm.environment())
+    assert result.entries["second"]["status"] == "imported", result.stderr
+    error = result.entries["both"]["error"]
+    assert error["code"] == "MaterialNotFound"
+    assert "01, 02" in error["message"]
+    assert "id=" in error["advice"]
 
 
 @pytest.mark.parametrize(
     "uri",
     ["pkcs11:", "pkcs11:token=byok", "pkcs11:object=a", "pkcs11:token=byok;object=a?pin-value=1234",
      "pkcs11:token=byok;object=a?pin-source=file:x", "pkcs11:token=byok;object=a?module-path=/evil.so",
-     "pkcs11:token=byok;object=a;object=b", "pkcs11:token=byok;object=a;type=private", "pkcs11:token=byok;label=a",
+     "pkcs11:token=byok;object=a;object=b", "pkcs11:token=byok;object=a;type=cert", "pkcs11:token=byok;label=a",
      "pkcs11:token=byok;object=%zz", "pkcs11:token=byok;object="],
 )  # fmt: skip
 def test_uris_that_are_none(work: Workplace, uri: str) -> None:
@@ -156,20 +188,30 @@ def test_uris_that_are_none(work: Workplace, uri: str) -> None:
     assert "1234" not in result.stderr
 
 
-def test_settings_that_are_missing(sandbox: Sandbox, work: Workplace) -> None:
-    add(work, "pkcs11:token=byok;object=a")
+def test_validate_says_what_the_token_can_do(work: Workplace, softhsm: SoftHsm) -> None:
+    softhsm.aes("able")
+    softhsm.mac("able mac")
+    add(work, "pkcs11:token=byok;object=able", key_spec="SYMMETRIC_DEFAULT", name="one")
+    add(work, "pkcs11:token=byok;object=able%20mac", "alias/two", name="two")  # of which only KMS knows the spec
     work.write()
-    result = work.call("plan", "manifest.json", *ALLOW)
-    assert result.code == 3
-    assert "--pkcs11-module" in result.stderr
-    assert "--pkcs11-pin-file" in result.stderr
-    assert sandbox.calls() == []
+    result = work.call("validate", "manifest.json", "--material", *ALLOW, **softhsm.environment())
+    assert result.code == 0, result.stderr
+    [aes] = [line for line in result.stderr.splitlines() if line.startswith("one ")]
+    [mac] = [line for line in result.stderr.splitlines() if line.startswith("two ")]
+    assert "an AES key of 32 bytes, for SYMMETRIC_DEFAULT" in aes
+    assert (
+        "RSAES_OAEP_SHA_1 (CKM_RSA_PKCS_OAEP); used: RSAES_OAEP_SHA_1; proof: material_id; material_check: yes" in aes
+    )
+    assert "for HMAC_256" in mac
+    assert "proof: hmac, by the token" in mac
 
 
-def test_validate_reads_the_token(work: Workplace, hsm: SoftHsm) -> None:
-    hsm.make("validated", "aes", 16)
-    add(work, "pkcs11:token=byok;object=validated", key_spec="SYMMETRIC_DEFAULT")
+def test_validate_reports_what_cannot_go(work: Workplace, softhsm: SoftHsm) -> None:
+    softhsm.aes("validated", 16)
+    add(work, "pkcs11:token=byok;object=validated", key_spec="SYMMETRIC_DEFAULT", name="stated")
+    add(work, "pkcs11:token=byok;object=validated", "alias/two", name="open")
     work.write()
-    result = work.call("validate", "manifest.json", "--material", *ALLOW, **hsm.environment())
+    result = work.call("validate", "manifest.json", "--material", *ALLOW, **softhsm.environment())
     assert result.code == 3
-    assert "16 bytes" in result.stderr
+    assert "16 bytes; SYMMETRIC_DEFAULT takes 32" in result.stderr
+    assert "no KMS key spec fits it" in result.stderr

@@ -58,20 +58,21 @@ class Source(Protocol):
 class Offer:
     """What a source that seals by itself says about a key before anything is sealed.
 
-    `evidence`: what proves the import later. `algorithm`: the wrapping algorithm to ask KMS for. `remark`: what could
-    not be checked, for the result's detail; empty if nothing.
+    `evidence`: what proves the import later. `algorithm`: the wrapping algorithm to ask KMS for.
     """
 
     evidence: Evidence
     algorithm: WrappingAlgorithm
-    remark: str = ""
 
 
 class Sealer(Protocol):
     """Seals the material under KMS's wrapping key by itself: its plaintext never reaches this process."""
 
-    async def offer(self, rest: str, target: Target, key_spec: KeySpec) -> Offer:
-        """Finds the key and checks it. Raises MaterialError; `retryable` if a repeat can succeed."""
+    async def offer(self, rest: str, target: Target, key_spec: KeySpec, *, key_arn: str = "") -> Offer:
+        """Finds the key and checks it. `key_arn`: of the KMS key, for a material_check; empty: not known.
+
+        Raises MaterialError; `retryable` if a repeat can succeed.
+        """
         ...
 
     async def seal(
@@ -106,12 +107,15 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A source at work. `begin` runs once, before the lanes start; `close` once, at the end of the run."""
+    """A source at work. `begin` runs once, before the lanes start; `close` once, at the end of the run. `ability`: says
+    in one line what the source can do with the key, without its scheme and colon, of a target.
+    """
 
     source: Source | None = None
     sealer: Sealer | None = None
     begin: Callable[[Sequence[Target]], Awaitable[None]] | None = None
     close: Callable[[], Awaitable[None]] | None = None
+    ability: Callable[[str, Target], Awaitable[str]] | None = None
 
 
 Check = Callable[[Target, Settings], Iterable[tuple[str, str, str]]]

@@ -1,4 +1,4 @@
-"""`pkcs11:…`: an AES or HMAC key in an HSM, sealed there by C_WrapKey. RFC 7512.
+"""`pkcs11:…`: a key in an HSM, sealed there by C_WrapKey. RFC 7512.
 
 Only which token and which object come from the URI. The module and the PIN come from the settings. Each token has a
 process of its own (bulk_import/token/process.py), which logs in once, before the lanes start.
@@ -6,38 +6,34 @@ process of its own (bulk_import/token/process.py), which logs in once, before th
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-import bulk_import
 from bulk_import.errors import MaterialError
-from bulk_import.material import environment
-from bulk_import.material.evidence import Evidence, mac_algorithm_of
+from bulk_import.material import shape
+from bulk_import.material.evidence import Evidence, checked_text, mac_algorithm_of
+from bulk_import.material.secret import Secret
 from bulk_import.material.sources import uri
 from bulk_import.material.sources.base import Kind, Offer, Opened, Opening
+from bulk_import.material.sources.pkcs11_process import PIN_VARIABLE, TokenProcess, pin
+from bulk_import.material.wrapping import RSA_BITS, Family, allowed
 from bulk_import.model import KeySpec, Target, WrappingAlgorithm, WrappingKeySpec
 from bulk_import.settings import Settings
 
 _TOKEN: Final = ("token", "manufacturer", "serial", "model", "slot-id")
 _OBJECT: Final = ("object", "id", "type")
+_TYPES: Final = ("secret-key", "private")
 _FROM_SETTINGS: Final = ("pin-value", "pin-source", "module-path", "module-name")
-_SECONDS: Final = 60.0  # that one operation of a token may take
-_ALGORITHMS: Final = {
-    "SHA_256": WrappingAlgorithm.RSAES_OAEP_SHA_256,
-    "SHA_1": WrappingAlgorithm.RSAES_OAEP_SHA_1,
-}
+# KMS also takes ECC keys under plain OAEP, but tokens wrap only secret keys that way.
+_HYBRID: Final = (WrappingAlgorithm.RSA_AES_KEY_WRAP_SHA_256, WrappingAlgorithm.RSA_AES_KEY_WRAP_SHA_1)
 
 
 class Place(NamedTuple):
     token: dict[str, str]
-    attributes: dict[str, str]  # object, and id in hex
+    attributes: dict[str, str]  # object, type, and id in hex
 
 
 def parse(rest: str) -> Place:
@@ -58,58 +54,15 @@ def parse(rest: str) -> Place:
         found[name] = unquote_to_bytes(value).hex() if name == "id" else uri.decoded(value)
     if "object" not in found and "id" not in found:
         raise ValueError("say which key: object= or id=")
-    if found.get("type", "secret-key") != "secret-key":
-        raise ValueError("only type=secret-key: this version seals AES and HMAC keys from a token")
+    if found.get("type", _TYPES[0]) not in _TYPES:
+        raise ValueError(f"type= must be {' or '.join(_TYPES)}")
     token = {name: value for name, value in found.items() if name in _TOKEN}
     if not token:
         raise ValueError("say which token: token= or serial=")
-    return Place(token, {name: found[name] for name in ("object", "id") if name in found})
+    return Place(token, {name: found[name] for name in _OBJECT if name in found})
 
 
-class TokenProcess:
-    """One token. One request at a time; an answer that does not come in time ends the process."""
-
-    def __init__(self, variables: frozenset[str]) -> None:
-        root = str(Path(bulk_import.__file__).parent.parent)
-        path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "bulk_import.token.process"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, env=environment.of_token(variables) | {"PYTHONPATH": path}, text=True,
-            start_new_session=True,
-        )  # fmt: skip
-        self._lock = asyncio.Lock()
-
-    async def ask(self, **request: Any) -> dict[str, Any]:
-        """Raises MaterialError."""
-        async with self._lock:
-            try:
-                async with asyncio.timeout(_SECONDS):
-                    line = await asyncio.to_thread(self._exchange, json.dumps(request) + "\n")
-            except TimeoutError:
-                self._process.kill()
-                raise _failed(f"the token did not respond within {_SECONDS:g} s") from None
-        if not line:
-            await asyncio.to_thread(self._process.wait)
-            raise _failed(f"the process of the token has ended (exit code {self._process.returncode})")
-        answer: dict[str, Any] = json.loads(line)
-        if "code" in answer:
-            raise MaterialError(answer["message"], code=answer["code"], advice=answer["advice"] or None)
-        return answer
-
-    def _exchange(self, line: str) -> str:
-        stdin, stdout = self._process.stdin, self._process.stdout
-        if stdin is None or stdout is None:
-            raise RuntimeError("a token without pipes")
-        try:
-            stdin.write(line)
-            stdin.flush()
-            return stdout.readline()
-        except (BrokenPipeError, ValueError):
-            return ""
-
-    async def close(self) -> None:
-        self._process.kill()
-        await asyncio.to_thread(self._process.communicate)
+_Names = tuple[tuple[str, str], ...]
 
 
 class Pkcs11Sealer:
@@ -118,47 +71,79 @@ class Pkcs11Sealer:
     def __init__(self, opening: Opening) -> None:
         self._settings = opening.settings
         self._variables = opening.variables
-        self._tokens: dict[tuple[tuple[str, str], ...], TokenProcess | MaterialError] = {}
+        self._processes: list[TokenProcess] = []
+        self._named: dict[_Names, TokenProcess | MaterialError] = {}  # by what URIs say
+        self._tokens: dict[_Names, TokenProcess | MaterialError] = {}  # by what the token says of itself
 
     async def begin(self, targets: Sequence[Target]) -> None:
         """Opens every token that a target names, with one login attempt each. A token that fails fails its targets."""
-        pin = _pin(self._settings)
+        secret = pin(self._settings)
         for target in targets:
             token = parse(target.material.partition(":")[2]).token
-            key = tuple(sorted(token.items()))
-            if key in self._tokens:
-                continue
-            process = TokenProcess(self._variables)
-            self._tokens[key] = process
-            try:
-                await process.ask(operation="open", module=self._settings.pkcs11_module, token=token, pin=pin)
-            except MaterialError as error:
-                self._tokens[key] = error
+            if _names(token) not in self._named:
+                self._named[_names(token)] = await self._opened(token, secret)
+
+    async def _opened(self, token: dict[str, str], secret: str) -> TokenProcess | MaterialError:
+        process = TokenProcess(self._variables)
+        self._processes.append(process)
+        settings = self._settings
+        identity: _Names | None = None
+        try:
+            found = await process.ask(
+                "open", module=settings.pkcs11_module, init_args=settings.pkcs11_init_args, token=token
+            )
+            identity = _names(found["token"])
+            if identity in self._tokens:  # the same token by another name: it gets no second login attempt
                 await process.close()
+                return self._tokens[identity]
+            self._tokens[identity] = process
+            await process.ask("login", pin=secret)
+        except MaterialError as error:
+            await process.close()
+            if identity is not None:
+                self._tokens[identity] = error
+            return error
+        return process
 
     async def close(self) -> None:
-        for token in self._tokens.values():
-            if isinstance(token, TokenProcess):
-                await token.close()
+        for process in self._processes:
+            await process.close()
 
-    async def offer(self, rest: str, target: Target, key_spec: KeySpec) -> Offer:
-        if key_spec.asymmetric:
-            raise MaterialError(f"this version cannot seal {key_spec} from a token", code="MaterialInvalid")
-        place = parse(rest)
-        message = os.urandom(32)
-        expected = target.expect.kcv if target.expect else None
-        found = await self._of(place).ask(
-            operation="look", attributes=place.attributes, key_spec=key_spec.value, message=message.hex(),
-            zeros=expected is not None,
-        )  # fmt: skip
-        if expected is not None and found["kcv"] != expected:
-            raise MaterialError("the material's KCV is not the one in expect.kcv", code="CheckValueMismatch")
-        evidence = Evidence(key_spec)
-        if key_spec.hmac:
-            evidence = Evidence(
-                key_spec, message=message, mac_algorithm=mac_algorithm_of(key_spec), mac=bytes.fromhex(found["mac"])
+    async def offer(self, rest: str, target: Target, key_spec: KeySpec, *, key_arn: str = "") -> Offer:
+        """`key_arn`: of the key that it is for, where it is known: the evidence then has a material_check."""
+        found, message = await self._look(rest, target, key_spec, key_arn)
+        algorithm = _algorithm(found, target, key_spec)
+        _check_probe(found, key_spec)
+        return Offer(_evidence(found, target, key_spec, message=message, key_arn=key_arn), algorithm)
+
+    async def ability(self, rest: str, target: Target) -> str:
+        """One line for people: what the token can do with the key. Raises MaterialError where it cannot be sealed."""
+        found, _ = await self._look(rest, target, target.key_spec, "")
+        key_spec = KeySpec(found["key_spec"])
+        algorithm = _algorithm(found, target, key_spec)
+        _check_probe(found, key_spec)
+        able = ", ".join(f"{name} ({by})" for name, by in found["algorithms"].items())
+        return "; ".join(
+            (
+                f"{found['what']}, for {key_spec}",
+                f"the token wraps with {able}",
+                f"used: {algorithm}",
+                _proof(found, key_spec),
             )
-        return Offer(evidence, _algorithm(found["hashes"], target))
+        )
+
+    async def _look(
+        self, rest: str, target: Target, key_spec: KeySpec | None, key_arn: str
+    ) -> tuple[dict[str, Any], bytes]:
+        place, message = parse(rest), os.urandom(32)
+        found = await self._of(place).ask(
+            "look", attributes=place.attributes, key_spec=key_spec.value if key_spec else None, message=message.hex(),
+            zeros=bool(target.expect and target.expect.kcv), check=checked_text(key_arn),
+        )  # fmt: skip
+        expected = target.expect.kcv if target.expect else None
+        if expected is not None and found.get("kcv", expected) != expected:
+            raise MaterialError("the material's KCV is not the one in expect.kcv", code="CheckValueMismatch")
+        return found, message
 
     async def seal(
         self, rest: str, key_spec: KeySpec, *, public_key: bytes, algorithm: WrappingAlgorithm,
@@ -166,86 +151,144 @@ class Pkcs11Sealer:
     ) -> bytes:  # fmt: skip
         del wrapping_key_spec  # it was compared with the wrapping key before
         place = parse(rest)
-        [digest] = [name for name, known in _ALGORITHMS.items() if known is algorithm]
         answer = await self._of(place).ask(
-            operation="seal", attributes=place.attributes, key_spec=key_spec.value, public_key=public_key.hex(),
-            digest=digest,
+            "seal", attributes=place.attributes, key_spec=key_spec.value, public_key=public_key.hex(),
+            algorithm=algorithm.value,
         )  # fmt: skip
         return bytes.fromhex(answer["sealed"])
 
     def _of(self, place: Place) -> TokenProcess:
-        token = self._tokens[tuple(sorted(place.token.items()))]
+        token = self._named[_names(place.token)]
         if isinstance(token, MaterialError):
             raise MaterialError(token.message, code=token.code, advice=token.advice)
         return token
 
 
-def _algorithm(hashes: Sequence[str], target: Target) -> WrappingAlgorithm:
-    """The strongest that token and KMS have, or the one that the manifest specifies."""
-    able = [_ALGORITHMS[name] for name in hashes]
+def _names(token: dict[str, str]) -> _Names:
+    return tuple(sorted(token.items()))
+
+
+def _algorithm(found: dict[str, Any], target: Target, key_spec: KeySpec) -> WrappingAlgorithm:
+    """The strongest that token and KMS have, or the one that the manifest specifies. Raises MaterialError."""
+    able = [WrappingAlgorithm(name) for name in found["algorithms"]]
     wanted = target.wrapping_algorithm
-    if not able or wanted not in (None, *able):
+    bits, largest = RSA_BITS[target.wrapping_key_spec], found["largest_rsa"]
+    if able and largest and bits > largest:
         raise MaterialError(
-            f"the token can wrap with {', '.join(able) or 'nothing that KMS accepts'}; "
-            f"{wanted or 'RSAES_OAEP_SHA_256 or RSAES_OAEP_SHA_1'} is wanted", code="WrappingNotAllowed",
-            advice="Leave wrapping_algorithm out, or use a token with CKM_RSA_PKCS_OAEP for C_WrapKey.",
+            f"the token wraps under RSA keys of at most {largest} bits; the wrapping key is {target.wrapping_key_spec}",
+            code="WrappingNotAllowed", advice="Set a smaller wrapping_key_spec.",
         )  # fmt: skip
-    return wanted or able[0]
-
-
-def _pin(settings: Settings) -> str:
-    """Raises MaterialError."""
-    try:
-        return Path(settings.pkcs11_pin_file or "").read_text("utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError):
-        raise MaterialError(
-            "--pkcs11-pin-file cannot be read", code="SourceDenied", advice="Check its path and permissions."
-        ) from None
-
-
-def _failed(message: str) -> MaterialError:
-    return MaterialError(
-        message, code="SourceFailed", advice="Look at the HSM and at its library's log; only its targets failed."
+    if able and wanted in (None, *able):
+        return wanted or able[0]
+    without = f" ({'; '.join(found['without'])})" if found["without"] else ""
+    message = (
+        f"the token can wrap this key with {', '.join(able) or 'nothing that KMS accepts'}{without}; "
+        f"{f'{wanted} is specified' if wanted else 'nothing is specified'}; "
+        f"KMS accepts {', '.join(allowed(key_spec))} for {key_spec}"
     )
+    advice = _ENABLE[Family.of(key_spec) is Family.BYTES]
+    if able:
+        advice = f"Set wrapping_algorithm to {able[0]}, or leave it out; in a ceremony, set it in both manifests and "
+        advice += "prepare again."
+    raise MaterialError(message, code="WrappingNotAllowed", advice=advice)
+
+
+_ENABLE: Final = {
+    True: "The HSM's administrator must enable CKM_RSA_PKCS_OAEP for C_WrapKey.",
+    False: (
+        "The HSM's administrator must enable CKM_RSA_AES_KEY_WRAP, or CKM_AES_KEY_WRAP_KWP as RFC 5649 defines it and "
+        "CKM_RSA_PKCS_OAEP; this may need newer firmware. Otherwise use another source for this key."
+    ),
+}
+
+
+def _check_probe(found: dict[str, Any], key_spec: KeySpec) -> None:
+    """Whether this token writes private keys as KMS needs them, by a temporary key. Raises MaterialError."""
+    if not found["probe"]:
+        return
+    probed = KeySpec.RSA_2048 if Family.of(key_spec) is Family.RSA else key_spec
+    try:
+        with Secret(bytearray.fromhex(found["probe"])) as secret:
+            shape.check(secret, probed)
+    except MaterialError as error:
+        raise MaterialError(
+            f"this token writes private keys in a form that KMS does not accept: {error.message}",
+            code="WrappingNotAllowed", advice="Use another source for this key.",
+        ) from None  # fmt: skip
+
+
+def _evidence(found: dict[str, Any], target: Target, key_spec: KeySpec, *, message: bytes, key_arn: str) -> Evidence:
+    remarks = []
+    if target.expect is not None and target.expect.kcv is not None and "kcv" not in found:
+        remarks.append("expect_kcv_not_compared: CKM_AES_ECB is not allowed with the key in the token")
+    if key_spec.symmetric and key_arn and "material_check" not in found:
+        remarks.append("no_material_check: neither CKM_AES_CMAC nor CKM_AES_ECB is allowed with the key in the token")
+    return Evidence(
+        key_spec,
+        message=message if key_spec.hmac else b"",
+        mac_algorithm=mac_algorithm_of(key_spec) if key_spec.hmac else "",
+        mac=bytes.fromhex(found.get("mac", "")),
+        public_key=bytes.fromhex(found.get("public_key", "")),
+        material_check=found.get("material_check", ""),
+        remark="; ".join(remarks),
+    )
+
+
+def _proof(found: dict[str, Any], key_spec: KeySpec) -> str:
+    if key_spec.hmac:
+        return "proof: hmac, by the token"
+    if key_spec.asymmetric:
+        return "proof: public_key, from the token"
+    checks = "yes" if "material_check" in found else "no: neither CKM_AES_CMAC nor CKM_AES_ECB is allowed with the key"
+    return f"proof: material_id; material_check: {checks}"
 
 
 def settings_problems(settings: Settings) -> Iterator[tuple[str, str, str]]:
     """What is missing before a token can be opened."""
     for name in ("pkcs11_module", "pkcs11_pin_file"):
-        path: Mapping[str, str | None] = {name: getattr(settings, name)}
-        if not path[name]:
-            yield f"--{name.replace('_', '-')}", "is missing, and pkcs11: sources need it", "Name the file."
-        elif not Path(str(path[name])).is_file():
-            yield f"--{name.replace('_', '-')}", "names no file", "Correct the path."
+        path = getattr(settings, name)
+        option = f"--{name.replace('_', '-')}"
+        from_environment = name == "pkcs11_pin_file" and os.environ.get(PIN_VARIABLE)
+        if not path and not from_environment:
+            more = f", or set {PIN_VARIABLE}" if name == "pkcs11_pin_file" else ""
+            yield option, "is missing, and pkcs11: sources need it", f"Name the file{more}."
+        elif path and from_environment:
+            yield PIN_VARIABLE, f"is set in addition to {option}", "Leave one of the two out."
+        elif path and not Path(path).is_file():
+            yield option, "names no file", "Correct the path."
 
 
 def check(target: Target, _settings: Settings) -> Iterator[tuple[str, str, str]]:
     """What a manifest may not ask of a token."""
-    if target.key_spec is not None and target.key_spec.asymmetric:
-        advice = "RSA and ECC keys can be sealed by transit:."
-        yield "material", f"this version seals AES and HMAC keys from a token, not {target.key_spec}", advice
-    if target.wrapping_algorithm is not None and target.wrapping_algorithm not in _ALGORITHMS.values():
-        yield "wrapping_algorithm", "does not wrap AES and HMAC keys", f"Use {' or '.join(_ALGORITHMS.values())}."
+    algorithm, key_spec = target.wrapping_algorithm, target.key_spec
+    if key_spec is not None:
+        if Family.of(key_spec) is Family.ECC and algorithm not in (None, *_HYBRID):
+            advice = f"Use {' or '.join(_HYBRID)}, or leave it out."
+            yield "wrapping_algorithm", f"a token does not wrap private keys with {algorithm}", advice
+        kind = parse(target.material.partition(":")[2]).attributes.get("type")
+        fitting = "private" if key_spec.asymmetric else "secret-key"
+        if kind not in (None, fitting):
+            yield "material", f"type={kind} does not fit {key_spec}", f"Use type={fitting}, or leave it out."
     if target.encoding is not None:
         yield "encoding", "has no effect: the material never leaves the token in the clear", "Leave it out."
 
 
 def _open(opening: Opening) -> Opened:
     sealer = Pkcs11Sealer(opening)
-    return Opened(sealer=sealer, begin=sealer.begin, close=sealer.close)
+    return Opened(sealer=sealer, begin=sealer.begin, close=sealer.close, ability=sealer.ability)
 
 
 KIND = Kind(
     scheme="pkcs11",
     form="pkcs11:token=…;object=…",
-    summary="an AES or HMAC key in an HSM (RFC 7512), sealed there by C_WrapKey",
+    summary="a key in an HSM (RFC 7512), sealed there by C_WrapKey",
     parse=parse,
     open=_open,
     seals=True,
     checked_offline=True,
     extra="pkcs11",
     module="PyKCS11",
-    settings=("--pkcs11-module", "--pkcs11-pin-file"),
+    settings=("--pkcs11-module", "--pkcs11-pin-file", PIN_VARIABLE, "--pkcs11-init-args"),
     settings_problems=settings_problems,
     check=check,
 )

@@ -1,0 +1,183 @@
+"""`pkcs11:`: the PIN, the one login, and tokens and libraries that fail: only their own targets fail with them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.support import Workplace
+from tests.sandbox_client import Sandbox
+from tests.sources.support import add
+from tests.sources.test_pkcs11 import ALLOW
+from tests.sources.tokens import PIN, SoftHsm
+
+FILES = (*ALLOW, "--allow-source", "file:")
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def codes(entries: dict[str, dict[str, object]]) -> dict[str, object]:
+    return {name: entry["error"] and entry["error"]["code"] for name, entry in entries.items()}  # type: ignore[index]
+
+
+def test_a_wrong_pin_is_tried_once_and_costs_its_own_token_only(
+    sandbox: Sandbox, work: Workplace, softhsm: SoftHsm
+) -> None:
+    """Two tokens in one module; the PIN fits one of them."""
+    softhsm.token("foreign", "9876")
+    softhsm.mac("one")
+    for number in range(5):
+        key = sandbox.key(key_spec="HMAC_256")["key_id"]
+        add(work, "pkcs11:token=foreign;object=one", key, name=f"foreign{number}")
+    add(work, "pkcs11:token=byok;object=one", sandbox.key(key_spec="HMAC_256")["key_id"], name="right")
+    work.key(sandbox.key()["key_id"], os.urandom(32), name="file")
+    result = work.run(*FILES, **softhsm.environment(SOFTHSM2_DEBUG="1"))
+    assert result.code == 4
+    wanted = {f"foreign{number}": "SourceDenied" for number in range(5)} | {"right": None, "file": None}
+    assert codes(result.entries) == wanted
+    error = result.entries["foreign0"]["error"]
+    assert "the PIN is wrong (CKR_PIN_INCORRECT" in error["message"]
+    assert "each run tries once" in error["advice"]
+
+
+def test_one_token_by_two_names_gets_one_login(sandbox: Sandbox, work: Workplace, softhsm: SoftHsm) -> None:
+    softhsm.mac("twice")
+    for number, name in enumerate(("token=byok", "token=byok;model=SoftHSM%20v2", "model=SoftHSM%20v2;token=byok")):
+        key = sandbox.key(key_spec="HMAC_256")["key_id"]
+        add(work, f"pkcs11:{name};object=twice", key, name=f"k{number}")
+    process = work.start(*ALLOW, "--quota", "GetParametersForImport=0.5", **softhsm.environment())
+    while not sandbox.calls(operation="ImportKeyMaterial"):
+        time.sleep(0.02)
+    assert len(children(process.pid)) == 1
+    assert work.finish(process).code == 0
+
+
+PINS = {
+    "empty file": ("", None, "SourceDenied", "is empty; no login was attempted"),
+    "two lines": ("1\n2\n", None, "SourceDenied", "has several lines; no login was attempted"),
+    "by the environment": (None, PIN, None, ""),
+    "a wrong one by the environment": (None, "canary-wrong", "SourceDenied", "the PIN is wrong"),
+}
+
+
+@pytest.mark.parametrize("case", PINS)
+def test_where_the_pin_comes_from(sandbox: Sandbox, work: Workplace, softhsm: SoftHsm, case: str) -> None:
+    content, variable, code, said = PINS[case]
+    softhsm.mac(f"pin {case}")
+    add(work, f"pkcs11:token=byok;object=pin%20{case.replace(' ', '%20')}", sandbox.key(key_spec="HMAC_256")["key_id"])
+    environment = softhsm.environment()
+    del environment["BULK_IMPORT_PKCS11_PIN_FILE"]
+    if content is not None:
+        (work.folder / "pin").write_text(content)
+        environment["BULK_IMPORT_PKCS11_PIN_FILE"] = str(work.folder / "pin")
+    else:
+        environment["PKCS11_PIN"] = str(variable)
+    result = work.run(*ALLOW, **environment)
+    error = result.entries["one"]["error"]
+    assert (error and error["code"]) == code, result.stderr
+    assert said in (error or {"message": ""})["message"]
+    assert "canary" not in result.stderr + (work.folder / "report.json").read_text()
+
+
+def test_settings_that_are_missing_or_contradict(sandbox: Sandbox, work: Workplace, softhsm: SoftHsm) -> None:
+    add(work, "pkcs11:token=byok;object=a")
+    work.write()
+    missing = work.call("plan", "manifest.json", *ALLOW)
+    assert missing.code == 3
+    for said in ("--pkcs11-module", "--pkcs11-pin-file", "PKCS11_PIN"):
+        assert said in missing.stderr
+    both = work.call("plan", "manifest.json", *ALLOW, **softhsm.environment(PKCS11_PIN=PIN))
+    assert both.code == 3
+    assert "PKCS11_PIN: is set in addition to --pkcs11-pin-file" in both.stderr
+    assert PIN not in both.stderr
+    assert sandbox.calls() == []
+
+
+def test_a_token_that_is_missing(sandbox: Sandbox, work: Workplace, softhsm: SoftHsm) -> None:
+    add(work, "pkcs11:token=elsewhere;object=a", sandbox.key(key_spec="HMAC_256")["key_id"], name="elsewhere")
+    work.key(sandbox.key()["key_id"], os.urandom(32), name="file")
+    result = work.run(*FILES, **softhsm.environment())
+    assert codes(result.entries) == {"elsewhere": "MaterialNotFound", "file": None}
+    error = result.entries["elsewhere"]["error"]
+    assert "the module has: byok" in error["message"]
+
+
+def test_a_token_process_that_is_killed_costs_its_targets_only(
+    sandbox: Sandbox, work: Workplace, softhsm: SoftHsm
+) -> None:
+    softhsm.mac("killed")
+    for number in range(3):
+        add(work, "pkcs11:token=byok;object=killed", sandbox.key(key_spec="HMAC_256")["key_id"], name=f"k{number}")
+    work.key(sandbox.key()["key_id"], os.urandom(32), name="good")
+    process = work.start(*FILES, "--quota", "GetParametersForImport=0.5", **softhsm.environment())
+    while not sandbox.calls(operation="ImportKeyMaterial"):
+        time.sleep(0.02)
+    for child in children(process.pid):
+        os.kill(child, signal.SIGKILL)
+    result = work.finish(process)
+    assert result.code == 4, result.stderr
+    assert result.entries["good"]["status"] == "imported"
+    assert result.entries["k2"]["error"]["code"] == "SourceFailed"
+    assert "has ended (by the signal SIGKILL)" in result.entries["k2"]["error"]["message"]
+
+
+ABORTS = "#include <stdlib.h>\n__attribute__((constructor)) static void at_load(void) { abort(); }\n"
+
+
+def test_a_library_that_crashes_or_is_none(sandbox: Sandbox, work: Workplace, softhsm: SoftHsm) -> None:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        left_out = "There is no C compiler, so a library that crashes was left out: apt-get install gcc libc6-dev"
+        if os.environ.get("TESTS_NEED_SOURCES"):
+            raise RuntimeError(left_out)
+        pytest.skip(left_out)
+    library = work.folder / "aborts.so"
+    (work.folder / "aborts.c").write_text(ABORTS)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, work.folder / "aborts.c"], check=True)
+    (work.folder / "text.so").write_text("not a library")
+    add(work, "pkcs11:token=byok;object=a", sandbox.key(key_spec="HMAC_256")["key_id"], name="hsm")
+    work.key(sandbox.key()["key_id"], os.urandom(32), name="file")
+    for module, said in (
+        (library, "has ended (by the signal SIGABRT)"),
+        (work.folder / "text.so", "cannot be loaded"),
+        ("/lib/x86_64-linux-gnu/libm.so.6", "cannot be loaded"),
+    ):
+        result = work.run(*FILES, **softhsm.environment(BULK_IMPORT_PKCS11_MODULE=str(module)))
+        assert result.code == 4, result.stderr
+        error = result.entries["hsm"]["error"]
+        assert (error["code"], said in error["message"]) == ("SourceFailed", True), error
+        assert result.entries["file"]["error"] is None
+
+
+def test_the_pin_appears_nowhere_and_the_child_gets_no_secret(
+    sandbox: Sandbox, work: Workplace, softhsm: SoftHsm
+) -> None:
+    softhsm.mac("quiet")
+    for number in range(2):
+        add(work, "pkcs11:token=byok;object=quiet", sandbox.key(key_spec="HMAC_256")["key_id"], name=f"k{number}")
+    canaries = {"VAULT_TOKEN": "canary-vault", "CANARY": "canary-env", "DB_PASSWORD": "canary-db", "PKCS11_PIN": PIN}
+    add(work, "env:CANARY", sandbox.key()["key_id"], name="env")
+    environment = softhsm.environment(**canaries)
+    del environment["BULK_IMPORT_PKCS11_PIN_FILE"]
+    process = work.start(
+        *ALLOW, "--allow-source", "env:", "--quota", "GetParametersForImport=0.5", "--log-level", "debug",
+        **environment,
+    )  # fmt: skip
+    while not sandbox.calls(operation="ImportKeyMaterial"):
+        time.sleep(0.02)
+    [child] = children(process.pid)
+    seen = Path(f"/proc/{child}/environ").read_bytes() + Path(f"/proc/{child}/cmdline").read_bytes()
+    result = work.finish(process)
+    assert b"SOFTHSM2_CONF" in seen
+    for secret in (*canaries.values(), "pipeline"):  # the last: the caller's secret access key
+        assert secret.encode() not in seen
+    written = [path.read_bytes() for path in work.folder.iterdir() if path.is_file()]
+    assert PIN.encode() not in b"".join([*written, result.stderr.encode(), result.stdout])

@@ -1,0 +1,113 @@
+"""Real PKCS#11 tokens in software, each named `byok`, with keys that are generated inside them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PIN = "1234-canary"
+GENERATE = Path(__file__).with_name("generate.py")
+
+
+class Hsm:
+    """A token in a folder of its own."""
+
+    package: str  # Debian's
+    module: Path
+    init_args = ""
+
+    def __init__(self, folder: Path, pin: str = PIN) -> None:
+        if not self.module.exists() or shutil.which(self.tool) is None:
+            left_out = f"{self.name} is not installed, so pkcs11: with it was left out: apt-get install {self.package}"
+            if os.environ.get("TESTS_NEED_SOURCES"):
+                raise RuntimeError(left_out)
+            pytest.skip(left_out)
+        self.folder = folder
+        self.pin = pin
+        self.pin_file = folder / "pin"
+        self.pin_file.write_text(pin + "\n")
+        self.pin_file.chmod(0o600)
+        self.set_up()
+
+    name: str
+    tool: str
+
+    def set_up(self) -> None:
+        raise NotImplementedError
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What the library itself reads."""
+        return {}
+
+    def environment(self, **more: str) -> dict[str, str]:
+        settings = {"BULK_IMPORT_PKCS11_MODULE": str(self.module), "BULK_IMPORT_PKCS11_PIN_FILE": str(self.pin_file)}
+        if self.init_args:
+            settings["BULK_IMPORT_PKCS11_INIT_ARGS"] = self.init_args
+        return self.variables | settings | more
+
+    def ask(self, what: str, name: str, *, label: str = "byok", **more: Any) -> dict[str, str]:
+        request = json.dumps({"what": what, "name": name, **more})
+        command = [sys.executable, str(GENERATE), str(self.module), self.init_args, self.pin, label, request]
+        environment = os.environ | self.variables
+        done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def aes(self, name: str, length: int = 32, **more: Any) -> str:
+        """In hex, AES-ECB of a block of zeros, by the token."""
+        return self.ask("secret", name, kind="aes", length=length, more=more)["zeros"]
+
+    def mac(self, name: str, length: int = 32, **more: Any) -> str:
+        """In hex, the HMAC of `message`, by the token."""
+        return self.ask("secret", name, kind="mac", length=length, more=more)["mac"]
+
+    def pair(self, name: str, spec: str, **more: Any) -> bytes:
+        """The modulus of an RSA key, or the CKA_EC_POINT."""
+        return bytes.fromhex(self.ask("pair", name, spec=spec, more=more)["public"])
+
+
+class SoftHsm(Hsm):
+    """SoftHSM 2. OAEP with SHA-1 only."""
+
+    name, package, tool = "SoftHSM 2", "softhsm2", "softhsm2-util"
+    module = Path("/usr/lib/softhsm/libsofthsm2.so")
+
+    def set_up(self) -> None:
+        (self.folder / "tokens").mkdir()
+        (self.folder / "softhsm2.conf").write_text(
+            f"directories.tokendir = {self.folder}/tokens\nobjectstore.backend = file\nlog.level = ERROR\n"
+        )
+        self.token("byok", self.pin)
+
+    def token(self, label: str, pin: str) -> None:
+        command = ["softhsm2-util", "--init-token", "--free", "--label", label, "--pin", pin, "--so-pin", "5678"]
+        subprocess.run(command, env=os.environ | self.variables, check=True, capture_output=True)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return {"SOFTHSM2_CONF": str(self.folder / "softhsm2.conf")}
+
+
+class Nss(Hsm):
+    """The softokn of NSS, the token of Firefox. OAEP with SHA-256, and RFC 5649."""
+
+    name, package, tool = "NSS softokn", "libnss3 libnss3-tools", "certutil"
+    module = next(
+        (path for path in Path("/usr/lib").glob("*/libsoftokn3.so")), Path("/usr/lib/x86_64-linux-gnu/libsoftokn3.so")
+    )
+
+    def set_up(self) -> None:
+        self.init_args = (
+            f"configdir='sql:{self.folder}' certPrefix='' keyPrefix='' secmod='secmod.db' flags='' "
+            "dbTokenDescription='byok'"
+        )
+        command = ["certutil", "-N", "-d", f"sql:{self.folder}", "-f", str(self.pin_file)]
+        subprocess.run(command, check=True, capture_output=True)
