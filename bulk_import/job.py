@@ -27,35 +27,22 @@ from bulk_import.errors import (
     JournalError,
     ObjectError,
     Problem,
-    ReportNotWritten,
 )
 from bulk_import.journal import narrate
 from bulk_import.journal.begin import Begun, begin, journal_path
 from bulk_import.journal.writer import Journal
 from bulk_import.manifest.read import MAX_BYTES
 from bulk_import.material import Materials
-from bulk_import.model import Lane, Manifest, ObjectUri, Outcome, in_s3
+from bulk_import.model import Manifest, ObjectUri, Outcome, in_s3
 from bulk_import.model.run import Summary
 from bulk_import.ports import ObjectStore
-from bulk_import.report import document
 from bulk_import.report import known as reports_known
 from bulk_import.report.fold import fold
 from bulk_import.report.known import Known
 from bulk_import.report.reread import Report
 from bulk_import.run.stop import Stop
 from bulk_import.settings import Settings
-from bulk_import.work import Work, by_lane, creating_lanes
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """What is known of a run before its first call."""
-
-    run_id: str
-    lanes: Mapping[Lane, int]  # targets to work on
-    finished: int  # those of them that ended OK in an earlier part of the run: they are read again
-    import_rate: Callable[[Lane], float]  # a lane's imports per second by its quota; once read, it may be another
-    endpoints: Mapping[str, str]  # service → URL, where it is not AWS's own
+from bulk_import.work import Started, Work, by_lane, creating_lanes, sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +72,7 @@ async def run(
     known: Known,
 ) -> RunResult:
     """One run. See api.run for what goes in and out, and for what is raised."""
-    destinations.check(settings, journal_path(settings), manifest.uri)
-    destinations.check_material(settings, journal_path(settings), manifest)
+    destinations.check(settings, journal_path(settings), manifest.uri, manifest)
     materials.check(manifest.targets)
     async with AsyncExitStack() as whole:
         # begin: S3 if it is used, then the journal, which stays this run's until the report is made from it
@@ -98,7 +84,7 @@ async def run(
             s3 = bool(settings.uploads) or in_s3(manifest.uri)
             scarcest = "ImportKeyMaterial" if manifest.ceremony else "GetParametersForImport"
             session = AwsSession(
-                settings, begun.run_id, manifest.partition, _lanes(manifest), scarcest=scarcest, s3=s3,
+                settings, begun.run_id, manifest.partition, sizes(by_lane(manifest)), scarcest=scarcest, s3=s3,
                 creating=creating_lanes(manifest),
             )  # fmt: skip
             await stack.enter_async_context(session)
@@ -106,11 +92,11 @@ async def run(
             stack.callback(journal.finish)
             begun.write(journal)
             await _keep_checkpoints(checkpoint, journal, stop, stack)
-            on_start(_started(manifest, begun, session))
+            work = Work(manifest, settings, session, journal, begun, materials, stop, on_end, on_event, known)
+            on_start(work.started())
             materials.record(journal, begun.left)
             await stack.enter_async_context(materials)
             # connect, lanes
-            work = Work(manifest, settings, session, journal, begun, materials, stop, on_end, on_event, known)
             failure = await work.done_by(work.connect, work.run_lanes)
             # end
             failure = await _end(journal, stop, failure)
@@ -167,49 +153,16 @@ async def _end(journal: Journal, stop: Stop, failure: BulkImportError | None) ->
 
 async def _deliver(begun: Begun, delivery: Delivery, failure: BulkImportError | None) -> RunResult:
     folded = fold(begun.path)
-    place: Path | ObjectUri | None = None
-    missing: list[ReportNotWritten] = []
-    try:
-        place = await delivery.report(folded)
-    except ReportNotWritten as error:
-        missing.append(error)
-    try:
-        await delivery.renderings(document.as_report(folded, report_elsewhere=bool(missing)), begun.path.parent)
-    except ReportNotWritten as error:
-        missing.append(error)
-        if not (place is None or (isinstance(place, Path) and not place.is_file())):  # it must say exit code 6 too
-            place = await delivery.report(folded, report_elsewhere=True)
-    if missing:
-        # They say where the report is, so they are reported in any case; what ended the run is reported with them.
-        before = [f"{failure.code}: {failure.message}"] if failure else []
-        failure = ReportNotWritten(
-            "\n".join([*before, *(error.message for error in missing)]),
-            advice=" ".join(dict.fromkeys(error.advice for error in missing)),
-        )
-    code = folded.exit_code(report_elsewhere=bool(missing))
+    delivered = await delivery.all(folded, failure)
+    code = delivered.report.head["run"]["exit_code"]
     return RunResult(
         run_id=begun.run_id,
-        exit_code=ExitCode.INTERNAL if code is None else code,
+        exit_code=ExitCode.INTERNAL if code is None else ExitCode(code),
         summary=folded.summary,
-        report=place,
+        report=delivered.place,
         journal=begun.path,
         environment=folded.caller.get("environment"),
-        document=document.as_report(folded, report_elsewhere=bool(missing)),
-        error=failure,
+        document=delivered.report,
+        error=delivered.error,
         renderings=delivery.written,
-    )
-
-
-def _lanes(manifest: Manifest) -> Mapping[Lane, int]:
-    """Targets to work on, by lane."""
-    return {lane: len(targets) for lane, targets in by_lane(manifest).items()}
-
-
-def _started(manifest: Manifest, begun: Begun, session: AwsSession) -> Started:
-    return Started(
-        run_id=begun.run_id,
-        lanes=_lanes(manifest),
-        finished=sum(begun.finished),
-        import_rate=session.import_rate,
-        endpoints=session.foreign,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -27,6 +27,17 @@ from bulk_import.run.target_run import Policy, place_of
 from bulk_import.settings import Settings
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What is known of a run before its first call."""
+
+    run_id: str
+    lanes: Mapping[Lane, int]  # targets to work on
+    finished: int  # those of them that ended OK in an earlier part of the run: they are read again
+    import_rate: Callable[[Lane], float]  # a lane's imports per second by its quota; once read, it may be another
+    endpoints: Mapping[str, str]  # service → URL, where it is not AWS's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +69,15 @@ class Work:
     on_end: Callable[[Outcome], None]
     on_event: Callable[[str, Mapping[str, Any]], None]
     known: Known = field(default_factory=Known)
+
+    def started(self) -> Started:
+        return Started(
+            run_id=self.begun.run_id,
+            lanes=sizes(self.lanes),
+            finished=sum(self.begun.finished),
+            import_rate=self.session.import_rate,
+            endpoints=self.session.foreign,
+        )
 
     async def done_by(self, *stages: Callable[[], Coroutine[None, None, None]]) -> BulkImportError | None:
         """The stages one after another, until one ends the run early. Returns what ended it, if anything did."""
@@ -199,6 +219,11 @@ def by_lane(manifest: Manifest) -> dict[Lane, list[Target]]:
     for target in manifest.targets:
         lanes.setdefault(target.lane, []).append(target)
     return lanes
+
+
+def sizes(lanes: Mapping[Lane, Sequence[Target]]) -> dict[Lane, int]:
+    """Targets to work on, by lane."""
+    return {lane: len(targets) for lane, targets in lanes.items()}
 
 
 def creating_lanes(manifest: Manifest) -> set[Lane]:

@@ -22,6 +22,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("codes",),
     ("errors",),
     ("files",),
+    ("kept",),
     ("model",),
     ("ports",),
     ("shards",),

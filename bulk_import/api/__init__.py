@@ -19,9 +19,10 @@ from bulk_import.api.runs import clear_results, plan, run
 from bulk_import.api.s3 import fetch
 from bulk_import.api.schemas import SCHEMAS
 from bulk_import.delivery.older_results import clear_files
-from bulk_import.job import RunResult, Started
+from bulk_import.job import RunResult
 from bulk_import.report.known import Known
 from bulk_import.settings import load as load_settings
+from bulk_import.work import Started
 
 __all__ = [
     "SCHEMAS", "Inputs", "Known", "Merged", "Preparation", "Report", "RunResult", "Started",

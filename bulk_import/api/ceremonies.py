@@ -18,13 +18,13 @@ from bulk_import.ceremony.submit import Inputs, expiring, manifest_of
 from bulk_import.ceremony.trust import Trust, all_of, signature_path
 from bulk_import.delivery.publish import TEXT, publish, publish_rendering
 from bulk_import.errors import InputError, ObjectError, Problem
-from bulk_import.job import RunResult, Started
+from bulk_import.job import RunResult
 from bulk_import.material import Materials
 from bulk_import.material.sources.base import Opening
 from bulk_import.model import Manifest, ObjectUri, Outcome, in_s3
 from bulk_import.run.stop import Stop
 from bulk_import.settings import Settings
-from bulk_import.work import by_lane, policy_of
+from bulk_import.work import Started, by_lane, policy_of
 
 __all__ = ["Inputs", "Preparation", "expiring", "manifest_of", "prepare", "read_inputs", "submit"]
 

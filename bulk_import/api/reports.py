@@ -14,10 +14,10 @@ from typing import BinaryIO
 
 import orjson
 
-from bulk_import import files
+from bulk_import import files, kept
 from bulk_import.api.s3 import fetch
 from bulk_import.aws import objects
-from bulk_import.delivery import destinations, local
+from bulk_import.delivery import destinations
 from bulk_import.delivery.publish import TEXT, publish, publish_rendering
 from bulk_import.errors import InputError, ObjectError, Problem, ReportNotWritten
 from bulk_import.journal import reader
@@ -92,7 +92,7 @@ def _to_file(report: Report, path: Path, text: str | None) -> None:
     elif files.keeps_its_place(path):
         files.write_into(path, json_chunks(report))
     else:
-        local.replace(path.resolve(), json_chunks(report), report.head["run"]["run_id"])
+        kept.replace(path.resolve(), json_chunks(report), report.head["run"]["run_id"])
 
 
 @contextmanager

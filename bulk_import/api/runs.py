@@ -11,7 +11,7 @@ from bulk_import.aws import objects
 from bulk_import.aws.session import AwsSession
 from bulk_import.aws.stores import AwsStores
 from bulk_import.delivery import destinations, older_results
-from bulk_import.job import RunResult, Started
+from bulk_import.job import RunResult
 from bulk_import.journal import narrate
 from bulk_import.journal.begin import journal_path, new_run_id
 from bulk_import.model import Manifest, Outcome, in_s3
@@ -21,7 +21,7 @@ from bulk_import.run.planner import LanePlanner, Plan, summarise
 from bulk_import.run.runner import run_lanes
 from bulk_import.run.stop import Stop
 from bulk_import.settings import Settings
-from bulk_import.work import by_lane, creating_lanes, policy_of
+from bulk_import.work import Started, by_lane, creating_lanes, policy_of
 
 
 async def plan(manifest: Manifest, settings: Settings) -> Plan:

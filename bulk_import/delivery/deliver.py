@@ -5,7 +5,7 @@ What S3 does not take stays in that file, and the message says where it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ import structlog
 from bulk_import.delivery import renderings
 from bulk_import.delivery.checkpoint import Checkpoint
 from bulk_import.delivery.in_time import in_time
-from bulk_import.delivery.local import sha256_path, write_report
+from bulk_import.delivery.local import write_report
 from bulk_import.delivery.publish import publish, publish_rendering
-from bulk_import.errors import CallerError, ObjectError, ReportNotWritten
-from bulk_import.journal.older import name_of_older
+from bulk_import.errors import BulkImportError, CallerError, ObjectError, ReportNotWritten
+from bulk_import.kept import name_of_older, sha256_path
 from bulk_import.model import ObjectUri, in_s3
 from bulk_import.ports import ObjectStore
 from bulk_import.report import formats
+from bulk_import.report.document import as_report
 from bulk_import.report.fold import Folded
 from bulk_import.report.reread import Report
 from bulk_import.settings import Settings
@@ -40,6 +41,15 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Delivered:
+    """`place`: of the report; None: it went to stdout, or `error` says where. `error`: what ended the run included."""
+
+    place: Path | ObjectUri | None
+    report: Report
+    error: BulkImportError | None
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """`given_up`: makes what returns when an upload must not take longer. `store` is needed for S3 only."""
 
@@ -48,6 +58,29 @@ class Delivery:
     given_up: Callable[[], Coroutine[Any, Any, None]]
     checkpoint: Checkpoint | None = None
     written: dict[str, Path | ObjectUri] = field(default_factory=dict)  # renderings: format → where it is
+
+    async def all(self, folded: Folded, failure: BulkImportError | None) -> Delivered:
+        """Report and renderings. `failure`: what ended the run early."""
+        place: Path | ObjectUri | None = None
+        report = as_report(folded)
+        missing: list[ReportNotWritten] = []
+        try:
+            place = await self.report(folded)
+        except ReportNotWritten as error:
+            missing.append(error)
+            report = as_report(folded, report_elsewhere=True)
+        try:
+            await self.renderings(report, folded.journal.parent)
+        except ReportNotWritten as error:
+            missing.append(error)
+            report = as_report(folded, report_elsewhere=True)
+            if not (place is None or (isinstance(place, Path) and not place.is_file())):  # it must say exit code 6 too
+                place = await self.report(folded, report_elsewhere=True)
+        if not missing:
+            return Delivered(place, report, failure)
+        # They say where the report is, so they are reported in any case; what ended the run is reported with them.
+        before = [f"{failure.code}: {failure.message}"] if failure else []
+        return Delivered(place, report, _joined(missing, before))
 
     async def report(self, folded: Folded, *, report_elsewhere: bool = False) -> Path | ObjectUri | None:
         """Returns where it is; None: stdout. `report_elsewhere`: it must say exit code 6.
@@ -95,10 +128,7 @@ class Delivery:
                 log.error("internal error", rendering=name, exception=kind)  # noqa: TRY400 - a traceback could quote a secret
                 missing.append(ReportNotWritten(f"The rendering {name} could not be made ({kind}).", advice=AFTERWARDS))
         if missing:
-            raise ReportNotWritten(
-                "\n".join(error.message for error in missing),
-                advice=" ".join(dict.fromkeys(error.advice for error in missing)),
-            )
+            raise _joined(missing)
 
     async def _rendering(self, name: str, report: Report, destination: str, folder: Path) -> None:
         """Raises OSError, ReportNotWritten."""
@@ -133,3 +163,10 @@ class Delivery:
             return Refused(error.reason, error.advice)
         except CallerError as error:
             return Refused(error.message, error.advice)
+
+
+def _joined(errors: Sequence[ReportNotWritten], before: Sequence[str] = ()) -> ReportNotWritten:
+    return ReportNotWritten(
+        "\n".join([*before, *(error.message for error in errors)]),
+        advice=" ".join(dict.fromkeys(error.advice for error in errors)),
+    )

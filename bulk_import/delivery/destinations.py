@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from bulk_import.delivery.local import sha256_path
 from bulk_import.delivery.older_results import is_result
 from bulk_import.errors import Problem, SettingsError, UsageError
+from bulk_import.kept import sha256_path
 from bulk_import.model import STDOUT, Manifest, in_s3
 from bulk_import.settings import Settings
 
@@ -31,10 +31,15 @@ class Taken:
             self._by.setdefault(place, what)
 
 
-def check(settings: Settings, journal: Path, manifest: str) -> None:
-    """Before the manifest is read. `manifest`: where it is. Raises SettingsError with every problem."""
+def check(settings: Settings, journal: Path, uri: str, manifest: Manifest | None = None) -> None:
+    """`uri`: where the manifest is. `manifest`: if it was read, no output may be where its material is.
+
+    Raises SettingsError with every problem.
+    """
     taken = Taken()
-    _inputs(taken, settings, manifest)
+    _inputs(taken, settings, uri)
+    if manifest is not None:
+        _materials(taken, manifest)
     problems: list[Problem] = []
     for option, given, what in _outputs(settings, journal):
         if used := taken.find(given):
@@ -46,21 +51,12 @@ def check(settings: Settings, journal: Path, manifest: str) -> None:
         raise SettingsError(problems)
 
 
-def check_material(settings: Settings, journal: Path, manifest: Manifest) -> None:
-    """The same for what the manifest names, when it is read. Raises SettingsError with every problem."""
-    taken = Taken()
+def _materials(taken: Taken, manifest: Manifest) -> None:
     for material in {target.material for target in manifest.targets}:
         if material.startswith(FILE) and manifest.folder is not None:
             taken.add(os.path.join(manifest.folder, material.removeprefix(FILE)), "key material is")  # noqa: PTH118
         elif in_s3(material):
             taken.add(material.partition("?")[0], "key material is")
-    problems = [
-        _problem(option, f"{given} is where {used}.", "Name another place.")
-        for option, given, _ in _outputs(settings, journal)
-        if (used := taken.find(given))
-    ]
-    if problems:
-        raise SettingsError(problems)
 
 
 def check_output(output: str, inputs: Iterable[str], settings: Settings) -> None:

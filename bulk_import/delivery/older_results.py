@@ -16,11 +16,9 @@ from typing import Final
 
 import structlog
 
-from bulk_import.delivery.local import sha256_path
 from bulk_import.delivery.publish import TEXT, Place, find, keep, put_sum
 from bulk_import.errors import CallerError, ObjectError, Problem, SettingsError
-from bulk_import.files import fsync_directory
-from bulk_import.journal.older import HEAD, named_after, run_id_in
+from bulk_import.kept import HEAD, run_id_in, set_aside
 from bulk_import.model import STDOUT, ObjectUri, in_s3
 from bulk_import.ports import ObjectStore
 from bulk_import.report.formats import is_rendering
@@ -45,7 +43,7 @@ def clear_files(settings: Settings) -> None:
     """Raises SettingsError where an older result cannot be moved away."""
     try:
         if settings.report != STDOUT and not in_s3(settings.report):
-            _set_aside(Path(settings.report).resolve())
+            set_aside(Path(settings.report).resolve())
         for target in settings.render.values():
             path = Path(target).resolve()
             if not in_s3(target) and path.is_file() and is_result(path):
@@ -53,23 +51,6 @@ def clear_files(settings: Settings) -> None:
     except OSError as error:
         message = f"the older result {error.filename} cannot be moved away: {error.strerror}."
         raise SettingsError([Problem("settings", 0, "", message, "Make its folder writable.")]) from None
-
-
-def _set_aside(path: Path) -> None:
-    if not path.is_file():
-        return
-    with path.open("rb") as stream:
-        run_id = run_id_in(stream.read(HEAD))
-    if run_id is None:
-        return  # no report of ours: the new report will set it aside
-    kept = named_after(path, run_id)
-    path.replace(kept)
-    digest = sha256_path(path)
-    if digest.exists():
-        text = digest.read_text(encoding="ascii", errors="replace").split(" ", 1)[0]
-        sha256_path(kept).write_text(f"{text}  {kept.name}\n", encoding="ascii", errors="replace")
-        digest.unlink()
-    fsync_directory(path.parent)
 
 
 @asynccontextmanager

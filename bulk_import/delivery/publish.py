@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from bulk_import.errors import ObjectError
-from bulk_import.journal.older import HEAD, name_of_older, run_id_in, stamp
+from bulk_import.kept import HEAD, name_of_older, run_id_in, stamp
 from bulk_import.model import ObjectFacts, ObjectUri
 from bulk_import.ports import ObjectStore
 

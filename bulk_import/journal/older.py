@@ -1,28 +1,17 @@
-"""What is already where a new journal or report goes: which run it is of, and the name under which it is kept."""
+"""The journal that is already where a new one goes."""
 
 from __future__ import annotations
 
-import os
-import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from bulk_import.errors import JournalError, Problem
 from bulk_import.files import fsync_directory
 from bulk_import.journal.reader import JournalReader
 from bulk_import.journal.writer import lock
+from bulk_import.kept import changed_at, named_after
 
-_RUN_ID = re.compile(rb'"run_id"\s*:\s*"([A-Za-z0-9._-]{1,128})"')
-_A_RUN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")  # as begin.py makes IDs: they sort by time
 _BEGINNING = b'{"seq":1,'
-HEAD = 1 << 16  # bytes; a report says its run's ID well within them
-
-
-def run_id_in(head: bytes) -> str | None:
-    """The run's ID that a report's or journal's first HEAD bytes state; None: it is none of ours."""
-    found = _RUN_ID.search(head)
-    return found[1].decode() if found else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,29 +65,3 @@ def _may_have_begun(journal: Path) -> bool:
     with journal.open("rb") as stream:
         head = stream.read(len(_BEGINNING))
     return _BEGINNING.startswith(head) or not head.strip(b"\0")
-
-
-def named_after(path: Path, run_id: str) -> Path:
-    return path.with_name(name_of_older(path.name, run_id))
-
-
-def name_of_older(name: str, run_id: str) -> str:
-    """`report.json` → `report.<run's ID>.json`."""
-    stem, suffix = os.path.splitext(name)  # noqa: PTH122 - also of an object's name
-    return f"{stem}.{run_id}{suffix}"
-
-
-def is_older_of(name: str, current: str) -> bool:
-    """Whether `name` is what `name_of_older` makes of `current` for some run."""
-    stem, suffix = os.path.splitext(current)  # noqa: PTH122 - as above
-    run_id = name.removeprefix(f"{stem}.").removesuffix(suffix)
-    return _A_RUN.fullmatch(run_id) is not None and name == name_of_older(current, run_id)
-
-
-def changed_at(path: Path) -> str:
-    return stamp(datetime.fromtimestamp(path.stat().st_mtime, UTC))
-
-
-def stamp(at: datetime) -> str:
-    """Stands for the run's ID of what states none."""
-    return at.strftime("%Y%m%dT%H%M%S%fZ")

@@ -13,8 +13,8 @@ from typing import Any
 
 from bulk_import.errors import JournalError, Problem
 from bulk_import.journal.narrate import bound_to
-from bulk_import.journal.older import HEAD, named_after
 from bulk_import.journal.reader import NEWER, JournalReader
+from bulk_import.kept import HEAD, named_after
 from bulk_import.model import STDOUT, Manifest, Past, Sent, Status, in_s3
 from bulk_import.settings import Settings
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 import structlog
 
 from bulk_import.errors import InputError, Problem
-from bulk_import.journal.older import is_older_of
+from bulk_import.kept import is_older_of
 from bulk_import.model import KnownMaterial, Proof, Status, Target, in_s3
 from bulk_import.report.reread import read_report
 

@@ -11,7 +11,7 @@ import jsonschema
 import orjson
 import pytest
 
-from bulk_import.delivery import local
+from bulk_import import kept
 from bulk_import.errors import InputError
 from bulk_import.report import document
 from bulk_import.report.formats import FORMATS
@@ -244,5 +244,5 @@ def test_every_rendering_takes_a_merged_report(name: str, tmp_path: Path) -> Non
 def test_written_and_read_again_it_is_the_same(tmp_path: Path) -> None:
     path = tmp_path / "merged.json"
     found = merge([part(str(number), one) for number, one in enumerate(shards())]).report
-    local.replace(path, document.gathered_chunks(found.head, map(orjson.dumps, found.results)), "merged")
+    kept.replace(path, document.gathered_chunks(found.head, map(orjson.dumps, found.results)), "merged")
     assert whole(read_report(path)) == whole(found) == json.loads(path.read_bytes())

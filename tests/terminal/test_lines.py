@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from bulk_import.commands.terminal.progress import Progress
-from bulk_import.job import Started
 from bulk_import.model import Lane, Manifest, Status
 from bulk_import.settings import load
+from bulk_import.work import Started
 from tests.journal import journals
 from tests.virtual_time import run
 
