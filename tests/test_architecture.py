@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -190,6 +192,21 @@ def test_the_walk_sees_steps_back(tmp_path: Path) -> None:
     assert not stands_wrongly("report", "run")
     assert not stands_wrongly("sandbox", "errors")
     assert not stands_wrongly("commands", "sandbox")
+
+
+@pytest.mark.parametrize(
+    "command", ["validate keys.yaml", "report report.json", "schema report", "template gitlab", "run --help"]
+)
+def test_only_what_calls_aws_loads_a_library_for_it(command: str, tmp_path: Path) -> None:
+    """They are half of a start-up. The files are missing: each command gets as far as to look for them."""
+    program = (
+        "import sys\nfrom bulk_import.cli import main\nmain(sys.argv[1:])\n"
+        "print(sorted({'aiobotocore', 'botocore', 'aiohttp'} & sys.modules.keys()), file=sys.stderr)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program, *command.split()], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert found.stderr.splitlines()[-1] == "[]"
 
 
 def test_every_file_of_a_command_is_a_command() -> None:

@@ -12,17 +12,40 @@ Every function raises the exceptions of bulk_import.errors, and no others on pur
 
 from __future__ import annotations
 
-from bulk_import.api.ceremonies import Inputs, Preparation, expiring, manifest_of, prepare, read_inputs, submit
-from bulk_import.api.manifests import check_material, division, load_manifest
-from bulk_import.api.reports import Merged, Report, json_chunks, open_reports, render, upload_report, write_report
-from bulk_import.api.runs import clear_results, plan, run
-from bulk_import.api.s3 import fetch
-from bulk_import.api.schemas import SCHEMAS
-from bulk_import.delivery.older_results import clear_files
-from bulk_import.job import RunResult
-from bulk_import.report.known import Known
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
 from bulk_import.settings import load as load_settings
-from bulk_import.work import Started
+
+if TYPE_CHECKING:
+    from bulk_import.api.ceremonies import Inputs, Preparation, expiring, manifest_of, prepare, read_inputs, submit
+    from bulk_import.api.manifests import check_material, division, load_manifest
+    from bulk_import.api.reports import Merged, Report, json_chunks, open_reports, render, upload_report, write_report
+    from bulk_import.api.runs import clear_results, plan, run
+    from bulk_import.api.s3 import fetch
+    from bulk_import.api.schemas import SCHEMAS
+    from bulk_import.delivery.older_results import clear_files
+    from bulk_import.job import RunResult
+    from bulk_import.report.known import Known
+    from bulk_import.work import Started
+
+# Loaded when one of its names is first used: reading a manifest or a report needs no AWS library, half of the start-up.
+_PARTS: Final = {
+    "bulk_import.api.ceremonies": (
+        "Inputs", "Preparation", "expiring", "manifest_of", "prepare", "read_inputs", "submit",
+    ),
+    "bulk_import.api.manifests": ("check_material", "division", "load_manifest"),
+    "bulk_import.api.reports": (
+        "Merged", "Report", "json_chunks", "open_reports", "render", "upload_report", "write_report",
+    ),
+    "bulk_import.api.runs": ("clear_results", "plan", "run"),
+    "bulk_import.api.s3": ("fetch",),
+    "bulk_import.api.schemas": ("SCHEMAS",),
+    "bulk_import.delivery.older_results": ("clear_files",),
+    "bulk_import.job": ("RunResult",),
+    "bulk_import.report.known": ("Known",),
+    "bulk_import.work": ("Started",),
+}  # fmt: skip
 
 __all__ = [
     "SCHEMAS", "Inputs", "Known", "Merged", "Preparation", "Report", "RunResult", "Started",
@@ -30,3 +53,11 @@ __all__ = [
     "load_settings", "manifest_of", "open_reports", "plan", "prepare", "read_inputs", "render", "run", "submit",
     "upload_report", "write_report",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """https://peps.python.org/pep-0562/"""
+    for part, names in _PARTS.items():
+        if name in names:
+            return getattr(importlib.import_module(part), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

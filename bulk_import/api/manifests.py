@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import BinaryIO, NamedTuple
 
 from bulk_import import fleet, load, shards
-from bulk_import.aws import objects
-from bulk_import.aws.stores import AwsStores
 from bulk_import.errors import ManifestError, MaterialError, ObjectError, Problem
 from bulk_import.manifest.read import MAX_BYTES
 from bulk_import.material import Materials, sources
@@ -26,6 +24,8 @@ def load_manifest(uri: str, settings: Settings, *, stdin: BinaryIO | None = None
 
 
 def _manifest_in_s3(uri: str, settings: Settings) -> bytes:
+    from bulk_import.aws import objects  # noqa: PLC0415 - an AWS library is loaded only where AWS is called
+
     try:
         return objects.fetch(uri, settings, limit=MAX_BYTES)
     except ObjectError as error:
@@ -44,6 +44,8 @@ async def check_material(manifest: Manifest, settings: Settings) -> CheckedMater
 
     Raises ManifestError with every problem found.
     """
+    from bulk_import.aws.stores import AwsStores  # noqa: PLC0415 - an AWS library is loaded only where AWS is called
+
     problems, abilities = [], []
     readable = [target for target in manifest.targets if sources.kind_of(target.material).checked_offline]
     opened = load.materials(manifest, settings, AwsStores(settings, manifest.partition))

@@ -16,7 +16,6 @@ import orjson
 
 from bulk_import import files, kept
 from bulk_import.api.s3 import fetch
-from bulk_import.aws import objects
 from bulk_import.delivery import destinations
 from bulk_import.delivery.publish import TEXT, publish, publish_rendering
 from bulk_import.errors import InputError, ObjectError, Problem, ReportNotWritten
@@ -72,6 +71,8 @@ async def upload_report(report: Report, settings: Settings, *, text: str | None 
 
     The content type of `text` is that of settings.format. Raises ReportNotWritten, CallerError.
     """
+    from bulk_import.aws import objects  # noqa: PLC0415 - an AWS library is loaded only where AWS is called
+
     run, uri = report.head["run"], ObjectUri.parse(settings.output)
     with _output_errors(settings), tempfile.TemporaryDirectory(prefix="bulk-import-") as folder:
         copy = Path(folder) / "result"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bulk_import.aws import objects
 from bulk_import.errors import InputError, ObjectError, Problem
 from bulk_import.manifest.read import MAX_BYTES
 from bulk_import.settings import Settings
@@ -13,6 +12,8 @@ def fetch(uri: str, settings: Settings) -> bytes:
 
     Raises InputError, which names the URI, and CallerError where the caller's credentials do not work.
     """
+    from bulk_import.aws import objects  # noqa: PLC0415 - an AWS library is loaded only where AWS is called
+
     try:
         return objects.fetch(uri, settings, limit=MAX_BYTES)
     except ObjectError as error:

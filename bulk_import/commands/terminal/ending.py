@@ -6,19 +6,22 @@ import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
 from rich.console import Console
 from rich.text import Text
 
-from bulk_import.api import RunResult, reports
+from bulk_import.api import reports
 from bulk_import.commands import output
 from bulk_import.errors import ReportNotWritten
 from bulk_import.model import Status
 from bulk_import.settings import Settings
 from bulk_import.text import harmless
 from bulk_import.words import duration, plural
+
+if TYPE_CHECKING:
+    from bulk_import.api import RunResult
 
 NAMED = 10  # targets of a code that are named
 CODES = 20  # codes that are shown

@@ -10,18 +10,20 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 from rich.console import Console
 
-from bulk_import.api import Started
 from bulk_import.commands import output
 from bulk_import.commands.terminal.live import LiveView, causes, phases
 from bulk_import.commands.terminal.tally import Tally
 from bulk_import.model import Manifest, Outcome, Status
 from bulk_import.settings import Settings
 from bulk_import.words import duration, plural
+
+if TYPE_CHECKING:
+    from bulk_import.api import Started
 
 EVERY = 10.0  # seconds between two lines
 QUIET_EVERY = 60.0  # the same with --quiet
