@@ -16,6 +16,7 @@ import typer
 
 from bulk_import import __version__
 from bulk_import.commands.help import Grouped
+from bulk_import.commands.wrong_usage import clear, clear_by
 from bulk_import.errors import BulkImportError, ExitCode, InputError, Interrupted, SettingsError, UsageError
 from bulk_import.shown import shown_lines
 
@@ -87,6 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say("Stopped by SIGINT before anything was changed.")
         return ExitCode.SIGINT
     except _WrongUsage as error:
+        if argv and argv[0] in COMMANDS:
+            clear_by(importlib.import_module(f"bulk_import.commands.{argv[0]}"), argv)
         error.message = shown_lines(error.message)
         error.show()
         return ExitCode.USAGE
@@ -198,21 +201,21 @@ def _callback(module: ModuleType) -> Callable[..., None]:
             loaded = settings.load(flags, given["config"])
             if "shard" in chosen:
                 loaded = settings.with_shard(loaded)
+            if formats and loaded.format not in (None, *formats):
+                kinds = " or ".join(formats)
+                raise UsageError(f"--format: {loaded.format} is not a format of this result. Use {kinds}.")
+            without_effect = getattr(module, "without_effect", lambda _: ())
+            # Flags only: variables and the file are for all commands of a pipeline.
+            idle = [
+                f"{settings.flag_of(name)} has no effect {why}" for name, why in without_effect(loaded) if name in flags
+            ]
+            if idle:
+                raise UsageError("\n".join(idle))
+            with at_once():
+                code = module.execute(loaded, **arguments)
         except (SettingsError, UsageError):
-            if refused := getattr(module, "refused", None):
-                refused(flags, settings.places(flags, given["config"]))
+            clear(module, flags, given["config"])
             raise
-        if formats and loaded.format not in (None, *formats):
-            raise UsageError(f"--format: {loaded.format} is not a format of this result. Use {' or '.join(formats)}.")
-        without_effect = getattr(module, "without_effect", lambda _: ())
-        # Flags only: variables and the file are for all commands of a pipeline.
-        idle = [
-            f"{settings.flag_of(name)} has no effect {why}" for name, why in without_effect(loaded) if name in flags
-        ]
-        if idle:
-            raise UsageError("\n".join(idle))
-        with at_once():
-            code = module.execute(loaded, **arguments)
         raise typer.Exit(int(code))
 
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer looks at

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bulk_import import job
+from bulk_import.api.runs import clear_results
 from bulk_import.api.s3 import fetch
 from bulk_import.aws import objects
 from bulk_import.ceremony import prepare as ceremony
@@ -22,6 +23,7 @@ from bulk_import.job import RunResult
 from bulk_import.material import Materials
 from bulk_import.material.sources.base import Opening
 from bulk_import.model import Manifest, ObjectUri, Outcome, in_s3
+from bulk_import.report.known import Known
 from bulk_import.run.stop import Stop
 from bulk_import.settings import Settings
 from bulk_import.work import Started, by_lane, policy_of
@@ -103,9 +105,16 @@ async def submit(
     on_start: Callable[[Started], None] = lambda _: None,
     on_end: Callable[[Outcome], None] = lambda _: None,
     on_event: Callable[[str, Mapping[str, Any]], None] = lambda *_: None,
+    known: Known | None = None,
 ) -> RunResult:
-    """Imports what was sealed, with the bundle's import parameters; verifies, proves and reports as `run` does."""
+    """Imports what was sealed, with the bundle's import parameters; verifies, proves and reports as `run` does.
+
+    `known`: what `clear_results` returned, if it was called before.
+    """
+    if known is None:
+        files = [inputs.facts.bundle.file, *(sealed.file for sealed in inputs.facts.sealed)]
+        known = await clear_results(files[0], settings, others=files[1:])
     return await job.run(
         manifest_of(inputs), settings, submission.SealedMaterials(inputs, settings), stop=stop or Stop(),
-        on_start=on_start, on_end=on_end, on_event=on_event, known=job.load_known(settings),
+        on_start=on_start, on_end=on_end, on_event=on_event, known=known,
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -71,15 +71,17 @@ async def plan(manifest: Manifest, settings: Settings) -> Plan:
         )
 
 
-async def clear_results(uri: str, settings: Settings) -> Known:
+async def clear_results(uri: str, settings: Settings, *, others: Sequence[str] = ()) -> Known:
     """Moves the results of an earlier run out of the way of a run of the manifest at `uri`, which is not read.
+
+    `others`: further inputs, whose place no output may take.
 
     `run` does this too. Done before the manifest is read, it also keeps a run that ends there from leaving an older
     result behind that could be taken for its own. Returns what the reports of --known prove, which may be among those
     results: pass it to `run`. Raises SettingsError where two places clash, InputError for a known report that cannot
     be read, CallerError.
     """
-    destinations.check(settings, journal_path(settings), uri)
+    destinations.check(settings, journal_path(settings), uri, others=others)
     try:
         known = job.load_known(settings)
     finally:

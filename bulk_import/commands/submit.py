@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Final
 
@@ -38,17 +38,24 @@ def without_effect(settings: Settings) -> Iterator[tuple[str, str]]:
             yield name, "because nothing goes to S3: none of --report, --render and --checkpoint is s3://bucket/key."
 
 
+def refused(flags: Mapping[str, Any], places: Settings | None) -> None:  # noqa: ARG001 - as for `run`
+    """Settings that are wrong end the submission too: no older result may be taken for its own."""
+    if places is not None:
+        api.clear_files(places)
+
+
 def execute(settings: Settings, bundle: str, sealed: list[str]) -> ExitCode:
     if settings.require_proof and settings.prove == "none":
         raise UsageError("--require-proof and --prove none contradict each other.")
     if settings.prove == "all":
         raise UsageError("--prove all imports again what is as wanted. `submit` imports only what was prepared for it.")
     output.configure(settings)
+    known = loop.run(api.clear_results(bundle, settings, others=(*sealed, *settings.signed_by)))
     with Signals(settings.grace) as signals:
         inputs = api.read_inputs(bundle, sealed, settings, ask=asker())
         _say_deadlines(inputs, settings)
         progress = Progress(api.manifest_of(inputs), settings)
-        result = loop.run(_run(inputs, settings, progress, signals))
+        result = loop.run(_run(inputs, settings, progress, signals, known))
         ending.tell(result, settings, elsewhere=progress.elsewhere)
         actions.tell(result.document.whole(), os.environ, quiet=settings.quiet)
     return result.exit_code
@@ -67,10 +74,13 @@ def _say_deadlines(inputs: api.Inputs, settings: Settings) -> None:
         output.say(f"Warning: those of {plural(len(soon) - _NAMED, 'more target')} expire within the hour.")
 
 
-async def _run(inputs: api.Inputs, settings: Settings, progress: Progress, signals: Signals) -> api.RunResult:
+async def _run(
+    inputs: api.Inputs, settings: Settings, progress: Progress, signals: Signals, known: api.Known
+) -> api.RunResult:
     stop = Stop()
     signals.attach(stop)
     async with progress:
         return await api.submit(
-            inputs, settings, stop=stop, on_start=progress.started, on_end=progress.ended, on_event=progress.event
-        )
+            inputs, settings, stop=stop, on_start=progress.started, on_end=progress.ended, on_event=progress.event,
+            known=known,
+        )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from bulk_import.settings import Settings
 # A resolved path or URI, and for a file that exists its device and inode: a hard link is the same file.
 Place = str | tuple[int, int]
 FILE = "file:"
+_SUM = "the report's SHA-256 goes"
+_IS_SUM = re.compile(rb"[0-9a-f]{64} [ *][^\n]+\n?")  # as sha256sum writes it
 
 
 class Taken:
@@ -31,20 +34,25 @@ class Taken:
             self._by.setdefault(place, what)
 
 
-def check(settings: Settings, journal: Path, uri: str, manifest: Manifest | None = None) -> None:
-    """`uri`: where the manifest is. `manifest`: if it was read, no output may be where its material is.
+def check(
+    settings: Settings, journal: Path, uri: str, manifest: Manifest | None = None, *, others: Iterable[str] = ()
+) -> None:
+    """`uri`: where the manifest is; `others`: further inputs. `manifest`: if it was read, no output may be where its
+    material is.
 
     Raises SettingsError with every problem.
     """
     taken = Taken()
     _inputs(taken, settings, uri)
+    for name in others:
+        taken.add(name, "an input is")
     if manifest is not None:
         _materials(taken, manifest)
     problems: list[Problem] = []
     for option, given, what in _outputs(settings, journal):
         if used := taken.find(given):
             problems.append(_problem(option, f"{given} is where {used}.", "Name another place."))
-        elif problem := _unusable(option, given):
+        elif problem := _foreign_sum(option, given) if what == _SUM else _unusable(option, given):
             problems.append(problem)
         taken.add(given, what)
     if problems:
@@ -69,7 +77,9 @@ def check_output(output: str, inputs: Iterable[str], settings: Settings) -> None
         taken.add(settings.config_file, "the settings file is")
     if used := taken.find(output):
         raise UsageError(f"--output: {output} is where {used}. Name another file.")
-    if problem := _unusable("--output", output):
+    sums = settings.format == "json" and not in_s3(output)
+    beside = _foreign_sum("--output", str(sha256_path(Path(output)))) if sums else None
+    if problem := _unusable("--output", output) or beside:
         raise UsageError(f"--output: {problem.message} {problem.advice}")
 
 
@@ -85,7 +95,7 @@ def _outputs(settings: Settings, journal: Path) -> Iterable[tuple[str, str, str]
     if settings.report != STDOUT:
         yield "--report", settings.report, "the report goes"
         digest = f"{settings.report}.sha256" if in_s3(settings.report) else str(sha256_path(Path(settings.report)))
-        yield "--report", digest, "the report's SHA-256 goes"
+        yield "--report", digest, _SUM
     if settings.checkpoint:
         yield "--checkpoint", settings.checkpoint, "the checkpoint goes"
     yield "--journal", str(journal), "the journal goes"
@@ -118,6 +128,22 @@ def _unusable(option: str, given: str) -> Problem | None:
     except OSError as error:
         return _problem(option, f"{given} cannot be read: {error.strerror}.", "Name another file.")
     return None
+
+
+def _foreign_sum(option: str, given: str) -> Problem | None:
+    """What lies where the report's sum goes, and is none."""
+    path = Path(given)
+    if in_s3(given) or not path.is_file():
+        return None
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(4096)
+    except OSError as error:
+        return _problem(option, f"{given} cannot be read: {error.strerror}.", "Name another report.")
+    if not head or _IS_SUM.fullmatch(head):
+        return None
+    message = f"the report's SHA-256 goes to {given}, which holds something else."
+    return _problem(option, message, "Name another report, or move this file away.")
 
 
 def _places(given: str) -> list[Place]:

@@ -36,7 +36,7 @@ def is_result(path: Path) -> bool:
     """Whether a file is empty, a report or a rendering: what may be replaced. Raises OSError."""
     with path.open("rb") as stream:
         head = stream.read(HEAD)
-    return not head.strip() or (b'"schema_version"' in head and run_id_in(head) is not None) or is_rendering(head)
+    return not head or (b'"schema_version"' in head and run_id_in(head) is not None) or is_rendering(head)
 
 
 def clear_files(settings: Settings) -> None:

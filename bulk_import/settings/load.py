@@ -60,20 +60,35 @@ def load(flags: Mapping[str, Any] | None = None, config: str | None = None) -> S
 def places(flags: Mapping[str, Any], config: str | None) -> Settings | None:
     """Where the results of a run would go whose settings `load` refuses; all other settings have their defaults.
 
-    None where that is not known: one of the places is wrong itself, or the file that may name them cannot be read.
+    A file that cannot be read is taken as empty, and of --render what is wrong is left out. None where the place of the
+    report is wrong itself.
     """
     config = config or os.environ.get(PREFIX + "CONFIG") or None
     try:
         from_file = _read_config(config, []) if config else {}
-        given = {name: info.default for name, info in Settings.model_fields.items() if name not in _PLACES}
-        for name in _PLACES:
-            if name in flags:
-                given[name] = flags[name]
-            elif not os.environ.get(PREFIX + name.upper()):
-                given[name] = from_file.get(name, Settings.model_fields[name].default)
-        return Settings(**given)
-    except (ValidationError, SettingsError):
-        return None
+    except SettingsError:
+        from_file = {}
+    given = {name: info.default for name, info in Settings.model_fields.items()}
+    for name in _PLACES:
+        given[name] = flags.get(name) or os.environ.get(PREFIX + name.upper()) or from_file.get(name, given[name])
+    renderings = given["render"]
+    if isinstance(renderings, dict):
+        renderings = [f"{form}={path}" for form, path in renderings.items()]
+    elif isinstance(renderings, str):
+        renderings = renderings.split(",")
+    given["render"] = []
+    for item in renderings:
+        if _valid(given | {"render": [*given["render"], item]}):
+            given["render"].append(item)
+    return Settings(**given) if _valid(given) else None
+
+
+def _valid(given: Mapping[str, Any]) -> bool:
+    try:
+        Settings(**given)
+    except ValidationError:
+        return False
+    return True
 
 
 _PLACES = ("report", "render")

@@ -360,3 +360,40 @@ def test_no_bundle_and_no_sealed_file_takes_the_place_of_key_material(ceremony: 
     assert (result.code, "other.key" in result.stderr) == (3, True), result.stderr
     for folder in (ceremony.online.folder, ceremony.vault.folder):
         assert (folder / "other.key").read_bytes() == material
+
+
+# --- the results of `submit`
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [(("--fingerprint", "0" * 64), 3), (("--no-such-option",), 2), (("--reads", "three"), 2), (("--prove", "all"), 2)],
+)
+def test_a_submission_that_ends_at_once_leaves_no_older_result(
+    options: tuple[str, ...], code: int, ceremony: Ceremony
+) -> None:
+    ceremony.keys("HMAC_256")
+    steps = ceremony.prepare(), ceremony.seal(*ceremony.vouched(ceremony.prepare()))
+    first = ceremony.submit(*ceremony.vouched(*steps), "--render", "junit=junit.xml")
+    assert first.code == 0, first.stderr
+    assert ceremony.submit(*options, "--render", "junit=junit.xml").code == code
+    left = {path.name for path in ceremony.online.folder.iterdir()}
+    assert not left & {"report.json", "report.json.sha256", "junit.xml"}
+    assert f"report.{first_run_of(ceremony)}.json" in left
+
+
+def first_run_of(ceremony: Ceremony) -> str:
+    [kept] = ceremony.online.folder.glob("report.2*-*.json")
+    return str(json.loads(kept.read_bytes())["run"]["run_id"])
+
+
+@pytest.mark.parametrize("output", ["--report", "--journal", "--render"])
+@pytest.mark.parametrize("place", ["bundle.jsonl", "sealed.jsonl"])
+def test_no_output_of_a_submission_takes_the_place_of_an_input(output: str, place: str, ceremony: Ceremony) -> None:
+    ceremony.keys("HMAC_256")
+    prepared = ceremony.prepare()
+    steps = prepared, ceremony.seal(*ceremony.vouched(prepared))
+    before = (ceremony.online.folder / place).read_bytes()
+    value = f"csv={place}" if output == "--render" else place
+    result = ceremony.submit(*ceremony.vouched(*steps), output, value)
+    assert (result.code, output in result.stderr) == (3, True), result.stderr
+    assert (ceremony.online.folder / place).read_bytes() == before
+    assert ceremony.imports() == 0

@@ -203,6 +203,38 @@ def test_old_results_may_be_allowed(offline: Workplace) -> None:
     assert report(offline, made, "--allow-stale", "--format", "json").code == 0
 
 
+DOUBLED: dict[str, tuple[str, str]] = {
+    "the status": ('"status":"imported"', '"status":"failed","status":"imported"'),
+    "the other way round": ('"status":"imported"', '"status":"imported","status":"failed"'),
+    "a verification": ('"verified":true', '"verified":false,"verified":true'),
+    "an escaped name": ('"status":"imported"', '"stat\\u0075s":"failed","status":"imported"'),
+    "the exit code": ('"exit_code":0', '"exit_code":5,"exit_code":0'),
+    "all results": ("\n]\n}\n", '\n],\n"results":[]\n}\n'),
+    "the summary": ("\n]\n}\n", '\n],\n"summary":{}\n}\n'),
+    "a second document": ("\n]\n}\n", "\n]\n}\n{}\n"),
+    "a comma too few": ('"error":null},\n', '"error":null}\n'),
+    "results in the line of their name": ('"results":[\n', '"results":[ {"status":"failed"} ,\n'),
+}
+
+
+@pytest.mark.parametrize("name", DOUBLED)
+@pytest.mark.parametrize("indented", [False, True])
+def test_a_report_that_readers_understand_differently_is_refused(
+    name: str, offline: Workplace, *, indented: bool
+) -> None:
+    """Which of two values with one name counts, RFC 8259 does not say."""
+    made = report(offline, [good()], "--format", "json", "--output", "written.json")
+    assert made.code == 0, made.stderr
+    text = (offline.folder / "written.json").read_text()
+    found, instead = DOUBLED[name]
+    assert found in text
+    text = text.replace(found, instead, 1)
+    (offline.folder / "doubled.json").write_text(f" {text}" if indented else text)
+    result = offline.call("report", "doubled.json", "--format", "json")
+    assert result.code == 3, result.stdout[:500]
+    assert "doubled.json" in result.stderr
+
+
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"schema_version":1,"run":' + "9" * 500 + "}", "{}", "\0" * 64])
 def test_a_file_that_is_no_report_is_refused(text: str, offline: Workplace) -> None:
     (offline.folder / "hostile.json").write_text(text)
@@ -273,6 +305,15 @@ def test_a_run_that_ends_before_its_first_call_leaves_no_older_result(manifest: 
         (("--reads", "three"), {}, 2),
         (("--shard", "auto"), {}, 2),
         (("--config", "wrong.toml"), {}, 3),
+        (("--config", "nowhere.toml"), {}, 3),
+        (("--no-such-option",), {}, 2),
+        (("--reads",), {}, 2),
+        (("second.yaml",), {}, 2),
+        (("--prove", "none", "--require-proof"), {}, 2),
+        (("--format", "json"), {}, 2),
+        (("--render", "xml=a.xml"), {}, 2),
+        (("--render", "csv=again.csv"), {}, 2),
+        (("--journal", "report.json"), {}, 3),
     ],
 )
 def test_a_run_whose_settings_are_wrong_leaves_no_older_result(
@@ -285,10 +326,12 @@ def test_a_run_whose_settings_are_wrong_leaves_no_older_result(
 
 
 def test_places_that_are_not_known_are_left_alone(offline: Workplace) -> None:
-    """The file that may name the report cannot be read, or the place itself is wrong."""
+    """Other commands, a dry run, and the report's own place if it is wrong."""
     before = finished(offline)
-    assert offline.call("run", "manifest.json", "--config", "nowhere.toml").code == 3
-    assert offline.call("run", "manifest.json", "--render", "xml=a.xml").code == 2
+    assert offline.call("plan", "manifest.json", "--no-such-option").code == 2
+    assert offline.call("run", "--help").code == 0
+    assert offline.call("run", "manifest.json", "--report", "s3://UPPER").code == 2
+    assert offline.call("run", "manifest.json", "--dry-run", "--no-such-option").code == 2
     assert offline.call("run", "manifest.json", "--dry-run", "--reads", "three").code == 2
     assert {path.name: path.read_bytes() for path in offline.folder.iterdir()} == before
 
@@ -390,6 +433,27 @@ def test_no_output_of_report_takes_the_place_of_what_is_not_its_own(form: str, o
         result = report(offline, [good()], "--format", form, "--output", output, "--config", "settings.toml")
         assert (result.code, output in result.stderr) == (2, True), result.stderr
     assert (offline.folder / "k1.key").read_bytes() == secret
+
+
+BLANKS = b" \n" * 40_000
+HEX = b"5d41402abc4b2a76b9719d911017c5925d41402abc4b2a76b9719d911017c592"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("new.json", BLANKS), ("new.json.sha256", HEX), ("new.json.sha256", b"\x01" * 32), ("new.json.sha256", BLANKS)],
+)
+@pytest.mark.parametrize("command", ["report", "run"])
+def test_what_lies_where_a_result_goes_and_is_none_is_left(
+    command: str, name: str, content: bytes, offline: Workplace
+) -> None:
+    (offline.folder / name).write_bytes(content)
+    if command == "report":
+        result = report(offline, [good()], "--format", "json", "--output", "new.json")
+    else:
+        result = offline.call("run", "manifest.json", "--report", "new.json", "--render", f"csv={name}")
+    assert (result.code, name in result.stderr) == (2 if command == "report" else 3, True), result.stderr
+    assert (offline.folder / name).read_bytes() == content
 
 
 # --- what cannot be written
