@@ -47,6 +47,14 @@ $(VENV)/.clients: requirements-clients.txt
 	$(VENV)/clients/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-clients.txt
 	@touch $@
 
+# Runs the GitLab matrix without a GitLab. Optional: needs npm; .ci/run installs it.
+$(VENV)/.gitlab: tests/shards/gitlab/package-lock.json
+	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	mkdir -p $(VENV)/gitlab
+	cp tests/shards/gitlab/package.json tests/shards/gitlab/package-lock.json $(VENV)/gitlab/
+	npm ci --prefix $(VENV)/gitlab --no-audit --no-fund --silent
+	@touch $@
+
 demo: $(VENV)/.ready ## imports a key of every type into a local AWS, twice: imported, then unchanged
 	$(BIN)/python -m tests.demo
 

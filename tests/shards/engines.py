@@ -6,6 +6,10 @@ A pytest plugin (tests/conftest.py names it), because the line must come from th
 from __future__ import annotations
 
 import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -13,17 +17,39 @@ import pytest
 from tests.shards import slurm
 
 NEEDED: Final = "TESTS_NEED_ENGINES"  # CI sets it, so that these tests cannot silently stay away there
-LEFT_OUT: Final = (
+SLURM: Final = (
     "Left out: tests/shards/test_slurm.py (an array on a real Slurm); {missing} not found. "
     "To run it: apt-get install slurm-wlm munge."
 )
+GITLAB: Final = (
+    "Left out: tests/shards/test_gitlab.py (the GitLab matrix on gitlab-ci-local); {missing} not found. "
+    "To run it: apt-get install rsync, and make .venv/.gitlab (needs npm and Node.js 18 or later)."
+)
+
+
+def gitlab_ci_local() -> str | None:
+    """Its path: the one of tests/shards/gitlab/package-lock.json, which the Makefile installs beside .venv."""
+    installed = Path(sys.prefix) / "gitlab" / "node_modules" / ".bin"
+    return shutil.which("gitlab-ci-local", path=f"{installed}:{os.environ['PATH']}")
+
+
+def gitlab_missing() -> list[str]:
+    """What its test needs and this machine lacks."""
+    found = {"gitlab-ci-local": gitlab_ci_local(), **{name: shutil.which(name) for name in ("node", "git", "rsync")}}
+    return [name for name, path in found.items() if not path]
+
+
+def left_out() -> Iterator[str]:
+    for line, missing in ((SLURM, slurm.missing()), (GITLAB, gitlab_missing())):
+        if missing:
+            yield line.format(missing=", ".join(missing))
 
 
 def pytest_configure() -> None:
-    if os.environ.get(NEEDED) and slurm.missing():
-        raise pytest.UsageError(f"{NEEDED} is set, but there is no {', '.join(slurm.missing())}.")
+    if os.environ.get(NEEDED) and (lines := list(left_out())):
+        raise pytest.UsageError(f"{NEEDED} is set. {' '.join(lines)}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if missing := slurm.missing():
-        terminalreporter.write_line(LEFT_OUT.format(missing=", ".join(missing)), yellow=True)
+    for line in left_out():
+        terminalreporter.write_line(line, yellow=True)
