@@ -37,6 +37,7 @@ COMMANDS: dict[str, str] = {
 _METAVARS = {
     "quota": "OPERATION=RATE",
     "known": "REPORT",
+    "correct": "FIELD",
     "label": "KEY=VALUE",
     "render": "FORMAT=PATH",
     "output": "PATH",

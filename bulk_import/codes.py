@@ -238,6 +238,10 @@ CODES: dict[str, Code] = {
         Trait.NOT_YET_CONSISTENT,
     ),
     "LimitExceededException": Code("A quota of the account is used up. Request a higher one (Service Quotas)."),
+    "MalformedPolicyDocumentException": Code(
+        "KMS refused the key policy. Every principal in it must exist, and it must let this role change the policy "
+        "later (kms:PutKeyPolicy): correct `create.policy`, then run again.",
+    ),
     "NotFoundException": Code(
         "Check key_id, account and Region: the key or alias does not exist there.",
         Trait.NOT_YET_CONSISTENT | Trait.SETTLES,

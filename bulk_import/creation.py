@@ -5,7 +5,7 @@ https://docs.aws.amazon.com/kms/latest/developerguide/importing-keys-create-cmk.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from bulk_import.errors import TargetError
@@ -54,6 +54,7 @@ def new_key(target: Target) -> NewKey:
         description=target.create.description,
         tags={**dict(target.create.tags), ALIAS_TAG: target.alias},
         multi_region=bool(target.create.multi_region),
+        policy=target.create.policy,
     )
 
 
@@ -67,17 +68,3 @@ def adoptable(target: Target, view: KeyView, aliases: Sequence[str]) -> bool:
         and view.current_key_material_id is None
         and shape == ("EXTERNAL", wanted.key_spec, wanted.key_usage, wanted.multi_region)
     )
-
-
-def drift(target: Target, view: KeyView, tags: Mapping[str, str]) -> list[str]:
-    """What of `create` an existing key does not show, for people. `tags`: the key's."""
-    if target.create is None:
-        return []
-    found = []
-    if target.create.description not in (None, view.description):
-        found.append(f"the description is {view.description!r}, not {target.create.description!r}")
-    for name, value in target.create.tags:
-        if tags.get(name) != value:
-            shown = f"is {tags[name]!r}" if name in tags else "is missing"
-            found.append(f"the tag {name} {shown}, not {value!r}" if name in tags else f"the tag {name} {shown}")
-    return found

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bulk_import import manifest as package
-from bulk_import.errors import ManifestError, Problem, SettingsError
+from bulk_import.errors import ManifestError, MaterialError, Problem, SettingsError
+from bulk_import.manifest.policy import LARGEST, Unusable
 from bulk_import.material import Materials, sources
 from bulk_import.material.checks import conflicts, manifest_checks, variables_of
 from bulk_import.material.sources.allowed import wrong
 from bulk_import.material.sources.base import Opening
+from bulk_import.material.sources.file import read_inside
 from bulk_import.model import Manifest
 from bulk_import.ports import Stores
 from bulk_import.settings import Settings
@@ -45,6 +47,7 @@ def manifest(
         checks=manifest_checks(settings),
         schemes=frozenset(sources.KINDS),
         check_dates=check_dates,
+        read_file=_file,
         now=datetime.now(UTC),
     )
     found = [
@@ -54,6 +57,16 @@ def manifest(
     if found:
         raise ManifestError(found)
     return loaded
+
+
+def _file(path: str, folder: str | None) -> bytes:
+    """A file that the manifest names beside its material. Raises Unusable."""
+    if folder is None:
+        raise Unusable("starts from the manifest's folder, and a manifest from here has none", "Give --material-root.")
+    try:
+        return bytes(read_inside(path, Path(folder), most=4 * LARGEST))
+    except MaterialError as error:
+        raise Unusable(error.message, "Name a small file in the manifest's folder.") from None
 
 
 def materials(manifest: Manifest, settings: Settings, stores: Stores | None = None) -> Materials:

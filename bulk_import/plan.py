@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -31,6 +31,9 @@ class StepKind(StrEnum):
 
     CREATE_KEY = "create_key"
     CREATE_ALIAS = "create_alias"
+    PUT_KEY_POLICY = "put_key_policy"
+    TAG_RESOURCE = "tag_resource"
+    UPDATE_DESCRIPTION = "update_key_description"
     IMPORT_MATERIAL = "import_material"
 
 
@@ -46,6 +49,7 @@ class Action(StrEnum):
     CREATE = "create"  # no such key, and the manifest says how to create it
     IMPORT = "import"  # found PendingImport
     REIMPORT = "reimport"  # found with material whose expiry is not as wanted
+    CORRECT = "correct"  # its material is as wanted; policy, tags or description are not
     UNCHANGED = "unchanged"
     BLOCKED = "blocked"
 
@@ -165,7 +169,13 @@ def check_expiry(wanted: Wanted, now: datetime) -> None:
 
 def floor_seconds(imports: int, rate: float, *, reads: int, interval: float) -> float:
     """The least time that the quota of GetParametersForImport and the verification make a lane take."""
-    return (imports - 1) / rate + (reads - 1) * interval if imports else 0.0
+    return floor_of_calls({"GetParametersForImport": (imports, rate)}, reads=reads, interval=interval)
+
+
+def floor_of_calls(calls: Mapping[str, tuple[int, float]], *, reads: int, interval: float) -> float:
+    """The same for all calls that change something: operation → how many, and requests per second by its quota."""
+    longest = max(((count - 1) / rate for count, rate in calls.values() if count), default=None)
+    return 0.0 if longest is None else longest + (reads - 1) * interval
 
 
 def importable(target: Target, view: KeyView) -> KeySpec:

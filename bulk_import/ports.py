@@ -63,6 +63,22 @@ class KeyService(Protocol):
         """One attempt, never repeated inside."""
         ...
 
+    async def update_key_description(self, key_id: str, trace: Trace, *, description: str) -> None:
+        """One attempt, never repeated inside."""
+        ...
+
+    async def tag_resource(self, key_id: str, trace: Trace, *, tags: Mapping[str, str]) -> None:
+        """Other tags of the key stay. One attempt, never repeated inside."""
+        ...
+
+    async def put_key_policy(self, key_id: str, trace: Trace, *, policy: str) -> None:
+        """Replaces the key policy; the lockout check is never bypassed. One attempt, never repeated inside."""
+        ...
+
+    async def get_key_policy(self, key_id: str, trace: Trace) -> str:
+        """JSON, as KMS normalises it."""
+        ...
+
     async def list_aliases(self, key_id: str, trace: Trace) -> list[str]:
         """`alias/…` of one key."""
         ...

@@ -209,6 +209,7 @@ def policy_of(
         require_proof=settings.require_proof,
         prove_use=settings.prove_use,
         consistency_timeout=settings.consistency_timeout,
+        correct=frozenset(settings.correct),
         known=known.of(session.environment, session.endpoints) if known else None,
     )
 

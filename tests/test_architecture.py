@@ -36,6 +36,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("plan",),
     ("fleet",),
     ("creation",),
+    ("drift",),
     ("run",),
     ("journal",),
     ("report",),

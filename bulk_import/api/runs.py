@@ -65,7 +65,7 @@ async def plan(manifest: Manifest, settings: Settings) -> Plan:
             environment=session.environment,
             endpoints=session.endpoints,
             selection=narrate.selection(settings),
-            import_rate=session.import_rate,
+            rate=session.rate,
             reads=settings.reads,
             interval=settings.read_interval,
         )

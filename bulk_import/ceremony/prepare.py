@@ -124,7 +124,8 @@ class LanePreparer(LaneRunner):
         rate: Callable[[], float],
     ) -> None:
         # As in a plan: one read, and no source is opened to compare what is as wanted.
-        policy = replace(policy, reads=1, prove="none", require_proof=False, prove_use=False)
+        # What differs from `create` is not looked at: a ceremony imports, and corrects nothing.
+        policy = replace(policy, reads=1, prove="none", require_proof=False, prove_use=False, correct=None)
         super().__init__(
             lane, targets, kms, policy, sink=NoSink(), stop=stop, import_rate=rate, on_end=lambda _: None,
             wanted=lambda target: Wanted(target, target.expiry.instant(policy.started_at)),

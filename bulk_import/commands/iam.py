@@ -18,7 +18,7 @@ from bulk_import.settings import Settings
 ARGUMENTS: dict[str, Any] = {
     "manifest": Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, s3://bucket/key, or - for stdin.")]
 }
-GROUPS = ("common", "caller", "manifest", "prove", "prove_use", "format", "iam")
+GROUPS = ("common", "caller", "manifest", "prove", "correct", "prove_use", "format", "iam")
 FORMATS = ("json", "cloudformation", "cloudformation-caller", "vault-policy")
 
 
@@ -33,7 +33,7 @@ def execute(settings: Settings, manifest: str) -> ExitCode:
     output.configure(settings)
     loaded = api.load_manifest(manifest, settings, check_dates=False)
     iam.check_caller(settings.caller_arn, loaded.partition)
-    asked = iam.Asked(settings.prove, settings.prove_use, settings.command)
+    asked = iam.Asked(settings.prove, settings.prove_use, settings.command, frozenset(settings.correct))
     accounts = [iam.access(loaded, account, asked, settings.caller_arn) for account in loaded.accounts]
     result = _result(settings, loaded, accounts, asked)
     _warn(settings, accounts, result)

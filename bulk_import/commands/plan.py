@@ -22,7 +22,8 @@ ARGUMENTS: dict[str, Any] = {
     "manifest": Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, s3://bucket/key, or - for stdin.")]
 }
 GROUPS = (
-    "common", "caller", "aws", "manifest", "shard", "sources", "hsm", "format", "prove", "decide", "plan_only",
+    "common", "caller", "aws", "manifest", "shard", "sources", "hsm", "format", "prove", "correct", "decide",
+    "plan_only",
 )  # fmt: skip
 FORMATS = ("table", "json")
 
@@ -48,7 +49,7 @@ def _exit_code(plan: Plan, *, detailed: bool) -> ExitCode:
         return ExitCode.NONE_WELL
     if counts[Action.BLOCKED]:
         return ExitCode.PARTIAL
-    pending = counts[Action.CREATE] + counts[Action.IMPORT] + counts[Action.REIMPORT]
+    pending = len(plan.targets) - counts[Action.UNCHANGED] - counts[Action.BLOCKED]
     return ExitCode.CHANGES_PENDING if detailed and pending else ExitCode.OK
 
 

@@ -22,7 +22,7 @@ ARGUMENTS: dict[str, Any] = {
     "manifest": Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, s3://bucket/key, or - for stdin.")]
 }
 GROUPS = (
-    "common", "caller", "aws", "manifest", "sources", "hsm", "format", "prove", "decide", "run", "shard",
+    "common", "caller", "aws", "manifest", "sources", "hsm", "format", "prove", "correct", "decide", "run", "shard",
     "dry_run", "s3", "prove_use",
 )  # fmt: skip
 FORMATS = plan.FORMATS

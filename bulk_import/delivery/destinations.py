@@ -65,6 +65,8 @@ def _materials(taken: Taken, manifest: Manifest) -> None:
             taken.add(os.path.join(manifest.folder, material.removeprefix(FILE)), "key material is")  # noqa: PTH118
         elif in_s3(material):
             taken.add(material.partition("?")[0], "key material is")
+    for path in manifest.files:
+        taken.add(os.path.join(manifest.folder or "", path), "a file of the manifest is")  # noqa: PTH118
 
 
 def check_output(output: str, inputs: Iterable[str], settings: Settings) -> None:

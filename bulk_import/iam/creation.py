@@ -37,7 +37,9 @@ def statements(targets: Sequence[Target]) -> Iterator[dict[str, Any]]:
     # A request for an alias that does not exist yet is answered with NotFound only where this allows it.
     yield _statement("Find", ["kms:DescribeKey"], [*keys, *aliases], {"kms:RequestAlias": names})
     yield _statement("Search", ["kms:ListAliases", "tag:GetResources"], ["*"])
-    yield _statement("Unfinished", ["kms:CreateAlias", "kms:DescribeKey"], keys, carried)
+    compared = ["kms:GetKeyPolicy"] if any(one.policy is not None for one in wanted) else []
+    compared += ["kms:ListResourceTags"] if any(len(one.tags) > 1 for one in wanted) else []  # one is ALIAS_TAG
+    yield _statement("Unfinished", ["kms:CreateAlias", "kms:DescribeKey", *compared], keys, carried)
     shape: dict[str, list[Any]] = {
         "aws:RequestedRegion": [lane.region for lane in lanes],
         "kms:KeyOrigin": ["EXTERNAL"],

@@ -16,7 +16,7 @@ from typing import Final
 
 from bulk_import.material import wrapping
 from bulk_import.material.expect import applies
-from bulk_import.model import Expect, Expiry, KeySpec, Target, WrappingAlgorithm, WrappingKeySpec
+from bulk_import.model import Create, Expect, Expiry, KeySpec, Target, WrappingAlgorithm, WrappingKeySpec
 
 Condition = tuple[str, str, tuple[str, ...]]  # operator, condition key, values
 
@@ -36,6 +36,7 @@ class Asked:
     prove: str = "auto"  # auto | changed | all | none
     prove_use: bool = False
     command: str = "run"  # run | prepare | submit
+    correct: frozenset[str] = frozenset({"description"})
 
     @property
     def proves(self) -> bool:
@@ -74,7 +75,18 @@ def grants(target: Target, asked: Asked, latest: datetime | None = None) -> tupl
         expect=expect,
         expiry=expiry,
         asked=asked,
-        tagged=target.create is not None and bool(target.create.tags),
+        create=_kind_of(target.create),
+    )
+
+
+def _kind_of(create: Create | None) -> Create | None:
+    """What matters of `create` here: which fields it states, and the names of its tags."""
+    if create is None:
+        return None
+    return Create(
+        description=create.description and "",
+        tags=tuple((name, "") for name, _ in create.tags),
+        policy=create.policy and "",
     )
 
 
@@ -87,12 +99,13 @@ def _grants(
     expect: Expect | None,
     expiry: Expiry,
     asked: Asked,
-    tagged: bool,
+    create: Create | None,
 ) -> tuple[Grant, ...]:
-    """Fleets have many keys and few kinds of them. `expect`: which check value is stated, not its value."""
+    """Fleets have many keys and few kinds of them. `expect`, `create`: what is stated, not the values."""
     specs = [key_spec] if key_spec is not None else _possible_specs(algorithm, wrapping_key_spec, expect)
     found = [
-        Grant("Read", tuple(_unconditional(specs, asked, tagged=tagged))),
+        Grant("Read", tuple(_unconditional(specs, asked, create))),
+        *_corrections(create, asked),
         Grant("Parameters", ("GetParametersForImport",), _wrapping(specs, algorithm, wrapping_key_spec)),
         Grant("Import", ("ImportKeyMaterial",), _expiry(expiry)),
     ]
@@ -115,10 +128,29 @@ def _possible_specs(
     ]
 
 
-def _unconditional(specs: list[KeySpec], asked: Asked, *, tagged: bool) -> Iterator[str]:
+def _corrections(create: Create | None, asked: Asked) -> Iterator[Grant]:
+    """What a run may set of a key that exists. Its key policy: also of one that it creates with a policy."""
+    if create is None or asked.command != "run":
+        return
+    if create.policy is not None:
+        yield Grant(
+            "SetPolicy", ("PutKeyPolicy",), (("BoolIfExists", "kms:BypassPolicyLockoutSafetyCheck", ("false",)),)
+        )
+    if create.tags and "tags" in asked.correct:
+        names = tuple(name for name, _ in create.tags)
+        yield Grant("SetTags", ("TagResource",), (("ForAllValues:StringEquals", "aws:TagKeys", names),))
+    if create.description is not None and "description" in asked.correct:
+        yield Grant("SetDescription", ("UpdateKeyDescription",))
+
+
+def _unconditional(specs: list[KeySpec], asked: Asked, create: Create | None) -> Iterator[str]:
     yield "DescribeKey"
-    if tagged:
+    if asked.command != "run":
+        create = None  # a ceremony does not compare it
+    if create is not None and create.tags:
         yield "ListResourceTags"
+    if create is not None and create.policy is not None:
+        yield "GetKeyPolicy"
     if any(spec.symmetric for spec in specs):
         yield "ListKeyRotations"
     if asked.proves and any(spec.hmac for spec in specs):

@@ -31,7 +31,15 @@ from bulk_import.iam.packing import (
 )
 from bulk_import.model import AccountAccess, Lane, Manifest, Target
 
-ORDER = ("Read", "Parameters", "Import", "ProveUse")  # of the grants in a policy: that of a run
+ORDER = (
+    "Read",
+    "SetPolicy",
+    "SetTags",
+    "SetDescription",
+    "Parameters",
+    "Import",
+    "ProveUse",
+)  # of the grants in a policy: that of a run
 EXTERNAL: Condition = ("StringEquals", "kms:KeyOrigin", ("EXTERNAL",))
 
 
@@ -112,6 +120,12 @@ def _permissions(account: str, targets: Sequence[Target], asked: Asked, warnings
     if creating:
         warnings.append(
             f"Account {account}: the role may create KMS keys, each of which costs money, for aliases of the manifest."
+        )
+    administered = sum(target.create is not None and target.create.policy is not None for target in targets)
+    if administered:
+        warnings.append(
+            f"Account {account}: the role may replace the key policies of {administered} of {len(targets)} keys "
+            "(create.policy). This makes it an administrator of those keys: it can give anyone access to them."
         )
     exact = pack([*_exact_statements(_by_grant(targets, asked)), *creating])
     if exact is not None:

@@ -14,7 +14,9 @@ from bulk_import.ports import Sink
 from bulk_import.settings import Settings
 
 # Settings without which a result cannot be judged; a resume must not change them.
-MATTERS = frozenset({"prove", "reads", "read_interval", "verify_timeout", "require_proof", "prove_use", "quota"})
+MATTERS = frozenset(
+    {"prove", "reads", "read_interval", "verify_timeout", "require_proof", "prove_use", "quota", "correct"}
+)
 
 
 def begin(

@@ -9,7 +9,7 @@ handed in as `checks`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import datetime
 from typing import BinaryIO
@@ -19,6 +19,7 @@ from bulk_import.manifest.expand import Check, Expander
 from bulk_import.manifest.json_nodes import is_json, read_json
 from bulk_import.manifest.level import Level, LevelReader
 from bulk_import.manifest.models import json_schema
+from bulk_import.manifest.policy import Policies, Unusable
 from bulk_import.manifest.problems import Findings, fail
 from bulk_import.manifest.read import Format, Source, open_source
 from bulk_import.manifest.rows import read_csv, read_jsonl
@@ -26,9 +27,14 @@ from bulk_import.manifest.select import Selection, guard
 from bulk_import.manifest.yaml_nodes import Map, Seq, read_yaml
 from bulk_import.model import Manifest
 
-__all__ = ["SCHEMES", "Check", "json_schema", "load"]
+__all__ = ["SCHEMES", "Check", "Unusable", "json_schema", "load"]
 
 SCHEMES = frozenset({"file", "env"})
+
+
+def refuse_files(path: str, _: str | None) -> bytes:
+    """For a manifest that may name no files."""
+    raise Unusable(f"{path} cannot be read here", "Write the policy itself.")
 
 
 def load(
@@ -48,14 +54,16 @@ def load(
     checks: Sequence[Check] = (),
     schemes: frozenset[str] = SCHEMES,
     check_dates: bool = True,
+    read_file: Callable[[str, str | None], bytes] = refuse_files,
     now: datetime,
 ) -> Manifest:
     """Reads, checks and expands the manifest at `uri`: a path, `-` (stdin), or any URI with its bytes in `data`.
 
     `role`, `external_id`: for accounts of which the manifest states none (a stated null stays null). `only_*`: or
     within, and between; `max_targets` counts what is left. `checks`: called for every target; each yields a Problem or
-    (field, message, advice). `check_dates`: whether a valid_to in the past or over 365 days after `now` (aware) is a
-    mistake.
+    (field, message, advice). `read_file`: the bytes of a file that the manifest names (create.policy), by its path and
+    the manifest's folder; raises Unusable. `check_dates`: whether a valid_to in the past or over 365 days after `now`
+    (aware) is a mistake.
 
     Raises ManifestError with every problem of a document that parses; a syntax error is reported alone.
     """
@@ -65,17 +73,18 @@ def load(
     reader = LevelReader(findings, schemes=schemes, now=now if check_dates else None)
     selection = Selection(only_accounts, only_regions, only_ids)
     selects = selection.predicate()
+    policies = Policies(lambda path: read_file(path, source.folder), findings)
     with closing(source):
         if source.format in (Format.CSV, Format.JSONL):
             stated: dict[str, Level] = {}
-            expander = Expander(findings, checks=checks, selects=selects)
+            expander = Expander(findings, policies=policies, checks=checks, selects=selects)
             rows = read_csv if source.format is Format.CSV else read_jsonl
             for line, row in rows(source, findings):
                 expander.add(reader.entry(row, line, ()))
         else:
             document = _document(source, findings)
             defaults, stated = reader.head(document, document.line)
-            expander = Expander(findings, defaults, stated, checks=checks, selects=selects)
+            expander = Expander(findings, defaults, stated, policies=policies, checks=checks, selects=selects)
             for index, (key, line) in enumerate(_keys(document, findings)):
                 expander.add(reader.entry(key, line, ("keys", index)))
 
@@ -102,6 +111,7 @@ def load(
         total=expander.total,
         partition=expander.partition,
         folder=source.folder,
+        files=tuple(policies.files),
     )
 
 

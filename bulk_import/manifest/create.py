@@ -6,11 +6,13 @@ https://docs.aws.amazon.com/kms/latest/APIReference/API_Tag.html
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bulk_import.manifest import fields
+from bulk_import.manifest import fields, policy
+from bulk_import.manifest.policy import Policies
 from bulk_import.manifest.problems import Loc, joined
 from bulk_import.model import Create, Lane, Target, key_usages
 
@@ -19,8 +21,8 @@ MOST_TAGS = 49  # KMS takes 50; one is MARK
 _TAG = re.compile(r"[\w .:/=+@-]*")
 
 
-def check(stated: Mapping[str, Any]) -> Iterator[tuple[Loc, str, str]]:
-    """Every mistake in one `create`: where, what, and what to do."""
+def check(stated: Mapping[str, Any], *, inline: bool) -> Iterator[tuple[Loc, str, str]]:
+    """Every mistake in one `create`: where, what, and what to do. `inline`: whether a policy may stand there itself."""
     if stated.get("description") is not None and (said := fields.template(stated["description"])):
         yield ("description",), *said
     tags = stated.get("tags") or {}
@@ -35,15 +37,35 @@ def check(stated: Mapping[str, Any]) -> Iterator[tuple[Loc, str, str]]:
             yield ("tags", name), "is not a tag's value", "At most 256 letters, digits, spaces and _.:/=+-@"
         elif said := fields.template(value):
             yield ("tags", name), *said
+    if stated.get("policy") is not None:
+        yield from _policy(stated["policy"], inline=inline)
 
 
-def create(stated: Mapping[str, Any], lane: Lane, key: str) -> Create:
-    """With its placeholders filled in. `stated` was checked; `key`: the entry's id."""
-    description = stated.get("description")
+def _policy(stated: Any, *, inline: bool) -> Iterator[tuple[Loc, str, str]]:
+    if isinstance(stated, str):
+        path = stated.removeprefix(policy.FILE)
+        if said := fields.template(stated):
+            yield ("policy",), *said
+        elif path.startswith("/") or posixpath.normpath(path).split("/")[0] == "..":
+            yield (
+                ("policy",),
+                "leaves the manifest's folder",
+                "Write a path such as file:policies/payments.json.",
+            )
+    elif not inline:
+        yield ("policy",), "is a mapping, which a manifest of one key per line cannot hold", "Write file:PATH."
+    else:
+        yield from ((("policy", *loc), message, advice) for loc, message, advice in policy.check(stated))
+
+
+def create(stated: Mapping[str, Any], lane: Lane, key: str, policies: Policies) -> Create:
+    """With its placeholders filled in. `stated` was checked; `key`: the entry's id. Raises Unusable (policy.py)."""
+    description, document = stated.get("description"), stated.get("policy")
     return Create(
         description=None if description is None else fields.fill(description, lane, key),
         tags=tuple((name, fields.fill(value, lane, key)) for name, value in (stated.get("tags") or {}).items()),
         multi_region=stated.get("multi_region"),
+        policy=None if document is None else policies.text(document, lane, key),
     )
 
 

@@ -16,9 +16,10 @@ from bulk_import.manifest.create import create, needs
 from bulk_import.manifest.expiry import FIELDS as EXPIRY
 from bulk_import.manifest.expiry import Expiries
 from bulk_import.manifest.level import Level
+from bulk_import.manifest.policy import Policies, Unusable
 from bulk_import.manifest.problems import Findings, Loc, fail
 from bulk_import.manifest.regions import partition_of
-from bulk_import.model import Expect, Expiry, KeySpec, Lane, Target, WrappingKeySpec
+from bulk_import.model import Create, Expect, Expiry, KeySpec, Lane, Target, WrappingKeySpec
 
 Check = Callable[[Target], Iterable[Problem | tuple[str, str, str]]]
 
@@ -37,6 +38,7 @@ class Expander:
         defaults: Level = _NOBODY,
         accounts: Mapping[str, Level] | None = None,
         *,
+        policies: Policies,
         checks: Sequence[Check] = (),
         selects: Callable[[str, Lane], bool] | None = None,
     ) -> None:
@@ -47,6 +49,7 @@ class Expander:
         self._findings = findings
         self._defaults = defaults
         self._stated = accounts or {}
+        self._policies = policies
         self._checks = checks
         self._selects = selects
         self._first_region = ""  # that showed the partition
@@ -89,7 +92,13 @@ class Expander:
             return
         if "{" in material or "}" in material:
             material = check.fill(material, lane, key)
-        expect, material_id, wanted = get("expect"), get("key_material_id"), get("create")
+        expect, material_id = get("expect"), get("key_material_id")
+        try:
+            wanted = self._create(get("create"), lane, key)
+        except Unusable as error:
+            if error.message:
+                self._say(entry, ("create", "policy"), error.message, error.advice)
+            return
         target = Target(
             len(self.targets),
             key,
@@ -105,11 +114,15 @@ class Expander:
             expiry,
             entry.line,
             key_usage=get("key_usage"),
-            create=None if wanted is None else create(wanted, lane, key),
+            create=wanted,
         )
         self._check(entry, target)
         if self._selects is None or self._selects(key, lane):
             self.targets.append(target)
+
+    def _create(self, stated: Mapping[str, Any] | None, lane: Lane, key: str) -> Create | None:
+        """Raises Unusable."""
+        return None if stated is None else create(stated, lane, key, self._policies)
 
     def _claim(self, entry: Level, lane: Lane, ids: dict[str, int], key: str) -> None:
         """(id, account, Region) is unique."""

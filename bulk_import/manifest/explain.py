@@ -171,6 +171,10 @@ _FIELDS: dict[str, Callable[[str], Said]] = {
         "is not between 900 and 3600 seconds",
         "Role chaining allows no session longer than an hour; STS none shorter than 15 minutes.",
     ),
+    "policy": lambda _: (
+        "is neither file:PATH nor a mapping",
+        "Write file:policies/payments.json, a path in the manifest's folder, or the policy itself (YAML and JSON).",
+    ),
     "version": lambda _: ("is not 1", "This program reads manifests of version 1."),
 }
 

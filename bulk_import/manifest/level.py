@@ -179,7 +179,7 @@ class LevelReader:
 
     def _of_fields(self, level: Level, name: str, value: Mapping[str, Any]) -> None:
         if name == "create":
-            for loc, message, advice in check_create(value):
+            for loc, message, advice in check_create(value, inline=bool(level.prefix)):
                 self._break(level, (name, *loc), message, advice)
         elif len([1 for one in value.values() if one is not None]) != 1:  # expect
             self._break(level, (name,), "needs exactly one of kcv and spki_sha256", "Keep one of them.")

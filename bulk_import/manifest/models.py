@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, with_config
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, WithJsonSchema, with_config
 from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
 
 from bulk_import.manifest.scalars import (
@@ -20,6 +20,7 @@ from bulk_import.manifest.scalars import (
     Role,
     SessionDuration,
     number_too,
+    policy,
     whole,
     yes_or_no,
 )
@@ -78,6 +79,16 @@ class CreateFields(TypedDict):
                   examples=[{"Team": "payments"}]),
         ]
         | None
+    ]  # fmt: skip
+    policy: NotRequired[
+        Annotated[
+            Any,
+            Field(description="The key policy: `file:PATH` of a JSON file in the manifest's folder, or the policy "
+                  "itself (YAML and JSON). Placeholders as in `material`, in its values. Absent: KMS's default policy.",
+                  examples=["file:policies/payments.json"]),
+            BeforeValidator(policy),
+            WithJsonSchema({"type": ["string", "object", "null"]}),
+        ]
     ]  # fmt: skip
     multi_region: NotRequired[
         Annotated[

@@ -27,6 +27,13 @@ def yes_or_no(value: Any) -> Any:
     return value
 
 
+def policy(value: Any) -> Any:
+    """`file:PATH`, or a mapping."""
+    if value is None or isinstance(value, dict) or (isinstance(value, str) and re.match(r"file:[^/\s]", value)):
+        return value
+    raise PydanticCustomError("policy_form", "must be file:PATH or a mapping")
+
+
 def number_too(**extra: Any) -> Any:
     """For the schema: text that, unquoted, an editor takes for a number. It is read as the text it was."""
 

@@ -22,12 +22,13 @@ class Status(StrEnum):
     IMPORTED = "imported"
     REIMPORTED = "reimported"
     UNCHANGED = "unchanged"
+    CORRECTED = "corrected"
     FAILED = "failed"
     NOT_ATTEMPTED = "not_attempted"
 
     @property
     def well(self) -> bool:
-        return self in (Status.IMPORTED, Status.REIMPORTED, Status.UNCHANGED)
+        return self not in (Status.FAILED, Status.NOT_ATTEMPTED)
 
     @property
     def meaning(self) -> str:
@@ -38,6 +39,7 @@ _MEANINGS: Final = {
     Status.IMPORTED: "The key was PendingImport, and now is as wanted.",
     Status.REIMPORTED: "The key was in any other state, and now is as wanted.",
     Status.UNCHANGED: "The key was as wanted; no import call was made.",
+    Status.CORRECTED: "Its material was as wanted; alias, policy, tags or description were set.",
     Status.FAILED: "`error` says why.",
     Status.NOT_ATTEMPTED: "Nothing was sent for it that changes a key; `error` says why.",
 }
@@ -58,6 +60,9 @@ class Change(StrEnum):
     CREATED = "created"
     ALIAS = "alias"
     IMPORTED = "imported"
+    POLICY = "policy"
+    TAGS = "tags"
+    DESCRIPTION = "description"
 
     @classmethod
     def made_by(cls, operations: Iterable[str]) -> tuple[Change, ...]:
@@ -69,6 +74,9 @@ _MADE_BY: Final = {
     "CreateKey": Change.CREATED,
     "CreateAlias": Change.ALIAS,
     "ImportKeyMaterial": Change.IMPORTED,
+    "PutKeyPolicy": Change.POLICY,
+    "TagResource": Change.TAGS,
+    "UpdateKeyDescription": Change.DESCRIPTION,
 }
 
 
@@ -120,7 +128,10 @@ class Outcome:
     changed: Annotated[bool | None, about("Whether a change took effect. null: it is not known.")]
     changes: Annotated[
         tuple[Change, ...],
-        about("What took effect, in order. created: the key; alias: its alias; imported: its material."),
+        about(
+            "What took effect, in order. created: the key; alias: its alias; imported: its material; policy, "
+            "tags, description: those that `create` states."
+        ),
     ] = ()
     # No enums: a key spec or state that KMS gets later is reported as it is.
     key_spec: Annotated[str | None, about(f"{', '.join(KeySpec)} can be imported into.")]

@@ -207,6 +207,7 @@ class Create:
     description: str | None = None
     tags: tuple[tuple[str, str], ...] = ()
     multi_region: bool | None = None
+    policy: str | None = None  # JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +219,7 @@ class NewKey:
     description: str | None
     tags: Mapping[str, str]
     multi_region: bool
+    policy: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +275,7 @@ class Manifest:
     partition: str
     folder: str | None  # that relative material paths start from; None: stdin or S3 without --material-root
     before_sharding: int | None = None  # targets selected before --shard took its part; None: no shard
+    files: tuple[str, ...] = ()  # that the manifest names beside material, by their paths in `folder`
     ceremony: CeremonyFacts | None = None  # what the targets were read from, if not from a manifest
 
     @property
@@ -312,6 +315,8 @@ class KeyView:
     current_key_material_id: str | None = None
     description: str = ""
     multi_region: bool = False
+    tags: tuple[tuple[str, str], ...] | None = None  # those that the manifest names; None: not read
+    policy: str | None = None  # JSON; None: not read
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,7 +152,7 @@ def _checked(name: str, head: dict[str, Any]) -> dict[str, Any]:
     if "runs" not in head["run"]:
         del run["runs"]
     lanes = [lane | given for lane, given in zip(known["lanes"], head["lanes"], strict=True)]
-    return head | {"run": run, "lanes": lanes}
+    return head | {"run": run, "summary": known["summary"] | head["summary"], "lanes": lanes}
 
 
 def _result(name: str, line: int, data: bytes, at: int) -> dict[str, Any]:

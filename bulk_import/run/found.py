@@ -11,11 +11,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from bulk_import.codes import NOT_YET_CONSISTENT, UNSUPPORTED
-from bulk_import.creation import drift
+from bulk_import.creation import decide_missing
+from bulk_import.drift import corrected, drift
 from bulk_import.errors import ServiceError, TargetError
 from bulk_import.model import KeyView, Past, Proof, Verification
 from bulk_import.plan import Decision, decide, must_wait, needs_rotations
 from bulk_import.ports import KeyService
+from bulk_import.run.metadata import with_metadata
 from bulk_import.run.prover import ProofResult, check_shown_id, prove, round_trip
 from bulk_import.run.target_run import Policy, TargetRun
 
@@ -68,7 +70,7 @@ class Steady:
     async def __call__(self) -> float | None:
         run = self._run
         if self._consecutive < self._policy.reads:
-            view = await self._kms.describe_key(run.arn, run)
+            view = await with_metadata(run, self._kms, await self._kms.describe_key(run.arn, run))
             self._consecutive = self._consecutive + 1 if view == self._last else 1
             self._last = view
         if self._consecutive < self._policy.reads:
@@ -112,6 +114,7 @@ class Found:
     async def __call__(self) -> float | None:
         if self._reads < self._policy.reads:
             view = await self._kms.describe_key(self._view.arn, self._run)
+            view = await with_metadata(self._run, self._kms, view)
             if view != self._view:
                 self._differs(view)
                 return None
@@ -189,28 +192,37 @@ async def check_unchanged_since(run: TargetRun, kms: KeyService, view: KeyView) 
         )
 
 
-async def decide_by(run: TargetRun, kms: KeyService, view: KeyView, *, import_again: bool = False) -> Decision:
-    """The decision for what a read showed. `import_again`: --prove all. Raises TargetError."""
+async def decide_by(
+    run: TargetRun, kms: KeyService, policy: Policy, view: KeyView, *, import_again: bool = False
+) -> Decision:
+    """The decision for what a read showed. `import_again`: --prove all. Puts what else it reads into `run.view`.
+
+    Raises TargetError.
+    """
     now = datetime.now(UTC)
     decision = decide(run.wanted, view, [], now=now)
     if decision.error is not None:
         return decision  # no further read for a key that cannot be imported into
-    await check_drift(run, kms, view)
+    if policy.correct is not None:
+        view = run.view = await with_metadata(run, kms, view)
     try:
         rotations = await kms.list_key_rotations(view.arn, run) if needs_rotations(view) else []
     except ServiceError as error:
         if error.code not in UNSUPPORTED:
             raise
         rotations = []  # a KMS without on-demand rotation has no rotated keys
-    return decide(run.wanted, view, rotations, now=now, import_again=import_again)
+    decision = decide(run.wanted, view, rotations, now=now, import_again=import_again)
+    if decision.error is not None or policy.correct is None:
+        return decision
+    return corrected(decision, view, drift(run.target, view), policy.correct)
 
 
-async def check_drift(run: TargetRun, kms: KeyService, view: KeyView) -> None:
-    """Raises TargetError (Drift) where a key that exists differs from `create`."""
-    target = run.target
-    if target.create is None:
-        return
-    tags = await kms.list_resource_tags(view.arn, run) if target.create.tags else {}
-    found = drift(target, view, tags)
-    if found:
-        raise TargetError(f"{view.arn} differs from `create`: {'; '.join(found)}.", code="Drift")
+async def decide_unfinished(run: TargetRun, kms: KeyService, policy: Policy, view: KeyView) -> Decision:
+    """The decision for a key that this program created before, and that may have no alias. Raises TargetError."""
+    decision = decide_missing(run.wanted, view, now=datetime.now(UTC))
+    if decision.error is not None:
+        return decision
+    if policy.correct is None:
+        return decision
+    view = run.view = await with_metadata(run, kms, view)
+    return corrected(decision, view, drift(run.target, view), policy.correct)

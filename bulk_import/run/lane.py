@@ -24,10 +24,9 @@ from datetime import UTC, datetime
 from functools import cached_property, partial
 
 from bulk_import.codes import NOT_YET_CONSISTENT
-from bulk_import.creation import decide_missing
 from bulk_import.errors import ServiceError, TargetError
 from bulk_import.model import KeyView, Lane, Outcome, Past, Target
-from bulk_import.plan import Action, Decision, Wanted, decide, must_wait, recovered
+from bulk_import.plan import Action, Decision, StepKind, Wanted, decide, must_wait, recovered
 from bulk_import.ports import KeyService, Sink
 from bulk_import.run.creator import CREATE, CREATING, NOT_FOUND, LaneCreator
 from bulk_import.run.found import (
@@ -38,9 +37,11 @@ from bulk_import.run.found import (
     check_unchanged_since,
     contradiction,
     decide_by,
+    decide_unfinished,
 )
 from bulk_import.run.lifecycle import UNCHANGING, Event, State
-from bulk_import.run.steps import carry_out, not_yet_made, recover
+from bulk_import.run.metadata import with_metadata
+from bulk_import.run.steps import carry_out, changes_more, not_yet_made, recover
 from bulk_import.run.stop import Stop
 from bulk_import.run.target_run import IMPORT, Policy, TargetRun
 from bulk_import.run.verifier import Verifying
@@ -146,8 +147,7 @@ class LaneRunner:
                 await inspected
                 if run.life.state in (State.PREPARING, State.APPLIED):
                     width = max(width, LOOK_AHEAD, math.ceil(SECONDS_AHEAD * self._import_rate()))
-                    creates = run.decision is not None and run.decision.action is Action.CREATE
-                    places = self._creator.places if creates else self._importing
+                    places = self._creator.places if changes_more(run.decision) else self._importing
                     await self._start_in(places, group, run, self._change)
                 else:
                     width = min(width * 2, READS_AT_ONCE)
@@ -255,18 +255,19 @@ class LaneRunner:
 
     async def _decide(self, run: TargetRun, view: KeyView, *, unfinished: bool = False) -> Decision:
         if unfinished:
-            return decide_missing(run.wanted, view, now=datetime.now(UTC))
-        return await decide_by(run, self._kms, view, import_again=self._policy.prove == "all")
+            return await decide_unfinished(run, self._kms, self._policy, view)
+        return await decide_by(run, self._kms, self._policy, view, import_again=self._policy.prove == "all")
 
     async def _recheck(self, run: TargetRun, view: KeyView) -> None:
         """A target that ended OK before the resume. N equal reads decide whether it is as wanted still."""
         run.view, run.read_since = view, True
         if run.target.index not in self._steady:
             self._steady.add(run.target.index)
+            run.view = await with_metadata(run, self._kms, view)
             steady = Steady(run, self._kms, self._policy, partial(self._on_back, run, settled=True))
             self._send_away(run, steady, steady.delay)
             return
-        decision = await decide_by(run, self._kms, view)
+        decision = await decide_by(run, self._kms, self._policy, view)
         if decision.error is not None:
             raise decision.error
         if decision.action is Action.UNCHANGED:
@@ -338,14 +339,16 @@ class LaneRunner:
             left = decision.steps
             if decision.error is not None:
                 raise decision.error
+            if all(step.kind != StepKind.IMPORT_MATERIAL for step in left):
+                run.wanted = replace(run.wanted, valid_to=view.valid_to)  # it is as wanted, and no import changes it
         run.decision = replace(decision, steps=not_yet_made(run, left))
         if not run.decision.steps:
             await self._change(run)
 
     async def _change(self, run: TargetRun) -> None:
-        creates = run.decision is not None and run.decision.action is Action.CREATE
-        # A key that is created may wait for minutes before its import: it takes its place among them only then.
-        evidence = await carry_out(run, self._kms, self._policy, lambda: self._importing if creates else nullcontext())
+        # A key that is created or corrected may wait for minutes before its import: it takes its place only then.
+        apart = changes_more(run.decision)
+        evidence = await carry_out(run, self._kms, self._policy, lambda: self._importing if apart else nullcontext())
         self._claimed.setdefault(run.arn, run.target.id)
         run.life.advance(Event.ALL_APPLIED)
         self._watch.add(run, Verifying(run, self._kms, self._policy, evidence))

@@ -24,6 +24,7 @@ _MEANINGS: Final = {
     Action.CREATE: "No key has the alias; the key would be created, given its alias and imported into.",
     Action.IMPORT: "The key waits for its first import (PendingImport).",
     Action.REIMPORT: "The key has material; its expiry is not as wanted.",
+    Action.CORRECT: "The key's material is as wanted; its policy, tags or description would be set.",
     Action.UNCHANGED: "The key is as wanted; no import call would be made.",
     Action.BLOCKED: "The target cannot be carried out; `error` says why.",
 }
@@ -61,7 +62,7 @@ class PlannedLane:
     imports: Annotated[Count, about("Of these, the ones that need an import.")]
     floor_seconds: Annotated[
         Seconds,
-        about("The shortest time that the quota of GetParametersForImport and the verification allow."),
+        about("The shortest time that the quotas of all calls that change something and the verification allow."),
     ]
     quota: Annotated[dict[str, Rate], about("Requests per second that the run would use.")]
 
@@ -74,6 +75,7 @@ class PlanSummary:
     create: Annotated[Count, about(_MEANINGS[Action.CREATE])]
     import_: Annotated[Count, about(_MEANINGS[Action.IMPORT], alias="import")]  # a reserved word of Python
     reimport: Annotated[Count, about(_MEANINGS[Action.REIMPORT])]
+    correct: Annotated[Count, about(_MEANINGS[Action.CORRECT])]
     unchanged: Annotated[Count, about(_MEANINGS[Action.UNCHANGED])]
     blocked: Annotated[Count, about(_MEANINGS[Action.BLOCKED])]
 

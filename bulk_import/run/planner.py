@@ -9,10 +9,11 @@ from typing import Any
 
 from bulk_import.model import Lane, Manifest, Outcome, Target
 from bulk_import.model.run import Environment
-from bulk_import.plan import Action, Wanted, floor_seconds
+from bulk_import.plan import Action, StepKind, Wanted, floor_of_calls
 from bulk_import.ports import KeyService
 from bulk_import.run.lane import LaneRunner
 from bulk_import.run.planned import PlannedLane, PlannedTarget
+from bulk_import.run.steps import KINDS
 from bulk_import.run.stop import Stop
 from bulk_import.run.target_run import Policy, TargetRun
 
@@ -33,6 +34,7 @@ class Plan:
         return Counter(target.action for target in self.targets)
 
 
+SCARCE = "GetParametersForImport"
 IMPORTING = frozenset({Action.CREATE, Action.IMPORT, Action.REIMPORT})
 
 
@@ -64,6 +66,7 @@ class LanePlanner(LaneRunner):
             lane, targets, kms, policy, sink=NoSink(), stop=stop, import_rate=lambda: 1.0, on_end=_ignore, wanted=wanted
         )
         self.planned: list[PlannedTarget] = []
+        self.calls: Counter[str] = Counter()  # that a run would make to change something, or that an import needs
 
     def _new_run(self, target: Target) -> TargetRun:
         run = TargetRun(self._wanted(target), self._sink, lambda outcome: self._keep(run, outcome))
@@ -74,13 +77,19 @@ class LanePlanner(LaneRunner):
         decision = run.decision
         if decision is None or decision.key_spec is None:
             raise RuntimeError("a target is imported only after a decision")
-        async with self._policy.materials.hold(run.target, decision.key_spec) as held:
-            run.decision = replace(decision, algorithm=held.algorithm)
+        if decision.action is not Action.CORRECT:
+            async with self._policy.materials.hold(run.target, decision.key_spec) as held:
+                run.decision = replace(decision, algorithm=held.algorithm)
+        elif self._policy.prove in ("auto", "all"):
+            await self._policy.materials.evidence(run.target, decision.key_spec)
         self._keep(run, None)
 
     def _keep(self, run: TargetRun, outcome: Outcome | None) -> None:
         error = outcome.error if outcome else None
         decision, view, target = run.decision, run.view, run.target
+        if decision and not error:
+            self.calls.update(KINDS[step.kind].operation for step in decision.steps)
+            self.calls[SCARCE] += sum(step.kind == StepKind.IMPORT_MATERIAL for step in decision.steps)
         detail = decision.detail if decision else ""
         if decision and decision.action is Action.UNCHANGED:
             detail = f"{detail}, by one read"
@@ -118,16 +127,17 @@ def summarise(
     environment: Environment,
     endpoints: Mapping[str, str],
     selection: Mapping[str, list[str]],
-    import_rate: Callable[[Lane], float],
+    rate: Callable[[Lane, str], float],
     reads: int,
     interval: float,
 ) -> Plan:
-    """Joins the lanes' plans. `import_rate`: a lane's quota of GetParametersForImport, requests per second."""
+    """Joins the lanes' plans. `rate`: a lane's quota of an operation, requests per second."""
     lanes = []
     for planner in planners:
         imports = sum(target.action in IMPORTING for target in planner.planned)
-        rate = import_rate(planner.lane)
-        floor = floor_seconds(imports, rate, reads=reads, interval=interval)
+        rates = {name: rate(planner.lane, name) for name in (SCARCE, *sorted(+planner.calls))}
+        calls = {name: (planner.calls[name], each) for name, each in rates.items()}
+        floor = floor_of_calls(calls, reads=reads, interval=interval)
         if any(target.action is Action.CREATE for target in planner.planned):
             floor += (reads - 1) * interval  # the reads that must not find the key
         lanes.append(
@@ -137,7 +147,7 @@ def summarise(
                 len(planner.targets),
                 imports,
                 round(floor, 3),
-                {"GetParametersForImport": rate},
+                rates,
             )
         )
     targets = sorted((target for planner in planners for target in planner.planned), key=lambda target: target.index)

@@ -38,7 +38,7 @@ log = structlog.get_logger()
 IMPORT = "ImportKeyMaterial"
 # Changes that decide who may use a key; KMS takes up to five minutes to act on them:
 # https://docs.aws.amazon.com/kms/latest/developerguide/alias-authorization.html
-AUTHORIZES = frozenset({"CreateKey", "CreateAlias"})
+AUTHORIZES = frozenset({"CreateKey", "CreateAlias", "PutKeyPolicy", "TagResource"})
 SETTLES_FOR = 360.0  # seconds
 
 
@@ -59,6 +59,8 @@ class Policy:
     require_proof: bool
     prove_use: bool
     known: KnownOf | None = None  # of --known: what an earlier run has proved of a symmetric target
+    # What of `create` is set where a key differs; None: it is not compared at all.
+    correct: frozenset[str] | None = frozenset({"description"})
     consistency_timeout: float = 0.0  # how long a key that is not found is waited for
 
 
@@ -195,8 +197,13 @@ class TargetRun:
         elif comparing:
             self._end(Status.UNCHANGED, changed=False, error=None)
         else:
-            found_empty = self.decision is not None and self.decision.action in (Action.CREATE, Action.IMPORT)
-            self._end(Status.IMPORTED if found_empty else Status.REIMPORTED, changed=True, error=None)
+            self._end(self._status_of_change(), changed=True, error=None)
+
+    def _status_of_change(self) -> Status:
+        if self.decision is not None and self.decision.action in (Action.CREATE, Action.IMPORT):
+            return Status.IMPORTED
+        imported = IMPORT in self.effects or self.decision is None or self.decision.action is Action.REIMPORT
+        return Status.REIMPORTED if imported else Status.CORRECTED
 
     def confirm(self) -> None:
         """It ended OK before the resume, and is as wanted still: its result stays in the journal as it is."""

@@ -10,14 +10,16 @@ import asyncio
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from bulk_import.drift import drift
 from bulk_import.errors import TargetError
 from bulk_import.material.evidence import Evidence
 from bulk_import.model import KeyState, KeyView, Proof, Verification
 from bulk_import.plan import Wanted, shows_expiry
 from bulk_import.ports import KeyService
 from bulk_import.run.lifecycle import Event
+from bulk_import.run.metadata import with_metadata
 from bulk_import.run.prover import ProofResult, check_shown_id, check_stated_id, prove, round_trip
-from bulk_import.run.target_run import Policy, TargetRun
+from bulk_import.run.target_run import IMPORT, Policy, TargetRun
 
 
 class Verdict(Enum):
@@ -42,7 +44,8 @@ class Reads:
 
     def observe(self, view: KeyView, now: float) -> Verdict:
         self.total += 1
-        if view.state == self.final_state and shows_expiry(self.wanted, view):
+        as_wanted = view.state == self.final_state and shows_expiry(self.wanted, view)
+        if as_wanted and not drift(self.wanted.target, view):
             self.consecutive += 1
             self.elsewhere = 0
             if self.consecutive >= self.needed:
@@ -78,7 +81,7 @@ class Verifying:
     async def __call__(self) -> float | None:
         """One read. Raises TargetError."""
         run = self._run
-        view = await self._kms.describe_key(run.arn, run)
+        view = await with_metadata(run, self._kms, await self._kms.describe_key(run.arn, run))
         run.view, run.read_since = view, True
         verdict = self._reads.observe(view, self._clock())
         if verdict is Verdict.READ_AGAIN:
@@ -90,15 +93,18 @@ class Verifying:
         run = self._run
         if verdict is not Verdict.VERIFIED:
             run.verification = self._verification(ProofResult(Proof.NONE, "not_verified"))
-            raise _unverified(view, verdict, self._policy)
+            raise _unverified(run, view, verdict, self._policy)
         check_stated_id(run)
         await check_shown_id(run, self._kms, view)
         run.life.advance(Event.VERIFIED)
         run.verification = self._verification(ProofResult(Proof.NONE, "proof_not_finished"))
         if self._policy.prove == "none":
             result = ProofResult(Proof.NONE, "not_asked_for")
+        elif IMPORT not in run.effects and self._policy.prove == "changed":
+            result = ProofResult(Proof.NONE, "material_not_compared")
         else:
-            result = await prove(run, self._kms, self._evidence, view)
+            known = None if IMPORT in run.effects else self._policy.known
+            result = await prove(run, self._kms, self._evidence, view, known)
         used, remark = await round_trip(run, self._kms, view) if self._policy.prove_use else (None, "")
         result = ProofResult(
             result.proof, "; ".join(filter(None, (result.detail, self._evidence.remark, remark))), used
@@ -121,16 +127,20 @@ class Verifying:
         )
 
 
-def _unverified(view: KeyView, verdict: Verdict, policy: Policy) -> TargetError:
+def _unverified(run: TargetRun, view: KeyView, verdict: Verdict, policy: Policy) -> TargetError:
     if verdict is Verdict.CONTRADICTED:
         return TargetError(
-            f"After the import somebody brought {view.arn} into state {view.state}.",
+            f"After the change somebody brought {view.arn} into state {view.state}.",
             code="KeyStateChanged",
             operation="DescribeKey",
         )
     return TargetError(
         f"{view.arn} did not show the wanted state in {policy.reads} consecutive reads within "
-        f"{policy.verify_timeout:g} s; last seen: {view.state}, {view.expiration_model}, {view.valid_to}.",
+        f"{policy.verify_timeout:g} s; last seen: "
+        + "; ".join(
+            (f"{view.state}, {view.expiration_model}, {view.valid_to}", *(one.text for one in drift(run.target, view)))
+        )
+        + ".",
         code="VerificationTimeout",
         operation="DescribeKey",
         retryable=True,

@@ -14,7 +14,7 @@ _MEMBERS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "Manifest": ("manifest",),
     "Sources of key material": ("sources", "hsm"),
-    "Verification and proof": ("prove", "decide", "prove_use", "require_proof", "known", "verify_timeout"),
+    "Verification and proof": ("prove", "correct", "decide", "prove_use", "require_proof", "known", "verify_timeout"),
     "Report and journal": (
         "report", "render", "label", "journal", "resume", "checkpoint", "checkpoint_interval", "s3", "format", "output",
         "allow_stale",

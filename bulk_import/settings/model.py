@@ -16,6 +16,7 @@ from bulk_import.shards import AUTO, LARGEST, parse
 from bulk_import.shown import shown
 
 PREFIX = "BULK_IMPORT_"
+CORRECTABLE = ("description", "tags", "policy")
 RENDERINGS = ("html", "junit", "markdown", "github", "csv")  # of a report
 
 
@@ -120,6 +121,13 @@ class Settings(BaseSettings):
     )
     reads: int = _option(3, "Number of consecutive good reads that verify a target.", "decide", ge=1, le=100)
     read_interval: Seconds = _option(2.0, "Time between these reads.", "decide", ge=0, le=300)
+
+    correct: Listed = _option(
+        ("description",),
+        "What to set where a key differs from `create`: description, tags or policy (repeatable; replaces the "
+        "default). Other differences fail the target.",
+        "correct",
+    )
 
     # run
     report: str = _option("report.json", "Where to write the report: a path, s3://bucket/key, or - for stdout.", "run")
@@ -276,6 +284,14 @@ class Settings(BaseSettings):
             if not re.fullmatch(r"[a-z][a-z0-9]*:.*", prefix):
                 raise ValueError(f"{prefix!r} must begin with a source and its colon, such as vault: or vault:byok/")
         return prefixes
+
+    @field_validator("correct")
+    @classmethod
+    def _correctable(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        wrong = [name for name in names if name not in CORRECTABLE]
+        if wrong:
+            raise ValueError(f"{shown(wrong[0])!r} cannot be corrected. Use {', '.join(CORRECTABLE)}")
+        return names
 
     @field_validator("label")
     @classmethod

@@ -27,6 +27,10 @@ DEFAULT_QUOTAS: dict[str, float] = {
     "CreateKey": 5,
     "CreateAlias": 5,
     "ListAliases": 500,
+    "UpdateKeyDescription": 5,
+    "TagResource": 10,
+    "PutKeyPolicy": 15,
+    "GetKeyPolicy": 1000,
     "ListResourceTags": 2000,
     # https://docs.aws.amazon.com/tag-editor/latest/userguide/reference.html
     "GetResources": 15,

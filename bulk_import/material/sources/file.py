@@ -49,8 +49,6 @@ class FileSource:
 
     async def read(self, rest: str, target: Target) -> Content:  # noqa: ARG002 - the URI says everything
         root = self._root
-        if rest.startswith("/"):
-            raise MaterialError(f"{_shown(rest)} is an absolute path", code="MaterialOutsideRoot")
         if root is None:
             raise MaterialError(
                 "the manifest has no folder that material paths could start from",
@@ -59,17 +57,23 @@ class FileSource:
             )
         for _ in range(TRIES - 1):
             try:
-                with _told(rest, root):
-                    return binary(_read(rest, root))
+                return binary(read_inside(rest, root))
             except MaterialError as error:
                 if not error.retryable:
                     raise
             await asyncio.sleep(PAUSE)
-        with _told(rest, root):
-            return binary(_read(rest, root))
+        return binary(read_inside(rest, root))
 
 
-def _read(path: str, root: Path) -> bytearray:
+def read_inside(path: str, root: Path, *, most: int = MAX_BYTES) -> bytearray:
+    """A regular file of at most `most` bytes, by its path from `root`, which it is inside. Raises MaterialError."""
+    if path.startswith("/"):
+        raise MaterialError(f"{_shown(path)} is an absolute path", code="MaterialOutsideRoot")
+    with _told(path, root):
+        return _read(path, root, most)
+
+
+def _read(path: str, root: Path, most: int) -> bytearray:
     real_root = _real(root)
     real = Path(os.path.realpath(os.path.join(real_root, path)))  # what is missing, _open says  # noqa: PTH118
     if not real.is_relative_to(real_root):
@@ -77,7 +81,7 @@ def _read(path: str, root: Path) -> bytearray:
     if real == real_root:
         raise _not_regular(path, stat.S_IFDIR)
     with _open(real_root, real.relative_to(real_root), path) as file:
-        return _contents(file, path)
+        return _contents(file, path, most)
 
 
 @lru_cache(maxsize=8)
@@ -106,12 +110,11 @@ def _open(real_root: Path, inside: Path, path: str) -> FileIO:
     return file
 
 
-def _contents(file: FileIO, path: str) -> bytearray:
+def _contents(file: FileIO, path: str, most: int) -> bytearray:
     size = os.fstat(file.fileno()).st_size
-    if size > MAX_BYTES:
-        raise MaterialError(
-            f"{_shown(path)} holds {size} bytes; no key material has more than {MAX_BYTES}", code="MaterialWrongLength"
-        )
+    if size > most:
+        what = "no key material has more than" if most == MAX_BYTES else "allowed are"
+        raise MaterialError(f"{_shown(path)} holds {size} bytes; {what} {most}", code="MaterialWrongLength")
     if not size:
         raise MaterialError(f"{_shown(path)} is empty", code="MaterialWrongLength")
     data = bytearray(size)  # of the final size: growing would leave copies behind that are never wiped

@@ -9,8 +9,8 @@ from typing import Any
 from bulk_import.codes import GRAVE
 from bulk_import.words import not_aws, plural, spoken
 
-COUNTS = ("imported", "reimported", "unchanged", "failed", "not_attempted")
-WELL = ("imported", "reimported", "unchanged")
+COUNTS = ("imported", "reimported", "unchanged", "corrected", "failed", "not_attempted")
+WELL = ("imported", "reimported", "unchanged", "corrected")
 Result = Mapping[str, Any]
 
 

@@ -13,18 +13,23 @@ from dataclasses import replace
 
 from bulk_import.material.evidence import Evidence
 from bulk_import.model import KeyView
-from bulk_import.plan import Step, StepKind
+from bulk_import.plan import Decision, Step, StepKind
 from bulk_import.ports import KeyService
 from bulk_import.run.change import Kind, make, shows
+from bulk_import.run.metadata import with_metadata
 from bulk_import.run.prover import check_stated_id
 from bulk_import.run.steps.create_alias import CreateAlias
 from bulk_import.run.steps.create_key import CreateKey
 from bulk_import.run.steps.import_material import ImportMaterial
-from bulk_import.run.target_run import Policy, TargetRun
+from bulk_import.run.steps.metadata import Correction, PutKeyPolicy, TagResource, UpdateKeyDescription
+from bulk_import.run.target_run import IMPORT, Policy, TargetRun
 
 KINDS: dict[str, type[Kind]] = {
     StepKind.CREATE_KEY: CreateKey,
     StepKind.CREATE_ALIAS: CreateAlias,
+    StepKind.PUT_KEY_POLICY: PutKeyPolicy,
+    StepKind.TAG_RESOURCE: TagResource,
+    StepKind.UPDATE_DESCRIPTION: UpdateKeyDescription,
     StepKind.IMPORT_MATERIAL: ImportMaterial,
 }
 
@@ -42,6 +47,9 @@ async def carry_out(
         raise RuntimeError("a target is changed only after a decision")
     known_arn = run.view.arn if run.view else ""  # a key that is still to be created has none
     if all(step.kind != StepKind.IMPORT_MATERIAL for step in decision.steps):
+        if IMPORT not in run.effects and policy.prove not in ("auto", "all"):
+            await _make_all(run, kms, policy, importing)
+            return Evidence(decision.key_spec)  # its material is not looked at, as that of an unchanged target is not
         evidence = await policy.materials.evidence(run.target, decision.key_spec, key_arn=known_arn)
         run.material_check = evidence.material_check or None
         await _make_all(run, kms, policy, importing)
@@ -62,6 +70,11 @@ async def _make_all(
     for step in run.decision.steps if run.decision else ():
         if step.kind != StepKind.IMPORT_MATERIAL:
             await make(KINDS[step.kind](run, kms, policy))
+            if step.kind == StepKind.CREATE_KEY and run.held is not None:
+                # The check value is of the material and the key's ARN, which is known only now.
+                spec = run.held.evidence.key_spec
+                evidence = await policy.materials.evidence(run.target, spec, key_arn=run.arn)
+                run.material_check = evidence.material_check or None
             continue
         if run.settling:
             # What was just created or changed may be denied for minutes. A cheap read waits for it, so that no scarce
@@ -78,6 +91,8 @@ async def recover(run: TargetRun, kms: KeyService, policy: Policy, view: KeyView
     `view`: the resume's first read.
     """
     kinds = {kind.operation: kind for kind in KINDS.values()}
+    if any(issubclass(kinds[operation], Correction) for operation in run.doubts):
+        view = await with_metadata(run, kms, view)
     for operation in run.doubts.difference(run.effects):
         kind = kinds[operation](run, kms, policy)
         looks, interval = kind.looks()
@@ -87,6 +102,11 @@ async def recover(run: TargetRun, kms: KeyService, policy: Policy, view: KeyView
             await asyncio.sleep(interval)
             await shows(kind, looks - 1, interval)
     return bool(run.effects)
+
+
+def changes_more(decision: Decision | None) -> bool:
+    """Whether a decision has other changes than the import: KMS may take minutes to act on them."""
+    return decision is not None and any(step.kind != StepKind.IMPORT_MATERIAL for step in decision.steps)
 
 
 def not_yet_made(run: TargetRun, steps: Sequence[Step]) -> tuple[Step, ...]:

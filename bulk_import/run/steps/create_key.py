@@ -11,11 +11,10 @@ from typing import Any
 from bulk_import.creation import ALIAS_TAG, adoptable, new_key
 from bulk_import.errors import ServiceError
 from bulk_import.run.change import Kind
+from bulk_import.run.steps.policy_refusals import passes
 
 SEARCHED_FOR = 300.0  # seconds: the search by tag shows a new key with a delay
 READS_APART = 5  # intervals of --read-interval between two searches
-# A principal that was created a moment ago is not known to KMS yet.
-SOON = frozenset({"MalformedPolicyDocumentException"})
 
 
 class CreateKey(Kind):
@@ -31,7 +30,7 @@ class CreateKey(Kind):
         try:
             view = await self.kms.create_key(self.run, wanted=new_key(self.run.target))
         except ServiceError as error:
-            error.retryable = error.retryable or error.code in SOON
+            error.retryable = error.retryable or passes(error)
             raise
         self.run.pin(view)
         return {"key_arn": view.arn}

@@ -124,8 +124,8 @@ class SandboxKey:
         self.key_usage = usage
         self.key_spec = spec.name
         self.origin = origin
-        self.description = description
         born = self.creation_date
+        self.descriptions = Timeline(description, born)
         self.policy = Timeline(policy or default_policy(self.arn), born)
         self.tags: Timeline[dict[str, str]] = Timeline({}, born)
         self.grants: Timeline[tuple[Grant, ...]] = Timeline((), born)
@@ -183,15 +183,19 @@ class SandboxKey:
             self._private = material.id, PrivateKey(material.secret or b"")
         return self._private[1]
 
-    def metadata(self, seen: Snapshot) -> dict[str, Any]:
-        """DescribeKey's KeyMetadata of `seen`."""
+    @property
+    def description(self) -> str:
+        return self.descriptions.now
+
+    def metadata(self, seen: Snapshot, at: float | None = None) -> dict[str, Any]:
+        """DescribeKey's KeyMetadata of `seen`. `at`: the moment that the answering host knows; None: now."""
         fields: dict[str, Any] = {
             "AWSAccountId": self.account_id,
             "KeyId": self.id,
             "Arn": self.arn,
             "CreationDate": self.creation_date,
             "Enabled": seen.state == "Enabled",
-            "Description": self.description,
+            "Description": self.descriptions.at(at),
             "KeyUsage": self.key_usage,
             "KeyState": seen.state,
             "Origin": self.origin,

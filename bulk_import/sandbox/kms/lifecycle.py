@@ -47,7 +47,7 @@ class Lifecycle:
     def do_update_key_description(self, request: Request) -> None:
         key = request.key
         states.check("UpdateKeyDescription", key.arn, key.now().state)
-        key.description = request.params["Description"]
+        key.descriptions.set(request.params["Description"], key.clock.now())
 
     def do_enable_key(self, request: Request) -> None:
         _switch(request, "Enabled")

@@ -57,7 +57,7 @@ class Kms(Lifecycle, Aliases, Tags, KeyPolicies, Grants, Replicas, Rotation, Dat
         return result
 
     def do_describe_key(self, request: Request) -> dict[str, Any]:
-        return {"KeyMetadata": request.key.metadata(self.view(request, request.key))}
+        return {"KeyMetadata": request.key.metadata(self.view(request, request.key), request.at)}
 
     def do_list_key_rotations(self, request: Request) -> dict[str, Any]:
         return list_rotations(request.key, self.view(request, request.key), request.params)
