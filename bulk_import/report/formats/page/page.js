@@ -5,7 +5,7 @@
   const SVG = "http://www.w3.org/2000/svg";
   const OPERATION = "GetParametersForImport"; // the scarcest quota: it paces a lane
   const DAY = 86400000;
-  const ORDER = ["failed", "not_attempted", "unproved", "reimported", "imported", "unchanged"]; // failures first
+  const ORDER = ["failed", "not_attempted", "unproved", "deleted", "reimported", "imported", "corrected", "unchanged"]; // failures first
   const DETAILS = { material_not_compared: "not compared with the source: specify `key_material_id` in the manifest" };
   const PROOFS = { hmac: "by HMAC", public_key: "by public key", material_id: "by material ID", none: "no proof" };
 
@@ -292,7 +292,7 @@
     for (let i = 0; i < slices; i += 1) {
       const high = Math.min(1.25, sent[i] / full) * TOP;
       if (high) bar("sent", i, MIDDLE - high, high);
-      const fine = ["imported", "reimported", "unchanged"].filter((status) => ended[status][i]);
+      const fine = ["imported", "reimported", "corrected", "deleted", "unchanged"].filter((status) => ended[status][i]);
       const all = fine.reduce((sum, status) => sum + ended[status][i], 0);
       let low = 0;
       for (const status of fine) {
