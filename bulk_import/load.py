@@ -60,7 +60,7 @@ def manifest(
 
 
 def _file(path: str, folder: str | None) -> bytes:
-    """A file that the manifest names beside its material. Raises Unusable."""
+    """A file, other than material, that the manifest names. Raises Unusable."""
     if folder is None:
         raise Unusable("starts from the manifest's folder, and a manifest from here has none", "Give --material-root.")
     try:

@@ -24,7 +24,7 @@ from bulk_import.ports import Trace
 MOST_LISTED = 10_000  # pages of tagged keys, aliases or tags: far above KMS's own limits
 
 # Operation → (the client's method, whether the connection is one for writes).
-_METHODS: dict[str, tuple[str, bool]] = {
+METHODS: dict[str, tuple[str, bool]] = {
     "DescribeKey": ("describe_key", False),
     "ListKeyRotations": ("list_key_rotations", False),
     "GetParametersForImport": ("get_parameters_for_import", True),
@@ -52,7 +52,7 @@ CHANGES = frozenset(
 
 
 class LaneCalls:
-    """The requests of one lane, whatever they say."""
+    """The requests of one lane, of any operation."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class LaneCalls:
         return await self._send(operation, trace, request, await self._credentials.get())
 
     async def _send(self, operation: str, trace: Trace, request: Mapping[str, Any], credentials: Any) -> dict[str, Any]:
-        name, is_write = _METHODS[operation]
+        name, is_write = METHODS[operation]
         client = self._clients.writes if is_write else self._clients.reads
         if operation == "GetResources":
             client = self._tagging

@@ -127,7 +127,7 @@ class AwsSession:
         return known.limiter.quota(self._scarcest) if known else self._quotas[self._scarcest]
 
     def rate(self, lane: Lane, operation: str) -> float:
-        """Requests a second that the quota of any operation allows the lane, as far as is known now."""
+        """Requests per second that the quota of any operation allows the lane, as far as is known now."""
         known = self._lanes.get(lane)
         return known.limiter.quota(operation) if known else self._quotas[quota_of(operation)]
 

@@ -22,7 +22,7 @@ _TAG = re.compile(r"[\w .:/=+@-]*")
 
 
 def check(stated: Mapping[str, Any], *, inline: bool) -> Iterator[tuple[Loc, str, str]]:
-    """Every mistake in one `create`: where, what, and what to do. `inline`: whether a policy may stand there itself."""
+    """Every mistake in one `create`: where, what, and what to do. `inline`: whether a policy may be written there."""
     if stated.get("description") is not None and (said := fields.template(stated["description"])):
         yield ("description",), *said
     tags = stated.get("tags") or {}

@@ -275,7 +275,7 @@ class Manifest:
     partition: str
     folder: str | None  # that relative material paths start from; None: stdin or S3 without --material-root
     before_sharding: int | None = None  # targets selected before --shard took its part; None: no shard
-    files: tuple[str, ...] = ()  # that the manifest names beside material, by their paths in `folder`
+    files: tuple[str, ...] = ()  # other than material, that the manifest names: paths in `folder`
     ceremony: CeremonyFacts | None = None  # what the targets were read from, if not from a manifest
 
     @property

@@ -58,6 +58,22 @@ def with_canaries() -> dict[str, Any]:
 # ---- all -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("status", ["corrected"])
+def test_a_status_that_is_rare_is_shown_where_it_occurs(status: str) -> None:
+    report = make_report(10)
+    summary = report["summary"]
+    page, text = rendered("html", report), rendered("markdown", report)
+    assert f'class="count {status}"' not in page
+    assert f"| {status} |" not in text
+    changed = next(result for result in report["results"] if result["status"] == "unchanged")
+    changed["status"] = status
+    summary |= {"unchanged": summary["unchanged"] - 1, status: 1}
+    page, text = rendered("html", report), rendered("markdown", report)
+    assert f'class="count {status}"' in page
+    assert f"| {status} |" in text
+    assert f"{sum(r['status'] not in ('failed', 'not_attempted') for r in report['results'])} OK" in text
+
+
 @pytest.mark.parametrize("n", [10, 1_000, 10_000])
 def test_the_generator_is_honest(n: int) -> None:
     report = make_report(n)

@@ -54,7 +54,7 @@ def write(report: Mapping[str, Any], out: TextIO) -> None:
             run=report["run"],
             ceremony=view.ceremony(report),
             summary=report["summary"],
-            counts=view.COUNTS,
+            counts=view.counts(report["summary"]),
             exit_code=view.exit_code(report),
             headline=view.headline(report),
             environment_warning=view.environment_warning(report),

@@ -66,7 +66,7 @@ def _head(report: Mapping[str, Any]) -> list[str]:
     for text in view.warnings(report):
         if text != skip:
             lines += [f"> {_cell(text)}", ""]
-    names = (*view.COUNTS, "unproved", "total")
+    names = (*view.counts(summary), "unproved", "total")
     return [
         *lines,
         f"| {' | '.join(name.replace('_', ' ') for name in names)} |",

@@ -11,7 +11,13 @@ from bulk_import.words import not_aws, plural, spoken
 
 COUNTS = ("imported", "reimported", "unchanged", "corrected", "failed", "not_attempted")
 WELL = ("imported", "reimported", "unchanged", "corrected")
+_WHERE_ANY = ("corrected", "deleted")  # shown only where there are some: most manifests create no keys
 Result = Mapping[str, Any]
+
+
+def counts(summary: Mapping[str, int]) -> list[str]:
+    """The statuses whose counts a rendering shows, in order."""
+    return [name for name in COUNTS if name not in _WHERE_ANY or summary.get(name)]
 
 
 def headline(report: Mapping[str, Any]) -> str:
@@ -21,7 +27,7 @@ def headline(report: Mapping[str, Any]) -> str:
         return f"{report['run']['outcome']}: shard {report['run']['shard']} has no target, so there was nothing to do"
     if not summary["total"]:
         return f"{report['run']['outcome']}: no target"
-    well = sum(summary[status] for status in WELL)
+    well = sum(summary.get(status, 0) for status in WELL)
     parts = [f"{summary['failed']:,} of {plural(summary['total'], 'target')} failed"] if summary["failed"] else []
     if summary["not_attempted"]:
         parts.append(f"{summary['not_attempted']:,} not attempted")
