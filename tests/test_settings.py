@@ -108,6 +108,7 @@ WAYS: dict[str, Way] = {
     "deadline": number(1, 2, 3),
     "grace": number(0, 1, 2),
     "render": pairs("html=a.html", "junit=j.xml,csv=c.csv", "markdown=m.md"),
+    "correct": several("tags", "policy,tags", "description"),
     "known": several("a.json", "b.json,reports", "s3://bucket/nightly/"),
     "label": pairs("a=1", "b=2,c=3", "d=x=y"),
     "shard": text("1/2", "2/2", "3/7"),

@@ -23,7 +23,7 @@ Condition = tuple[str, str, tuple[str, ...]]  # operator, condition key, values
 
 # Which grants each command needs. `prepare` imports nothing, and `submit` has its import parameters already.
 _PARTS: Final = {
-    "run": ("Read", "Parameters", "Import", "ProveUse"),
+    "run": ("Read", "SetPolicy", "SetTags", "SetDescription", "Parameters", "Import", "ProveUse"),
     "prepare": ("Read", "Parameters"),
     "submit": ("Read", "Import", "ProveUse"),
 }

@@ -122,7 +122,7 @@ def _permissions(account: str, targets: Sequence[Target], asked: Asked, warnings
             f"Account {account}: the role may create KMS keys, each of which costs money, for aliases of the manifest."
         )
     administered = sum(target.create is not None and target.create.policy is not None for target in targets)
-    if administered:
+    if administered and asked.creates:
         warnings.append(
             f"Account {account}: the role may replace the key policies of {administered} of {len(targets)} keys "
             "(create.policy). This makes it an administrator of those keys: it can give anyone access to them."

@@ -89,7 +89,8 @@ def make_report(
         },
         "summary": {
             "total": n,
-            **{s: counts[s] for s in ("imported", "reimported", "unchanged", "corrected", "failed", "not_attempted")},
+            **{s: counts[s] for s in ("imported", "reimported", "unchanged", "failed", "not_attempted")},
+            "corrected": 0,
             "unproved": sum(1 for r in results if r["status"] in _WELL and r["verification"]["proof"] == "none"),
         },
         "lanes": [_lane(lane, results[i :: len(lane_names)], rng) for i, lane in enumerate(lane_names)],

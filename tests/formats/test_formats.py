@@ -78,7 +78,7 @@ def test_a_status_that_is_rare_is_shown_where_it_occurs(status: str) -> None:
 def test_the_generator_is_honest(n: int) -> None:
     report = make_report(n)
     counts = Counter(r["status"] for r in report["results"])
-    assert {k: v for k, v in report["summary"].items() if k not in ("total", "unproved")} == counts
+    assert {k: v for k, v in report["summary"].items() if v and k not in ("total", "unproved")} == counts
     assert len(counts) == 5
     assert report["summary"]["total"] == sum(lane["targets"] for lane in report["lanes"]) == n
     assert report == make_report(n)
