@@ -47,11 +47,19 @@ _NARROW: Final = re.compile(rb"(?:[0-9A-Fa-f]+|[0-9a-z]+|[0-9A-Z]+)=*")
 
 
 def reads_as_text(data: bytearray | memoryview) -> bool:
-    """Whether `data` is text in UTF-8, UTF-16, UTF-32 or a code page, apart from a few bytes. Makes no copy of it."""
-    if any(form.fullmatch(data) for form in (_TEXT, _WIDE, *_WORDS)) or _reads_as_utf16(data):
+    """Whether `data` is text in Unicode or a code page, apart from a few bytes. Makes no copy of it."""
+    if _WIDE.fullmatch(data) or _reads_as_utf16(data) or _reads_as_words_of_any(data):
         return True
     padded = _PADDED.fullmatch(data)
-    if padded and any(form.fullmatch(data, 0, padded.end(1)) for form in (_TEXT, *_WORDS)):
+    if padded is None:
+        return False
+    with memoryview(data)[: padded.end(1)] as unpadded:
+        return _reads_as_words_of_any(unpadded)
+
+
+def _reads_as_words_of_any(data: bytearray | memoryview) -> bool:
+    """Without padding, and in one byte or more for each character."""
+    if any(form.fullmatch(data) for form in (_TEXT, *_WORDS)):
         return True
     accented = sum(byte in _ACCENTED for byte in data)
     if accented * 3 <= len(data) and all(byte in _SENTENCE or byte in _ACCENTED for byte in data):

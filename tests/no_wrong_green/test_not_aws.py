@@ -34,6 +34,40 @@ def test_the_plan_as_a_document_says_so(sandbox: Sandbox, work: Workplace) -> No
     assert (document["environment"], document["endpoints"]) == ("sandbox", {"sts": sandbox.url, "kms": sandbox.url})
 
 
+WAYS: dict[str, tuple[dict[str, str], str]] = {
+    "AWS_ENDPOINT_URL": ({"AWS_ENDPOINT_URL": "URL"}, ""),
+    "of each service": ({"AWS_ENDPOINT_URL_KMS": "URL", "AWS_ENDPOINT_URL_STS": "URL"}, ""),
+    "profile": ({"AWS_CONFIG_FILE": "config"}, "[default]\nendpoint_url = URL\n"),
+    "services section": (
+        {"AWS_CONFIG_FILE": "config"},
+        "[default]\nservices = x\n[services x]\nkms =\n  endpoint_url = URL\nsts =\n  endpoint_url = URL\n",
+    ),
+    "another profile": (
+        {"AWS_CONFIG_FILE": "config", "AWS_PROFILE": "p"},
+        "[profile p]\nendpoint_url = URL\ncredential_source = Environment\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_an_endpoint_is_seen_whatever_names_it(name: str, sandbox: Sandbox, work: Workplace) -> None:
+    key = sandbox.key(key_spec="HMAC_256")
+    work.key(key["key_id"], materials.make("HMAC_256"), name="a")
+    work.write()
+    variables, config = WAYS[name]
+    for url, code in ((sandbox.url, 0), (f"http://kms.example.com{sandbox.url[16:]}", 3)):
+        (work.folder / "config").write_text(config.replace("URL", url))
+        environment = {key: value.replace("URL", url) for key, value in variables.items()}
+        result = work.call("plan", "manifest.json", "--format", "json", BULK_IMPORT_ENDPOINT_URL="", **environment)
+        assert result.code == code, result.stderr
+        if code == 0:
+            found = json.loads(result.stdout)
+            assert (found["environment"], found["endpoints"]["kms"]) == ("sandbox", sandbox.url)
+            assert "Not AWS" in result.stderr
+        else:
+            assert "only loopback endpoints may use http://" in result.stderr
+
+
 # --- S3 counts, too
 def test_s3_counts_where_it_carries_the_manifest_or_the_report(sandbox: Sandbox, work: Workplace, run: Run) -> None:
     key = sandbox.key(key_spec="HMAC_256")
@@ -82,6 +116,9 @@ REGIONS = {
     "AWS_DEFAULT_REGION": ({"AWS_DEFAULT_REGION": "us-east-2"}, (), "sts.us-east-2.amazonaws.com"),
     "blank": ({"AWS_REGION": " ", "AWS_DEFAULT_REGION": "us-east-2"}, (), "sts.us-east-2.amazonaws.com"),
     "option": ({"AWS_REGION": "eu-west-1"}, ("--sts-region", "eu-central-1"), "sts.eu-central-1.amazonaws.com"),
+    "legacy": ({"AWS_REGION": "eu-west-1", "AWS_STS_REGIONAL_ENDPOINTS": "legacy"}, (), "sts.eu-west-1.amazonaws.com"),
+    "FIPS": ({"AWS_REGION": "us-east-2", "AWS_USE_FIPS_ENDPOINT": "true"}, (), "sts-fips.us-east-2.amazonaws.com"),
+    "dual-stack": ({"AWS_REGION": "eu-west-1", "AWS_USE_DUALSTACK_ENDPOINT": "true"}, (), "sts.eu-west-1.api.aws"),
 }
 WEB_IDENTITY = {
     "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_ROLE_ARN": "arn:aws:iam::111122223333:role/pipeline",

@@ -242,8 +242,16 @@ def test_a_file_that_is_no_report_is_refused(text: str, offline: Workplace) -> N
     assert (result.code, "hostile.json" in result.stderr) == (3, True), result.stderr
 
 
-def test_shards_are_merged_in_manifest_order(offline: Workplace) -> None:
+@pytest.mark.parametrize("lanes", ["in turn", "one after the other", "at random"])
+def test_shards_are_merged_in_manifest_order(lanes: str, offline: Workplace) -> None:
     made = shards()
+    results = [entry for one in made for entry in one["results"]]
+    if lanes != "in turn":  # which target is of which lane, the manifest decides
+        order = list(range(12)) if lanes == "one after the other" else [7, 0, 11, 3, 9, 1, 5, 10, 2, 8, 4, 6]
+        for index, entry in zip(order, results, strict=True):
+            entry["index"] = index
+        for one in made:
+            one["results"].sort(key=lambda entry: entry["index"])
     result = report(offline, [made[2], made[0], made[1]], "--format", "json")
     assert [entry["index"] for entry in json.loads(result.stdout)["results"]] == list(range(12))
 

@@ -123,6 +123,63 @@ def test_symmetric_material_with_another_id(sandbox: Sandbox, work: Workplace, r
     assert (result.code, result.entries["k1"]["error"]["code"]) == (4, "MaterialMismatch")
 
 
+def test_a_stated_id_that_kms_no_longer_shows(sandbox: Sandbox, work: Workplace, run: Run) -> None:
+    """It was shown when the target ended OK. Nothing shown is no evidence that it is the same material still."""
+    hiding = False
+
+    def hidden(operation: str, answer: dict[str, Any]) -> dict[str, Any]:
+        if hiding and operation == "DescribeKey":
+            answer["KeyMetadata"].pop("CurrentKeyMaterialId", None)
+        for entry in answer["Rotations"] if hiding and operation == "ListKeyRotations" else ():
+            entry.pop("KeyMaterialId", None)
+            entry.pop("KeyMaterialState", None)
+        return answer
+
+    with Rewriter(sandbox.url, hidden) as proxy:
+        work.url = proxy.url
+        material = materials.make(AES)
+        key = sandbox.key(key_spec=AES, material={"hex": material.hex()})
+        shown = sandbox.client().describe_key(KeyId=key["key_id"])["KeyMetadata"]["CurrentKeyMaterialId"]
+        work.key(key["key_id"], material, name="k0", key_material_id=shown)
+        work.key("alias/late", materials.make("HMAC_256"), name="late")
+        assert run().code == 4
+        hiding = True
+        result = run("--resume")
+    assert (result.code, result.entries["k0"]["error"]["code"]) == (5, "MaterialMismatch")
+
+
+def test_a_journal_of_sixty_days_ago(sandbox: Sandbox, work: Workplace, run: Run) -> None:
+    """Each of its targets ended OK then, and each has another fate since."""
+    keys = first_part(sandbox, work, run)
+    edited(work, sixty_days_earlier)
+    kms = sandbox.client()
+    kms.delete_imported_key_material(KeyId=keys[0]["key_id"])
+    kms.disable_key(KeyId=keys[1]["key_id"])
+    kms.schedule_key_deletion(KeyId=keys[2]["key_id"], PendingWindowInDays=7)
+    result = run("--resume")
+    codes = {name: (entry["error"] or {}).get("code") for name, entry in result.entries.items()}
+    assert (result.code, codes) == (
+        4, {"k0": None, "k1": "KeyStateChanged", "k2": "KeyStateNotImportable", "late": None}
+    )  # fmt: skip
+    assert kms.describe_key(KeyId=keys[0]["key_id"])["KeyMetadata"]["KeyState"] == "Enabled"
+
+
+def sixty_days_earlier(event: dict[str, Any]) -> None:
+    event.update(earlier(event))
+
+
+def earlier(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: earlier(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [earlier(item) for item in value]
+    try:
+        at = datetime.fromisoformat(value) if isinstance(value, str) and value[10:11] == "T" else None
+    except ValueError:
+        at = None
+    return value if at is None else (at - timedelta(days=60)).isoformat().replace("+00:00", "Z")
+
+
 # --- a resume that does not come so far
 def test_a_resume_that_is_stopped_before_it_has_read_everything(sandbox: Sandbox, work: Workplace, run: Run) -> None:
     """Nothing is green that it has not read; the next resume knows what there was."""
