@@ -91,6 +91,14 @@ def pair(session: Any, name: str, spec: str, more: dict[str, Any]) -> dict[str, 
     return {"public": bytes(value).hex()}
 
 
+def rsa(session: Any, name: str, numbers: dict[str, str]) -> dict[str, str]:
+    """An RSA key whose value is known. `numbers` are hex."""
+    both = {P.CKA_KEY_TYPE: P.CKK_RSA, P.CKA_TOKEN: True, P.CKA_LABEL: name, P.CKA_ID: tuple(name.encode())}
+    private = both | {P.CKA_CLASS: P.CKO_PRIVATE_KEY, P.CKA_SENSITIVE: True, P.CKA_EXTRACTABLE: True, P.CKA_SIGN: True}
+    session.createObject(list((private | named(numbers)).items()))
+    return {}
+
+
 def remove(session: Any, name: str, kind: str) -> dict[str, str]:
     for handle in session.findObjects([(P.CKA_CLASS, getattr(P, kind)), (P.CKA_LABEL, name)]):
         session.destroyObject(handle)
@@ -107,7 +115,7 @@ def rename(session: Any, name: str, to: str) -> dict[str, str]:
 def main() -> None:
     module, init_args, pin, label, request = sys.argv[1:]
     asked = json.loads(request)
-    work = {"secret": secret, "pair": pair, "remove": remove, "rename": rename}[asked.pop("what")]
+    work = {"secret": secret, "pair": pair, "rsa": rsa, "remove": remove, "rename": rename}[asked.pop("what")]
     session = opened(module, init_args, pin, label)
     sys.stdout.write(json.dumps(work(session, **asked)))
 

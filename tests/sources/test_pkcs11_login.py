@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
+import re
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from tests.e2e.support import Workplace
 from tests.sandbox_client import Sandbox
 from tests.sources.support import add
 from tests.sources.test_pkcs11 import ALLOW
-from tests.sources.tokens import PIN, SoftHsm
+from tests.sources.tokens import PIN, SoftHsm, compiled
 
 FILES = (*ALLOW, "--allow-source", "file:")
 
@@ -107,7 +106,7 @@ def test_a_token_that_is_missing(sandbox: Sandbox, work: Workplace, softhsm: Sof
     result = work.run(*FILES, **softhsm.environment())
     assert codes(result.entries) == {"elsewhere": "MaterialNotFound", "file": None}
     error = result.entries["elsewhere"]["error"]
-    assert "the module has: byok" in error["message"]
+    assert re.search("the module has: .*byok", error["message"])
 
 
 def test_a_token_process_that_is_killed_costs_its_targets_only(
@@ -133,15 +132,8 @@ ABORTS = "#include <stdlib.h>\n__attribute__((constructor)) static void at_load(
 
 
 def test_a_library_that_crashes_or_is_none(sandbox: Sandbox, work: Workplace, softhsm: SoftHsm) -> None:
-    compiler = shutil.which("cc")
-    if compiler is None:
-        left_out = "There is no C compiler, so a library that crashes was left out: apt-get install gcc libc6-dev"
-        if os.environ.get("TESTS_NEED_SOURCES"):
-            raise RuntimeError(left_out)
-        pytest.skip(left_out)
-    library = work.folder / "aborts.so"
     (work.folder / "aborts.c").write_text(ABORTS)
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, work.folder / "aborts.c"], check=True)
+    library = compiled(work.folder / "aborts.c", work.folder / "aborts.so")
     (work.folder / "text.so").write_text("not a library")
     add(work, "pkcs11:token=byok;object=a", sandbox.key(key_spec="HMAC_256")["key_id"], name="hsm")
     work.key(sandbox.key()["key_id"], os.urandom(32), name="file")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -13,7 +14,7 @@ from tests.e2e.support import ACCOUNT, REGION, Workplace
 from tests.sandbox_client import Sandbox
 from tests.sources.support import add
 from tests.sources.test_pkcs11 import ALLOW
-from tests.sources.tokens import Nss, SoftHsm
+from tests.sources.tokens import Nss, SoftHsm, compiled
 
 CURVES = {"ECC_NIST_P256": ec.SECP256R1(), "ECC_NIST_P384": ec.SECP384R1(), "ECC_NIST_P521": ec.SECP521R1()}
 SPECS = (*CURVES, "RSA_2048", "RSA_3072", "RSA_4096")
@@ -64,6 +65,30 @@ def test_into_the_second_kms(ministack: Ministack, work: Workplace, nss: Nss) ->
     assert result.code == 0, result.stderr
     for key, public in keys.values():
         assert kms.get_public_key(KeyId=key)["PublicKey"] == public  # type: ignore[attr-defined]
+
+
+def test_a_token_that_wraps_private_keys_in_one_step(sandbox: Sandbox, work: Workplace, nss: Nss) -> None:
+    """A module around NSS that has CKM_RSA_AES_KEY_WRAP, and no AES-KWP."""
+    source = Path(__file__).with_name("rsa_aes.c")
+    module = compiled(source, work.folder / "rsa_aes.so", f'-DINNER="{nss.module}"', "-w")
+    keys = {}
+    for number, spec in enumerate(("RSA_2048", "ECC_NIST_P384", "HMAC_256")):
+        keys[spec] = sandbox.key(key_spec=spec)["key_id"]
+        fields = {"wrapping_algorithm": ALGORITHMS[1]} if number == 1 else {}
+        add(work, f"pkcs11:token=byok;object=one%20{spec}", keys[spec], name=spec, key_spec=spec, **fields)
+    nss.mac("one HMAC_256")
+    wanted = {spec: spki(spec, nss.pair(f"one {spec}", spec)) for spec in ("RSA_2048", "ECC_NIST_P384")}
+    environment = nss.environment(BULK_IMPORT_PKCS11_MODULE=str(module))
+    work.write()
+    validated = work.call("validate", "manifest.json", "--material", *ALLOW, **environment)
+    assert "RSA_AES_KEY_WRAP_SHA_256 (CKM_RSA_AES_KEY_WRAP)" in validated.stderr
+    assert "CKM_AES_KEY_WRAP" not in validated.stderr
+    result = work.run(*ALLOW, "--require-proof", **environment)
+    assert result.code == 0, result.stderr
+    used = {name: entry["wrapping_algorithm"] for name, entry in result.entries.items()}
+    assert used == dict(zip(keys, (*ALGORITHMS, "RSAES_OAEP_SHA_256"), strict=True))
+    for spec, public in wanted.items():
+        assert sandbox.client().get_public_key(KeyId=keys[spec])["PublicKey"] == public
 
 
 @pytest.mark.parametrize("spec", ["ECC_NIST_P256", "RSA_2048"])

@@ -8,12 +8,28 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 PIN = "1234-canary"
 GENERATE = Path(__file__).with_name("generate.py")
+
+
+def compiled(source: Path, library: Path, *options: str) -> Path:
+    """A shared library in C."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        left_out("There is no C compiler, so modules in C were left out: apt-get install gcc libc6-dev")
+    subprocess.run([str(compiler), "-shared", "-fPIC", "-o", library, *options, source], check=True)
+    return library
+
+
+def left_out(message: str) -> NoReturn:
+    if os.environ.get("TESTS_NEED_SOURCES"):
+        raise RuntimeError(message)
+    pytest.skip(message)
 
 
 class Hsm:
@@ -25,10 +41,7 @@ class Hsm:
 
     def __init__(self, folder: Path, pin: str = PIN) -> None:
         if not self.module.exists() or shutil.which(self.tool) is None:
-            left_out = f"{self.name} is not installed, so pkcs11: with it was left out: apt-get install {self.package}"
-            if os.environ.get("TESTS_NEED_SOURCES"):
-                raise RuntimeError(left_out)
-            pytest.skip(left_out)
+            left_out(f"{self.name} is not installed, so it was left out: apt-get install {self.package}")
         self.folder = folder
         self.pin = pin
         self.pin_file = folder / "pin"
@@ -72,6 +85,18 @@ class Hsm:
     def pair(self, name: str, spec: str, **more: Any) -> bytes:
         """The modulus of an RSA key, or the CKA_EC_POINT."""
         return bytes.fromhex(self.ask("pair", name, spec=spec, more=more)["public"])
+
+    def rsa(self, name: str, key: RSAPrivateKey) -> None:
+        """Takes a key whose value is known."""
+        private = key.private_numbers()
+        numbers = {
+            "CKA_MODULUS": private.public_numbers.n, "CKA_PUBLIC_EXPONENT": private.public_numbers.e,
+            "CKA_PRIVATE_EXPONENT": private.d, "CKA_PRIME_1": private.p, "CKA_PRIME_2": private.q,
+            "CKA_EXPONENT_1": private.dmp1, "CKA_EXPONENT_2": private.dmq1, "CKA_COEFFICIENT": private.iqmp,
+        }  # fmt: skip
+        self.ask(
+            "rsa", name, numbers={n: v.to_bytes((v.bit_length() + 7) // 8, "big").hex() for n, v in numbers.items()}
+        )
 
 
 class SoftHsm(Hsm):
