@@ -16,8 +16,13 @@ from tests.sources.support import add
 from tests.sources.test_pkcs11 import ALLOW
 from tests.sources.tokens import Nss, SoftHsm, compiled
 
-CURVES = {"ECC_NIST_P256": ec.SECP256R1(), "ECC_NIST_P384": ec.SECP384R1(), "ECC_NIST_P521": ec.SECP521R1()}
-SPECS = (*CURVES, "RSA_2048", "RSA_3072", "RSA_4096")
+CURVES = {
+    "ECC_NIST_P256": ec.SECP256R1(),
+    "ECC_NIST_P384": ec.SECP384R1(),
+    "ECC_NIST_P521": ec.SECP521R1(),
+    "ECC_SECG_P256K1": ec.SECP256K1(),
+}
+SPECS = ("ECC_NIST_P256", "ECC_NIST_P384", "ECC_NIST_P521", "RSA_2048", "RSA_3072", "RSA_4096")
 ALGORITHMS = ("RSA_AES_KEY_WRAP_SHA_256", "RSA_AES_KEY_WRAP_SHA_1")
 
 
@@ -89,6 +94,17 @@ def test_a_token_that_wraps_private_keys_in_one_step(sandbox: Sandbox, work: Wor
     assert used == dict(zip(keys, (*ALGORITHMS, "RSAES_OAEP_SHA_256"), strict=True))
     for spec, public in wanted.items():
         assert sandbox.client().get_public_key(KeyId=keys[spec])["PublicKey"] == public
+
+
+def test_a_curve_whose_keys_need_no_padding(sandbox: Sandbox, work: Workplace, softhsm: SoftHsm) -> None:
+    """SoftHSM writes a secp256k1 key in 64 bytes: there its own way of padding makes no difference."""
+    public = spki("ECC_SECG_P256K1", softhsm.pair("bitcoin", "ECC_SECG_P256K1"))
+    key = sandbox.key(key_spec="ECC_SECG_P256K1")["key_id"]
+    add(work, "pkcs11:token=byok;object=bitcoin", key)
+    result = work.run(*ALLOW, "--require-proof", **softhsm.environment())
+    assert result.code == 0, result.stderr
+    assert result.entries["one"]["wrapping_algorithm"] == ALGORITHMS[1]
+    assert sandbox.client().get_public_key(KeyId=key)["PublicKey"] == public
 
 
 @pytest.mark.parametrize("spec", ["ECC_NIST_P256", "RSA_2048"])

@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -38,6 +40,7 @@ class Hsm:
     package: str  # Debian's
     module: Path
     init_args = ""
+    inside: Sequence[str] = ()  # what every command that uses the token begins with
 
     def __init__(self, folder: Path, pin: str = PIN) -> None:
         if not self.module.exists() or shutil.which(self.tool) is None:
@@ -68,7 +71,16 @@ class Hsm:
 
     def ask(self, what: str, name: str, *, label: str = "byok", **more: Any) -> dict[str, str]:
         request = json.dumps({"what": what, "name": name, **more})
-        command = [sys.executable, str(GENERATE), str(self.module), self.init_args, self.pin, label, request]
+        command = [
+            *self.inside,
+            sys.executable,
+            str(GENERATE),
+            str(self.module),
+            self.init_args,
+            self.pin,
+            label,
+            request,
+        ]
         environment = os.environ | self.variables
         done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
@@ -136,3 +148,47 @@ class Nss(Hsm):
         )
         command = ["certutil", "-N", "-d", f"sql:{self.folder}", "-f", str(self.pin_file)]
         subprocess.run(command, check=True, capture_output=True)
+
+
+class OpenCryptoki(Hsm):
+    """The soft token of openCryptoki, which counts wrong PINs and locks. OAEP with SHA-256; wraps no private keys.
+
+    It needs a daemon and folders that exist once per machine, so it lives in namespaces of its own (needs root).
+    `inside` begins every command that uses it.
+    """
+
+    name, package, tool = "openCryptoki", "opencryptoki", "pkcsslotd"
+    module = Path("/usr/lib/x86_64-linux-gnu/opencryptoki/libopencryptoki.so.0")
+    START = """
+set -e
+cd "$1"; mkdir var etc
+cp -a /var/lib/opencryptoki/. var/
+printf 'version opencryptoki-3.1\\nslot 0\\n{\\nstdll = libpkcs11_sw.so\\n}\\n' > etc/opencryptoki.conf
+mount --bind var /var/lib/opencryptoki; mount --bind etc /etc/opencryptoki
+mount -t tmpfs tmpfs /dev/shm; mount -t tmpfs tmpfs /run
+mkdir -p /run/lock/opencryptoki/swtok; chgrp -R pkcs11 /run/lock/opencryptoki
+pkcsslotd
+printf '87654321\\nbyok\\n' | pkcsconf -I -c 0
+printf '87654321\\n11112222\\n11112222\\n' | pkcsconf -P -c 0
+printf "11112222\\n$2\\n$2\\n" | pkcsconf -u -c 0
+touch ready; exec sleep infinity
+"""
+
+    def set_up(self) -> None:
+        spaces = ["unshare", "--mount", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        command = [*spaces, "bash", "-c", self.START, "bash", str(self.folder), self.pin]
+        self._log = (self.folder / "log").open("wb")
+        self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
+        deadline = time.monotonic() + 30
+        while not (self.folder / "ready").exists():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"openCryptoki did not start: {(self.folder / 'log').read_text()}")
+            time.sleep(0.05)
+        process = self._process.pid
+        [child] = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+        self.inside = ["nsenter", "--target", child, "--mount", "--ipc", "--pid"]
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait(10)
+        self._log.close()
