@@ -74,10 +74,10 @@ def test_no_run_locks_the_token(sandbox: Sandbox, work: Workplace, token: OpenCr
         return str(said)
 
     wrong = token.environment(BULK_IMPORT_PKCS11_PIN_FILE=str(work.folder / "wrong"))
-    said = [message(work.run(*ALLOW, **wrong)) for _ in range(5)]
+    said = [message(work.run(*ALLOW, **wrong)) for _ in range(3)]
     attempts = ["the PIN is wrong" in text for text in said]
     assert attempts[0]
-    assert not any(attempts[-2:])
+    assert not attempts[-1]
     assert "one more wrong PIN would lock the token, so no login was attempted" in said[-1]
     assert "one more wrong PIN" in message(work.run(*ALLOW, **token.environment()))  # not even with the right PIN
     token.mac("by hand")  # a login with the right PIN resets the counter
