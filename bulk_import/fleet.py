@@ -13,7 +13,9 @@ from bulk_import.plan import floor_seconds
 from bulk_import.settings import Settings
 from bulk_import.shards import Shard
 
-IMPORTS_PER_CORE: Final = 300  # per second: what one process was measured to do at least (tests/bench)
+# Per second. A little less than one process did on one core: 335 (full_core in tests/bench/README.md). The floor of a
+# division is an estimate, so that a machine that is a tenth slower still meets it.
+IMPORTS_PER_CORE: Final = 300
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ _ADVICE: Final = "Name a report or a journal as `run` wrote it, or make the repo
 _RESULTS: Final = b'"results":['
 _NO_RESULTS: Final = b'"results":[]'
 _SCHEMA_VERSION: Final = 1
+_BATCH: Final = 1 << 14  # bytes of a report that are in memory at once
 _LONGEST_LINE: Final = 1 << 26  # bytes; a result has about 1,500, and 80 more for each read of a long verification
 _HEAD: Final = TypeAdapter(ReportHead)
 _RESULT: Final = TypeAdapter(Outcome)
@@ -116,21 +118,41 @@ def _streamed_head(path: Path) -> dict[str, Any] | None:
 def _streamed_results(path: Path, name: str) -> Iterator[dict[str, Any]]:
     """As `run` writes them: one a line, and nothing after them but the end of the report."""
     number, at, inside, comma = 0, 0, False, False
-    with path.open("rb") as stream:
-        for number, line in enumerate(iter(partial(stream.readline, _LONGEST_LINE), b""), 1):
-            if inside and not line.startswith(b"]"):
-                if at and not comma:
-                    raise _error(name, number, "there is no comma before this result.")
-                comma = line.endswith(b",\n")
-                yield _result(name, number, line.rstrip(b",\n"), at)
-                at += 1
-            elif inside or line.rstrip() == _NO_RESULTS:
-                if comma or line.rstrip() not in (b"]", _NO_RESULTS) or stream.read(3) not in (b"}", b"}\n"):
-                    raise _error(name, number, "the results do not end as they should.")
-                return
-            else:
-                inside = line.rstrip() == _RESULTS
+    lines = _lines(path, name)
+    for number, line in enumerate(lines, 1):
+        if inside and not line.startswith(b"]"):
+            if at and not comma:
+                raise _error(name, number, "there is no comma before this result.")
+            comma = line.endswith(b",\n")
+            yield _result(name, number, line.rstrip(b",\n"), at)
+            at += 1
+        elif inside or line.rstrip() == _NO_RESULTS:
+            rest = b"".join(islice(lines, 2))
+            if comma or line.rstrip() not in (b"]", _NO_RESULTS) or rest not in (b"}", b"}\n"):
+                raise _error(name, number, "the results do not end as they should.")
+            return
+        else:
+            inside = line.rstrip() == _RESULTS
     raise _error(name, number, "the report ends in the middle.")
+
+
+def _lines(path: Path, name: str) -> Iterator[bytes]:
+    """A few at a time, with the file closed in between: a merge reads as many reports as there are shards at once."""
+    offset = 0
+    while True:
+        batch, size = [], 0
+        try:
+            with path.open("rb") as stream:
+                stream.seek(offset)
+                while size < _BATCH and (line := stream.readline(_LONGEST_LINE)):
+                    batch.append(line)
+                    size += len(line)
+        except OSError as error:
+            raise _error(name, 0, f"the report cannot be read: {error.strerror}.") from None
+        if not batch:
+            return
+        offset += size
+        yield from batch
 
 
 def _checked(name: str, head: dict[str, Any]) -> dict[str, Any]:

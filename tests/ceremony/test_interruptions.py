@@ -163,9 +163,13 @@ def test_what_has_expired_is_refused_and_what_has_not_goes_on(ceremony: Ceremony
 def test_what_expired_after_it_was_sealed_is_not_imported(ceremony: Ceremony) -> None:
     ceremony.keys("SYMMETRIC_DEFAULT")
     ceremony.prepare()
-    deadline = datetime.now(UTC) - NOW + timedelta(seconds=20)
-    vouched = due(ceremony, k0=deadline)
-    sealed = ceremony.seal(*vouched)
+    for seconds in (3, 20, 60):  # the time in which it must be sealed: a busy machine may need more
+        deadline = datetime.now(UTC) - NOW + timedelta(seconds=seconds)
+        vouched = due(ceremony, k0=deadline)
+        (ceremony.vault.folder / "sealed.jsonl").unlink(missing_ok=True)
+        sealed = ceremony.seal(*vouched)
+        if sealed.code == 0:
+            break
     assert sealed.code == 0, sealed.stderr
     while datetime.now(UTC) < NOW + deadline:
         time.sleep(0.1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -246,3 +248,18 @@ def test_written_and_read_again_it_is_the_same(tmp_path: Path) -> None:
     found = merge([part(str(number), one) for number, one in enumerate(shards())]).report
     kept.replace(path, document.gathered_chunks(found.head, map(orjson.dumps, found.results)), "merged")
     assert whole(read_report(path)) == whole(found) == json.loads(path.read_bytes())
+
+
+def test_more_shards_than_a_process_may_open_files(tmp_path: Path) -> None:
+    """80 reports, and 48 files at once: a fleet of 9,999 shards is merged where 1,024 are allowed."""
+    full = make_report(80, lanes=80)
+    full["run"] |= {"stopped_by": [], "error": None}
+    for number, (result, lane) in enumerate(zip(full["results"], full["lanes"], strict=True)):
+        run = full["run"] | {"run_id": f"run-{number}", "shard": f"{number + 1}/80"}
+        head = {**full, "run": run, "lanes": [lane]}
+        del head["results"]
+        (tmp_path / f"{number}.json").write_bytes(b"".join(document.gathered_chunks(head, [orjson.dumps(result)])))
+    program = f"ulimit -n 48; exec {sys.executable} -m bulk_import report *.json --format json"
+    done = subprocess.run(["bash", "-c", program], cwd=tmp_path, capture_output=True, check=False, timeout=100)
+    assert done.returncode == 4, done.stderr
+    assert [result["index"] for result in orjson.loads(done.stdout)["results"]] == list(range(80))
