@@ -8,7 +8,7 @@ import pytest
 
 from tests.sandbox_client import Sandbox, clean_environment
 
-pytest_plugins = ["tests.formats.chromium", "tests.shards.engines"]  # say what is left out, and why
+pytest_plugins = ["tests.formats.chromium", "tests.shards.engines", "tests.sources.components"]  # say what is left out
 
 clean_environment()
 

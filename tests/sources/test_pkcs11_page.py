@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from tests.e2e.support import Workplace
 from tests.sandbox_client import Sandbox
+from tests.sources import components
 from tests.sources.page import PAGE
-from tests.sources.tokens import Nss, SoftHsm, left_out
+from tests.sources.tokens import Nss, SoftHsm
 
 
 def block(heading: str) -> list[str]:
@@ -21,9 +21,8 @@ def block(heading: str) -> list[str]:
 
 
 def test_the_lines_for_softhsm(sandbox: Sandbox, work: Workplace, softhsm: SoftHsm) -> None:
-    assert softhsm.module.exists()
-    if shutil.which("pkcs11-tool") is None:
-        left_out("pkcs11-tool is not installed, so the page's lines were left out: apt-get install opensc")
+    assert softhsm.module
+    components.need("OpenSC")
     key = sandbox.key()["key_id"]
     sandbox.client().create_alias(AliasName="alias/payments", TargetKeyId=key)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

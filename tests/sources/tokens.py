@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+from tests.sources import components
 
 PIN = "1234-canary"
 GENERATE = Path(__file__).with_name("generate.py")
@@ -21,39 +21,27 @@ GENERATE = Path(__file__).with_name("generate.py")
 
 def compiled(source: Path, library: Path, *options: str) -> Path:
     """A shared library in C."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        left_out("There is no C compiler, so modules in C were left out: apt-get install gcc libc6-dev")
-    subprocess.run([str(compiler), "-shared", "-fPIC", "-o", library, *options, source], check=True)
+    components.need("a C compiler")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, *options, source], check=True)
     return library
-
-
-def left_out(message: str) -> NoReturn:
-    if os.environ.get("TESTS_NEED_SOURCES"):
-        raise RuntimeError(message)
-    pytest.skip(message)
 
 
 class Hsm:
     """A token in a folder of its own."""
 
-    package: str  # Debian's
-    module: Path
+    name: str  # as a component
+    module: Path | None
     init_args = ""
     inside: Sequence[str] = ()  # what every command that uses the token begins with
 
     def __init__(self, folder: Path, pin: str = PIN) -> None:
-        if not self.module.exists() or shutil.which(self.tool) is None:
-            left_out(f"{self.name} is not installed, so it was left out: apt-get install {self.package}")
+        components.need(self.name)
         self.folder = folder
         self.pin = pin
         self.pin_file = folder / "pin"
         self.pin_file.write_text(pin + "\n")
         self.pin_file.chmod(0o600)
         self.set_up()
-
-    name: str
-    tool: str
 
     def set_up(self) -> None:
         raise NotImplementedError
@@ -114,8 +102,8 @@ class Hsm:
 class SoftHsm(Hsm):
     """SoftHSM 2. OAEP with SHA-1 only."""
 
-    name, package, tool = "SoftHSM 2", "softhsm2", "softhsm2-util"
-    module = Path("/usr/lib/softhsm/libsofthsm2.so")
+    name = "SoftHSM 2"
+    module = components.SOFTHSM
 
     def set_up(self) -> None:
         (self.folder / "tokens").mkdir()
@@ -136,10 +124,8 @@ class SoftHsm(Hsm):
 class Nss(Hsm):
     """The softokn of NSS, the token of Firefox. OAEP with SHA-256, and RFC 5649."""
 
-    name, package, tool = "NSS softokn", "libnss3 libnss3-tools", "certutil"
-    module = next(
-        (path for path in Path("/usr/lib").glob("*/libsoftokn3.so")), Path("/usr/lib/x86_64-linux-gnu/libsoftokn3.so")
-    )
+    name = "NSS softokn"
+    module = components.NSS
 
     def set_up(self) -> None:
         self.init_args = (
@@ -157,8 +143,8 @@ class OpenCryptoki(Hsm):
     `inside` begins every command that uses it.
     """
 
-    name, package, tool = "openCryptoki", "opencryptoki", "pkcsslotd"
-    module = Path("/usr/lib/x86_64-linux-gnu/opencryptoki/libopencryptoki.so.0")
+    name = "openCryptoki"
+    module = components.OPENCRYPTOKI
     START = """
 set -e
 cd "$1"; mkdir var etc
