@@ -129,7 +129,14 @@ CODES: dict[str, Code] = {
     "ResumedElsewhere": Code(
         "Resume with the credentials and endpoints that the run started with, or run without --resume.",
     ),
-    "RotatedKey": Code("The key has several key materials. This version imports only into keys with one material."),
+    "RotatedKey": Code(
+        "The key has several key materials. List all of them under `materials` in the manifest, oldest first; "
+        "ListKeyRotations with IncludeKeyMaterial=ALL_KEY_MATERIAL shows them.",
+    ),
+    "RotationConflict": Code(
+        "The key's materials contradict the list in the manifest. Nothing was rotated. Correct the list, or undo what "
+        "somebody else has begun.",
+    ),
     "ShardMissing": Code(
         "Merge the reports of all shards. If a shard left no report, rebuild it from its journal or run "
         "that shard again.",

@@ -5,20 +5,23 @@ https://docs.aws.amazon.com/kms/latest/developerguide/importing-keys-create-cmk.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from bulk_import.errors import TargetError
 from bulk_import.model import KeyState, KeyView, NewKey, Target, key_usages
 from bulk_import.plan import Action, Decision, Step, StepKind, Wanted, algorithm_for, check_expiry, importable
+from bulk_import.rotation import decide_several, filling
 
 ALIAS_TAG = "bulk-import:alias"  # of every key that this program creates; its value is the alias
 
 
-def decide_missing(wanted: Wanted, unfinished: KeyView | None, *, now: datetime) -> Decision:
+def decide_missing(
+    wanted: Wanted, unfinished: KeyView | None, *, now: datetime, imported: Mapping[str, str] | None = None
+) -> Decision:
     """The steps for an alias that points to no key. `unfinished`: a key that this program created for the alias.
 
-    Without `unfinished`, also what `plan` shows for a key that would be created.
+    Without `unfinished`, also what `plan` shows for a key that would be created. `imported`: as for decide_several.
     """
     target = wanted.target
     if target.create is None or target.key_spec is None:
@@ -26,8 +29,18 @@ def decide_missing(wanted: Wanted, unfinished: KeyView | None, *, now: datetime)
     try:
         if unfinished is not None:
             importable(target, unfinished)
-        algorithm = algorithm_for(target, target.key_spec)
-        check_expiry(wanted, now)
+        algorithm = [algorithm_for(part, target.key_spec) for part in target.parts][-1]
+        for part in wanted.parts or (wanted,):
+            check_expiry(part, now)
+        if target.materials and unfinished is not None:
+            several = decide_several(wanted, unfinished, now=now, imported=imported or {})
+            if several.error is not None:
+                raise several.error
+            material = several.steps
+        elif target.materials:
+            material = filling(target)
+        else:
+            material = (Step(StepKind.IMPORT_MATERIAL, "the key waits for its material"),)
     except TargetError as error:
         return Decision(Action.BLOCKED, detail=error.message, error=error)
     if unfinished is None:
@@ -39,7 +52,7 @@ def decide_missing(wanted: Wanted, unfinished: KeyView | None, *, now: datetime)
     steps = (
         *create,
         Step(StepKind.CREATE_ALIAS, "the key has no alias"),
-        Step(StepKind.IMPORT_MATERIAL, "the key waits for its material"),
+        *material,
     )
     return Decision(Action.CREATE, target.key_spec, algorithm, KeyState.ENABLED, detail, steps=steps)
 

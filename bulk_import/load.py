@@ -83,7 +83,8 @@ def _root(manifest: Manifest) -> Path | None:
     """The folder that `file:` paths start from. Raises ManifestError where there is none and one is needed."""
     if manifest.folder is not None:
         return Path(manifest.folder)
-    first = next((target for target in manifest.targets if target.material.startswith("file:")), None)
+    parts = (part for target in manifest.targets for part in target.parts)
+    first = next((part for part in parts if part.material.startswith("file:")), None)
     if first is not None:
         problem = Problem(
             manifest.uri,

@@ -35,6 +35,7 @@ class StepKind(StrEnum):
     TAG_RESOURCE = "tag_resource"
     UPDATE_DESCRIPTION = "update_key_description"
     IMPORT_MATERIAL = "import_material"
+    ROTATE = "rotate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,10 @@ class Step:
 
     kind: str  # a StepKind
     cause: str
+    # Of a target with several materials:
+    entry: int | None = None  # position in its `materials`
+    import_type: str | None = None  # NEW_KEY_MATERIAL | EXISTING_KEY_MATERIAL
+    key_material_id: str | None = None  # of material that KMS knows already
 
 
 class Action(StrEnum):
@@ -59,7 +64,8 @@ class Wanted:
     """What KMS must show for one target, frozen at the run's start."""
 
     target: Target
-    valid_to: datetime | None  # None: KEY_MATERIAL_DOES_NOT_EXPIRE
+    valid_to: datetime | None  # None: KEY_MATERIAL_DOES_NOT_EXPIRE. Of several materials: the earliest, as KMS shows it
+    parts: tuple[Wanted, ...] = ()  # of several materials: what is wanted of each
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,14 @@ class Decision:
     error: TargetError | None = None
     steps: tuple[Step, ...] = ()
     keeps_expiry: bool = False  # the import is sent with the ValidTo that KMS has: it proves, and renews nothing
+
+
+def wanted_of(target: Target, started_at: datetime, *, valid_to: datetime | None = None) -> Wanted:
+    """What a run that started then wants. `valid_to`: as the run fixed it at its start, where it is resumed."""
+    if not target.materials:
+        return Wanted(target, valid_to or target.expiry.instant(started_at))
+    parts = tuple(Wanted(part, part.expiry.instant(started_at)) for part in target.parts)
+    return Wanted(target, min((part.valid_to for part in parts if part.valid_to), default=None), parts)
 
 
 def must_wait(view: KeyView) -> bool:

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
-from bulk_import.model import ImportParameters, KeyRotation, KeyView, Lane, NewKey, ObjectFacts, ObjectUri
+from bulk_import.model import AmongSeveral, ImportParameters, KeyRotation, KeyView, Lane, NewKey, ObjectFacts, ObjectUri
 
 T = TypeVar("T")
 
@@ -50,7 +50,14 @@ class KeyService(Protocol):
     ) -> ImportParameters: ...
 
     async def import_key_material(
-        self, key_id: str, trace: Trace, *, token: bytes, sealed: bytes, valid_to: datetime | None
+        self,
+        key_id: str,
+        trace: Trace,
+        *,
+        token: bytes,
+        sealed: bytes,
+        valid_to: datetime | None,
+        among: AmongSeveral | None = None,
     ) -> str | None:
         """One attempt, never repeated inside. Returns KeyMaterialId (symmetric keys), else None."""
         ...
@@ -77,6 +84,10 @@ class KeyService(Protocol):
 
     async def get_key_policy(self, key_id: str, trace: Trace) -> str:
         """JSON, as KMS normalises it."""
+        ...
+
+    async def rotate_key_on_demand(self, key_id: str, trace: Trace) -> None:
+        """One attempt, never repeated inside. KMS answers before the pending material is the current one."""
         ...
 
     async def list_aliases(self, key_id: str, trace: Trace) -> list[str]:

@@ -35,6 +35,8 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("load",),
     ("plan",),
     ("fleet",),
+    ("matching",),
+    ("rotation",),
     ("creation",),
     ("drift",),
     ("run",),

@@ -47,7 +47,8 @@ async def check_material(manifest: Manifest, settings: Settings) -> CheckedMater
     from bulk_import.aws.stores import AwsStores  # noqa: PLC0415 - an AWS library is loaded only where AWS is called
 
     problems, abilities = [], []
-    readable = [target for target in manifest.targets if sources.kind_of(target.material).checked_offline]
+    parts = [part for target in manifest.targets for part in target.parts]
+    readable = [part for part in parts if sources.kind_of(part.material).checked_offline]
     opened = load.materials(manifest, settings, AwsStores(settings, manifest.partition))
     opened.check(readable)
     async with opened as materials:
@@ -62,7 +63,7 @@ async def check_material(manifest: Manifest, settings: Settings) -> CheckedMater
                 problems.append(Problem(manifest.uri, target.line, f"material of {target.id}", message, error.advice))
     if problems:
         raise ManifestError(list(dict.fromkeys(problems)))
-    kinds = dict.fromkeys(sources.kind_of(target.material) for target in manifest.targets)
+    kinds = dict.fromkeys(sources.kind_of(part.material) for part in parts)
     return CheckedMaterial(tuple(kind.scheme for kind in kinds if not kind.checked_offline), tuple(abilities))
 
 

@@ -15,7 +15,7 @@ from bulk_import.job import RunResult
 from bulk_import.journal import narrate
 from bulk_import.journal.begin import journal_path, new_run_id
 from bulk_import.model import Manifest, Outcome, in_s3
-from bulk_import.plan import Wanted
+from bulk_import.plan import wanted_of
 from bulk_import.report.known import Known
 from bulk_import.run.planner import LanePlanner, Plan, summarise
 from bulk_import.run.runner import run_lanes
@@ -51,7 +51,7 @@ async def plan(manifest: Manifest, settings: Settings) -> Plan:
                 await session.lane(lane, manifest.accounts[lane.account]),
                 policy,
                 stop=stop,
-                wanted=lambda target: Wanted(target, target.expiry.instant(started)),
+                wanted=lambda target: wanted_of(target, started),
             )
             for lane, targets in lanes.items()
         ]

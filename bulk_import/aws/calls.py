@@ -38,6 +38,7 @@ METHODS: dict[str, tuple[str, bool]] = {
     "UpdateKeyDescription": ("update_key_description", True),
     "TagResource": ("tag_resource", True),
     "PutKeyPolicy": ("put_key_policy", True),
+    "RotateKeyOnDemand": ("rotate_key_on_demand", True),
     "GenerateMac": ("generate_mac", False),
     "GetPublicKey": ("get_public_key", False),
     "Encrypt": ("encrypt", False),
@@ -47,8 +48,11 @@ METHODS: dict[str, tuple[str, bool]] = {
 
 # Calls that change AWS: each attempt has an intent of its own in the journal, and is never repeated here.
 CHANGES = frozenset(
-    ("ImportKeyMaterial", "CreateKey", "CreateAlias", "UpdateKeyDescription", "TagResource", "PutKeyPolicy")
-)
+    (
+        "ImportKeyMaterial", "CreateKey", "CreateAlias", "UpdateKeyDescription", "TagResource", "PutKeyPolicy",
+        "RotateKeyOnDemand",
+    )
+)  # fmt: skip
 
 
 class LaneCalls:

@@ -12,7 +12,7 @@ from typing import Any
 from bulk_import.aws.answers import endless, key_view, whole
 from bulk_import.aws.calls import MOST_LISTED, LaneCalls
 from bulk_import.errors import ServiceError
-from bulk_import.model import ImportParameters, KeyRotation, KeyView, NewKey
+from bulk_import.model import AmongSeveral, ImportParameters, KeyRotation, KeyView, NewKey
 from bulk_import.ports import Trace
 
 MOST_PAGES = 20  # of 1,000 rotations each, far above KMS's quota of rotations per key
@@ -42,6 +42,9 @@ class LaneKms(LaneCalls):
                     import_state=entry.get("ImportState"),
                     expiration_model=entry.get("ExpirationModel"),
                     valid_to=entry.get("ValidTo"),
+                    description=entry.get("KeyMaterialDescription") or None,
+                    rotation_date=entry.get("RotationDate"),
+                    rotation_type=entry.get("RotationType"),
                 )
                 for entry in answer["Rotations"]
             ]
@@ -62,7 +65,14 @@ class LaneKms(LaneCalls):
         return ImportParameters(answer["ImportToken"], answer["PublicKey"], answer["ParametersValidTo"])
 
     async def import_key_material(
-        self, key_id: str, trace: Trace, *, token: bytes, sealed: bytes, valid_to: datetime | None
+        self,
+        key_id: str,
+        trace: Trace,
+        *,
+        token: bytes,
+        sealed: bytes,
+        valid_to: datetime | None,
+        among: AmongSeveral | None = None,
     ) -> str | None:
         """ExpirationModel is always sent: its default would be KEY_MATERIAL_EXPIRES."""
         request: dict[str, Any] = {"KeyId": key_id, "ImportToken": token, "EncryptedKeyMaterial": sealed}
@@ -70,6 +80,10 @@ class LaneKms(LaneCalls):
             request["ExpirationModel"] = "KEY_MATERIAL_DOES_NOT_EXPIRE"
         else:
             request |= {"ExpirationModel": "KEY_MATERIAL_EXPIRES", "ValidTo": valid_to}
+        if among is not None:
+            request |= {"ImportType": among.import_type, "KeyMaterialDescription": among.description}
+            if among.key_material_id is not None:
+                request["KeyMaterialId"] = among.key_material_id
         # A 200 that does not even name the key (botocore makes one of unreadable JSON) is no acceptance.
         answer = whole("ImportKeyMaterial", await self._call("ImportKeyMaterial", trace, request), "KeyId")
         found = answer.get("KeyMaterialId")
@@ -111,6 +125,10 @@ class LaneKms(LaneCalls):
     async def get_key_policy(self, key_id: str, trace: Trace) -> str:
         answer = await self._read("GetKeyPolicy", trace, {"KeyId": key_id, "PolicyName": "default"}, "Policy")
         return str(answer["Policy"])
+
+    async def rotate_key_on_demand(self, key_id: str, trace: Trace) -> None:
+        """One attempt, never repeated inside."""
+        whole("RotateKeyOnDemand", await self._call("RotateKeyOnDemand", trace, {"KeyId": key_id}), "KeyId")
 
     async def list_aliases(self, key_id: str, trace: Trace) -> list[str]:
         return [

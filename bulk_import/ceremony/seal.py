@@ -200,6 +200,8 @@ def _differences(target: Target, line: Prepared, bundle: Bundle) -> Iterator[str
         yield f"wrapping_key_spec is {target.wrapping_key_spec}, and {line.wrapping_key_spec} in the bundle"
     if target.wrapping_algorithm not in (None, line.wrapping_algorithm):
         yield f"wrapping_algorithm is {target.wrapping_algorithm}, and {line.wrapping_algorithm} in the bundle"
+    if target.materials:
+        yield "the manifest lists several materials, and a ceremony seals one"
     if target.key_material_id != line.key_material_id:
         yield "key_material_id is another one"
     expiry = target.expiry

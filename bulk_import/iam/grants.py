@@ -66,6 +66,14 @@ class Grant:
 
 def grants(target: Target, asked: Asked, latest: datetime | None = None) -> tuple[Grant, ...]:
     """What one key needs. `latest`: allow a fixed ValidTo up to this instant instead of the target's own."""
+    found = dict.fromkeys(grant for part in target.parts for grant in _of_one(part, asked, latest))
+    if target.materials and asked.command == "run":
+        found[Grant("Rotate", ("RotateKeyOnDemand",))] = None
+    return tuple(found)
+
+
+def _of_one(target: Target, asked: Asked, latest: datetime | None) -> tuple[Grant, ...]:
+    """What one material of a key needs."""
     expiry = target.expiry if latest is None or target.expiry.valid_to is None else Expiry(valid_to=latest)
     expect = target.expect and Expect(*(value and "" for value in (target.expect.kcv, target.expect.spki_sha256)))
     return _grants(

@@ -21,7 +21,7 @@ def statements(manifest: Manifest, account: str | None) -> dict[str | None, list
     is limited to use through the service.
     """
     found: dict[str | None, dict[str, dict[str, None]]] = {}
-    for uri in dict.fromkeys(target.material for target in manifest.targets):
+    for uri in dict.fromkeys(part.material for target in manifest.targets for part in target.parts):
         scheme, _, rest = uri.partition(":")
         if scheme in _OPERATIONS:
             role, resource = _resource(scheme, rest, manifest.partition, account or "*")
@@ -72,7 +72,7 @@ def vault_policy(manifest: Manifest) -> str | None:
     In a path, `+` is one complete segment, and `*` at the end is any ending.
     """
     rules: dict[str, str] = {}
-    for uri in dict.fromkeys(target.material for target in manifest.targets):
+    for uri in dict.fromkeys(part.material for target in manifest.targets for part in target.parts):
         scheme, _, rest = uri.partition(":")
         if scheme == "vault":
             place = vault.parse(rest)

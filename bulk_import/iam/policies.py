@@ -38,6 +38,7 @@ ORDER = (
     "SetDescription",
     "Parameters",
     "Import",
+    "Rotate",
     "ProveUse",
 )  # of the grants in a policy: that of a run
 EXTERNAL: Condition = ("StringEquals", "kms:KeyOrigin", ("EXTERNAL",))
@@ -136,7 +137,8 @@ def _permissions(account: str, targets: Sequence[Target], asked: Asked, warnings
         f"policies of {MANAGED_POLICY:,} characters. What is printed allows EVERY key of Origin EXTERNAL in "
         f"{', '.join(lane.region for lane in lanes)}. Split the work over several roles to keep it narrow."
     )
-    fixed = [target.expiry.valid_to for target in targets if target.expiry.valid_to is not None]
+    parts = (part for target in targets for part in target.parts)
+    fixed = [part.expiry.valid_to for part in parts if part.expiry.valid_to is not None]
     grouped = _by_grant(targets, asked, latest=max(fixed, default=None))
     everything = [_any_key(lane) for lane in lanes]
     wide = [*(_statement(grant, everything, (EXTERNAL,)) for grant in grouped), *creating]

@@ -16,7 +16,7 @@ from bulk_import.journal.older import set_aside
 from bulk_import.journal.resume import Unfinished, read_unfinished
 from bulk_import.journal.writer import Journal
 from bulk_import.model import STDOUT, Manifest, Target, in_s3
-from bulk_import.plan import Wanted
+from bulk_import.plan import Wanted, wanted_of
 from bulk_import.settings import Settings
 
 log = structlog.get_logger()
@@ -82,8 +82,8 @@ class Begun:
     def wanted(self, target: Target) -> Wanted:
         """ValidTo was frozen when the run began, also for what a resume continues."""
         if self.past is not None and target.index < self.past.listed:
-            return Wanted(target, self.past.wanted_valid_to(target.index))
-        return Wanted(target, target.expiry.instant(self.started))
+            return wanted_of(target, self.started, valid_to=self.past.wanted_valid_to(target.index))
+        return wanted_of(target, self.started)
 
 
 def journal_path(settings: Settings) -> Path:

@@ -18,9 +18,11 @@ pinned       after a target's first DescribeKey      index, key_arn, key_state, 
                                                      key_material_id]
 intent       before a call that changes a key;       index, operation, attempt (of that operation, from 1,
              sync before the call                    resumes included) [wrapping_algorithm, wrapping_key_spec,
-                                                     valid_to]
+                                                     valid_to; of several materials: material (its name),
+                                                     import_type]
 answered     after that call                         index, operation, outcome (ok | refused | unknown), request_id
-                                                     (empty: no answer) [key_material_id]
+                                                     (empty: no answer) [key_material_id; of several materials:
+                                                     material]
 ended        at a target's end                       index, result (an Outcome: the target's entry of the report)
 lane_ended   at a lane's end                         account, region, duration_seconds, calls {operation: n},
                                                      throttled {operation: n}, quota {operation: per second}

@@ -10,6 +10,7 @@ from typing import Any
 from bulk_import import __version__
 from bulk_import.errors import BulkImportError
 from bulk_import.model import Lane, Manifest
+from bulk_import.plan import wanted_of
 from bulk_import.ports import Sink
 from bulk_import.settings import Settings
 
@@ -59,7 +60,7 @@ def name_targets(sink: Sink, manifest: Manifest, started: datetime, *, after: in
             account=target.lane.account,
             region=target.lane.region,
             key_id=target.shown_key_id,
-            valid_to=target.expiry.instant(started),
+            valid_to=wanted_of(target, started).valid_to,
         )
 
 

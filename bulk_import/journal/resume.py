@@ -138,6 +138,7 @@ class _Reading:
             sent=known.sent if known else {},
             valid_to=datetime.fromisoformat(valid_to) if valid_to else None,
             key_spec=event["key_spec"],
+            material_ids=known.material_ids if known else {},
         )
 
     def _on_intent(self, event: dict[str, Any]) -> None:
@@ -190,8 +191,13 @@ class _Reading:
         if outcome == "ok":
             self._pending.discard((index, operation))
             self._note(index, operation, replace(sent, accepted=True, in_doubt=False))
-            material = event.get("key_material_id") or self.pasts[index].key_material_id
-            self.pasts[index] = replace(self.pasts[index], key_material_id=material)
+            past, found = self.pasts[index], event.get("key_material_id")
+            ids = (
+                {**past.material_ids, event["material"]: found}
+                if found and event.get("material")
+                else past.material_ids
+            )
+            self.pasts[index] = replace(past, key_material_id=found or past.key_material_id, material_ids=ids)
         elif outcome == "refused" and (index, operation) not in self._pending:
             self._note(index, operation, replace(sent, in_doubt=False))
 
@@ -205,15 +211,16 @@ def _refuse_due(path: Path, state: _Reading, manifest: Manifest) -> None:
 
     The resume would import material with an expiry that the next run renews at once, or leave one that is due.
     """
-    now = datetime.now(UTC)
-    for target, text in zip(manifest.targets, state.valid_to, strict=False):
-        valid_for = target.expiry.valid_for
-        if valid_for is None or text is None:
+    now, started = datetime.now(UTC), datetime.fromisoformat(state.started["started_at"])
+    named = zip(manifest.targets, state.valid_to, strict=False)
+    for part in (part for target, text in named if text is not None for part in target.parts):
+        valid_for, valid_to = part.expiry.valid_for, part.expiry.instant(started)
+        if valid_for is None or valid_to is None:
             continue
-        if datetime.fromisoformat(text) - now <= target.expiry.renews_before(valid_for):
+        if valid_to - now <= part.expiry.renews_before(valid_for):
             message = (
-                f"the run began at {state.started['started_at']}, and the ValidTo that it fixed for {target} "
-                f"({text}) is inside renew_before by now."
+                f"the run began at {state.started['started_at']}, and the ValidTo that it fixed for {part} "
+                f"({valid_to:%Y-%m-%dT%H:%M:%SZ}) is inside renew_before by now."
             )
             advice = "Start a new run, without --resume: it reads every key and fixes a new ValidTo."
             raise JournalError([Problem(str(path), 0, "", message, advice)])

@@ -13,18 +13,24 @@ from bulk_import.errors import Problem
 from bulk_import.manifest import fields as check
 from bulk_import.manifest.access import ACCESS, Account
 from bulk_import.manifest.create import create, needs
+from bulk_import.manifest.entries import Entries
 from bulk_import.manifest.expiry import FIELDS as EXPIRY
 from bulk_import.manifest.expiry import Expiries
 from bulk_import.manifest.level import Level
+from bulk_import.manifest.materials import FIELD as MATERIALS
+from bulk_import.manifest.materials import expected
+from bulk_import.manifest.materials import needs as needs_of_materials
+from bulk_import.manifest.models import FIELDS_OF_ENTRIES
 from bulk_import.manifest.policy import Policies, Unusable
 from bulk_import.manifest.problems import Findings, Loc, fail
 from bulk_import.manifest.regions import partition_of
-from bulk_import.model import Create, Expect, Expiry, KeySpec, Lane, Target, WrappingKeySpec
+from bulk_import.model import Create, Expiry, KeySpec, Lane, Target, WrappingKeySpec
 
 Check = Callable[[Target], Iterable[Problem | tuple[str, str, str]]]
 
 MAX_TARGETS = 5_000_000  # a fan-out can ask for more than any machine holds
 _REGIONS = frozenset(("region", "regions"))
+_MATERIAL = ("material", MATERIALS)
 _ONCE = frozenset(("id", "key_id", "region", "regions"))  # whose messages name the lane
 _NOBODY = Level(None, 0, ())
 
@@ -54,6 +60,7 @@ class Expander:
         self._selects = selects
         self._first_region = ""  # that showed the partition
         self._expiries = Expiries(findings)
+        self._entries = Entries(self._expiries)
 
     def add(self, entry: Level) -> None:
         """Makes the targets of one entry, or reports why not."""
@@ -68,12 +75,12 @@ class Expander:
             account.broken_in_rows |= ACCESS & entry.broken
             if not ACCESS.isdisjoint(fields):
                 account.agree(entry, self._findings)
-            settings = {**account.base, **fields} if account.base else fields
+            settings = _merged(account.base, fields) if account.base else fields
             regions = account.regions if own_regions is None else own_regions
             if not regions and not any(account.broken(n) or self._broken(entry, n) for n in _REGIONS):
                 self._say(entry, ("region",), "is missing", "Specify region or regions, here or for the account.")
-            if settings.get("material") is None and not account.broken("material"):
-                if not self._broken(entry, "material"):
+            if all(settings.get(name) is None and not account.broken(name) for name in _MATERIAL):
+                if not any(self._broken(entry, name) for name in _MATERIAL):
                     self._say(entry, ("material",), "is missing", "Specify the URI of a source, here or in defaults.")
                 entry.broken |= {"material"}
             expiry = self._expiries.resolve(entry, *account.levels) if own_expiry else account.expiry
@@ -83,16 +90,19 @@ class Expander:
     def _target(self, entry: Level, account: Account, region: str, settings: Mapping[str, Any], expiry: Expiry) -> None:
         lane, ids = account.lanes.get(region) or self._lane(entry, account, region)
         get = settings.get
-        key, key_id, material = get("id"), get("key_id"), get("material")
+        key, key_id, material, several = get("id"), get("key_id"), get("material"), get(MATERIALS)
         if key is not None:
             self._claim(entry, lane, ids, key)
             if key_id is not None:
                 key_id = self._key_id(entry, key_id, lane, key)
-        if key is None or key_id is None or material is None or entry.broken:
+        if key is None or key_id is None or entry.broken or (material is None and several is None):
             return
-        if "{" in material or "}" in material:
+        entries = self._entries.make(several, (entry, *account.levels), lane, key, get("encoding")) if several else ()
+        if entries:
+            material = entries[-1].material
+        elif material is not None and ("{" in material or "}" in material):
             material = check.fill(material, lane, key)
-        expect, material_id = get("expect"), get("key_material_id")
+        material_id = get("key_material_id")
         try:
             wanted = self._create(get("create"), lane, key)
         except Unusable as error:
@@ -104,19 +114,23 @@ class Expander:
             key,
             lane,
             key_id,
-            material,
+            str(material),
             get("encoding"),
             get("key_spec"),
             material_id and material_id.lower(),
-            expect and _expect(expect),
+            expected(get("expect")),
             get("wrapping_algorithm"),
             get("wrapping_key_spec") or WrappingKeySpec.RSA_4096,
             expiry,
             entry.line,
             key_usage=get("key_usage"),
             create=wanted,
+            materials=entries,
         )
         self._check(entry, target)
+        if entries:
+            for field, message, advice in needs_of_materials(target, settings):
+                self._say(entry, (field,), message, advice)
         if self._selects is None or self._selects(key, lane):
             self.targets.append(target)
 
@@ -149,12 +163,21 @@ class Expander:
         if target.key_material_id is not None and target.key_spec not in (None, KeySpec.SYMMETRIC_DEFAULT):
             message = f"is given with key_spec {target.key_spec}; KMS assigns IDs only to SYMMETRIC_DEFAULT material"
             self._say(entry, ("key_material_id",), message, "Leave it out; the proof of this key needs none.")
-        for one in (needs, *self._checks):
-            for found in one(target):
-                field, message, advice = (
-                    (found.field, found.message, found.advice) if isinstance(found, Problem) else found
-                )
-                self._say(entry, tuple(field.split(".")) if field else (), message, advice)
+        self._report(entry, needs(target))
+        for at, part in enumerate(target.parts):
+            for one in self._checks:
+                self._report(entry, one(part), at if target.materials else None)
+
+    def _report(
+        self, entry: Level, found: Iterable[Problem | tuple[str, str, str]], of_entry: int | None = None
+    ) -> None:
+        """`of_entry`: the fields of a material are those of this entry of `materials`."""
+        for each in found:
+            field, message, advice = (each.field, each.message, each.advice) if isinstance(each, Problem) else each
+            loc: Loc = tuple(field.split(".")) if field else ()
+            if of_entry is not None and loc and loc[0] in FIELDS_OF_ENTRIES:
+                loc = (MATERIALS, of_entry, *loc)
+            self._say(entry, loc, message, advice)
 
     # --- accounts, lanes, Regions ---
 
@@ -175,7 +198,7 @@ class Expander:
         levels = (self._defaults,) if own is None else (own, self._defaults)
         base: dict[str, Any] = {}
         for level in reversed(levels):
-            base |= level.fields
+            base = _merged(base, level.fields)
         account = Account(
             id=name,
             levels=levels,
@@ -227,6 +250,11 @@ def _regions(levels: Iterable[Level]) -> tuple[str, ...] | None:
     return None
 
 
-def _expect(stated: Mapping[str, str | None]) -> Expect:
-    kcv, spki = stated.get("kcv"), stated.get("spki_sha256")
-    return Expect(kcv=kcv and kcv.lower(), spki_sha256=spki and spki.lower())
+def _merged(base: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Nearest wins. `material` and `materials` are one setting: a nearer one of the two replaces both."""
+    settings = {**base, **fields}
+    if any(name in fields for name in _MATERIAL):
+        for name in _MATERIAL:
+            if name not in fields:
+                settings.pop(name, None)
+    return settings

@@ -155,6 +155,10 @@ _FIELDS: dict[str, Callable[[str], Said]] = {
         "is not an id",
         "Use 1 to 128 letters, digits, `.`, `_`, `-`, beginning with a letter or digit.",
     ),
+    "name": lambda _: (
+        "is not the name of a material",
+        "Use 1 to 256 letters, digits, spaces, `:`, `/`, `_`, `.`, `-`.",
+    ),
     "account": account,
     "accounts": account,
     "external_id": lambda _: (

@@ -12,9 +12,11 @@ from bulk_import.manifest import fields as check
 from bulk_import.manifest.blemish import blemish
 from bulk_import.manifest.create import check as check_create
 from bulk_import.manifest.explain import explain
+from bulk_import.manifest.materials import check as check_materials
 from bulk_import.manifest.models import (
     FIELDS_OF_CREATE,
     FIELDS_OF_DEFAULTS,
+    FIELDS_OF_ENTRIES,
     FIELDS_OF_KEYS,
     FIELDS_OF_ROWS,
     HEAD,
@@ -71,9 +73,7 @@ class LevelReader:
                     if loc[0] in ("defaults", "accounts")
                     else ("version", "defaults", "accounts", "keys")
                 )
-                if loc[-2:-1] in _NESTED:
-                    known = _NESTED[loc[-2:-1]]
-                whole.report(self._findings, loc, *explain(one, known))
+                whole.report(self._findings, loc, *explain(one, _known_at(loc, known)))
                 bad.add(loc)
         stated = document.get("accounts")
         accounts = {
@@ -108,9 +108,7 @@ class LevelReader:
             for one in error.errors(include_url=False, include_context=False):
                 loc = one["loc"]
                 known: Sequence[str] = FIELDS_OF_KEYS if prefix else FIELDS_OF_ROWS
-                if loc[-2:-1] in _NESTED:
-                    known = _NESTED[loc[-2:-1]]
-                level.report(self._findings, loc, *explain(one, known))
+                level.report(self._findings, loc, *explain(one, _known_at(loc, known)))
                 bad.add(str(loc[0]) if loc else "")
                 items.add(loc)
             level.broken = frozenset(bad)
@@ -120,6 +118,9 @@ class LevelReader:
                     if (name,) not in items:
                         rest[name] = [one for i, one in enumerate(raw[name]) if (name, i) not in items]
                 level.fields = adapter.validate_python({n: v for n, v in rest.items() if v != []})
+        if not prefix and "materials" in level.fields:
+            advice = "Write the manifest in YAML or JSON, or specify `material`."
+            self._break(level, ("materials",), "cannot be specified in JSON Lines or CSV", advice)
         self._meaning(level)
         return level
 
@@ -144,7 +145,7 @@ class LevelReader:
                 self._of_list(level, name, value)
             else:
                 self._of_fields(level, name, value)
-        for one, other in (("account", "accounts"), ("region", "regions"), ("valid_to", "valid_for")):
+        for one, other in _ONE_SETTING:
             if fields.get(one) is not None and fields.get(other) is not None:
                 self._break(level, (other,), f"cannot be combined with {one}", "They are one setting: keep one.")
                 self._drop(level, one)
@@ -177,9 +178,13 @@ class LevelReader:
         if well:
             level.fields[name] = well  # the others are checked on
 
-    def _of_fields(self, level: Level, name: str, value: Mapping[str, Any]) -> None:
-        if name == "create":
-            for loc, message, advice in check_create(value, inline=bool(level.prefix)):
+    def _of_fields(self, level: Level, name: str, value: Any) -> None:
+        if name in ("create", "materials"):
+            if name == "create":
+                found = check_create(value, inline=bool(level.prefix))
+            else:
+                found = check_materials(value, self._of_text)
+            for loc, message, advice in found:
                 self._break(level, (name, *loc), message, advice)
         elif len([1 for one in value.values() if one is not None]) != 1:  # expect
             self._break(level, (name,), "needs exactly one of kcv and spki_sha256", "Keep one of them.")
@@ -193,7 +198,17 @@ class LevelReader:
         level.fields.pop(name, None)
 
 
+def _known_at(loc: tuple[str | int, ...], known: Sequence[str]) -> Sequence[str]:
+    """The fields that may be where an error is. `known`: those of the level."""
+    if len(loc) > 1 and isinstance(loc[-2], int) and "materials" in loc:
+        return FIELDS_OF_ENTRIES
+    return _NESTED.get(loc[-2:-1], known)
+
+
 _LISTS = frozenset(("accounts", "regions"))
+_ONE_SETTING = (("account", "accounts"), ("region", "regions"), ("material", "materials"), ("valid_to", "valid_for"))
 _NESTED: dict[Loc, tuple[str, ...]] = {("expect",): ("kcv", "spki_sha256"), ("create",): FIELDS_OF_CREATE}
-_MEANINGFUL = frozenset(("accounts", "create", "region", "regions", "role", "material", "key_id", "expect", *_EXPIRY))
+_MEANINGFUL = frozenset(
+    ("accounts", "create", "region", "regions", "role", "material", "materials", "key_id", "expect", *_EXPIRY)
+)
 _DIVERSE = frozenset(("material", "key_id"))  # too many different ones to remember

@@ -13,6 +13,16 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, WithJsonSchema, with_config
 from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
 
+from bulk_import.manifest.material_fields import (
+    EntryFields,
+    ExpectField,
+    KeyMaterialId,
+    Material,
+    MaterialEncoding,
+    RenewBefore,
+    ValidFor,
+    ValidTo,
+)
 from bulk_import.manifest.scalars import (
     Account,
     ExternalId,
@@ -24,40 +34,11 @@ from bulk_import.manifest.scalars import (
     whole,
     yes_or_no,
 )
-from bulk_import.model import Encoding, KeySpec, KeyUsage, WrappingAlgorithm, WrappingKeySpec
+from bulk_import.model import KeySpec, KeyUsage, WrappingAlgorithm, WrappingKeySpec
 
 _STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True)
 # What must be there is asked after inheritance, in expand.py; an editor can at least ask for these.
 _KEY = ConfigDict(extra="forbid", hide_input_in_errors=True, json_schema_extra={"required": ["id", "key_id"]})
-
-
-@with_config(_STRICT)
-class ExpectFields(TypedDict):
-    """A check value of the material. Exactly one of the two."""
-
-    kcv: NotRequired[
-        Annotated[
-            str,
-            Field(
-                pattern=r"^[0-9A-Fa-f]{6}$",
-                description="Check value of an AES key: the first 3 bytes of AES-ECB of a zero block, as 6 hex digits.",
-                examples=["08d7b4"],
-                json_schema_extra=number_too(),
-            ),
-        ]
-        | None
-    ]
-    spki_sha256: NotRequired[
-        Annotated[
-            str,
-            Field(
-                pattern=r"^[0-9A-Fa-f]{64}$",
-                description="SHA-256 of an asymmetric key's public key (DER SubjectPublicKeyInfo), as 64 hex digits.",
-                examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
-            ),
-        ]
-        | None
-    ]
 
 
 @with_config(_STRICT)
@@ -144,47 +125,21 @@ class SharedFields(TypedDict):
             ),
         ]
     ]
-    key_material_id: NotRequired[
+    key_material_id: NotRequired[KeyMaterialId | None]
+    material: NotRequired[Material | None]
+    materials: NotRequired[
         Annotated[
-            str,
-            Field(
-                pattern=r"^[0-9A-Fa-f]{64}$",
-                description="What KMS must call the material (KeyMaterialId, 64 hex digits). SYMMETRIC_DEFAULT only.",
-                examples=["0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"],
-            ),
-        ]
-        | None
-    ]
-    material: NotRequired[
-        Annotated[
-            str,
+            list[EntryFields] | None,
             Field(
                 min_length=1,
-                max_length=2048,
-                description="URI of the key material. `file:` paths are relative to the manifest's folder and stay "
-                "inside it; `env:` names an environment variable. Placeholders: {partition} {account} {region} {id}; "
-                "{{ and }} are literal braces.",
-                examples=["file:payments.key", "file:{account}/{id}.key", "env:PAYMENTS_KEY"],
-            ),
-        ]
-        | None
-    ]
-    encoding: NotRequired[
-        Annotated[
-            Encoding | None,
-            Field(
-                description="How the source's bytes become material. Default for `file:`: raw, or pem after "
-                "`-----BEGIN`; for `env:`: base64.",
-                examples=["raw", "base64"],
+                description="Several key materials, oldest first; the last is the current one. SYMMETRIC_DEFAULT only; "
+                "YAML and JSON only. Replaces `material`. New entries at the end rotate the key.",
+                examples=[[{"name": "2025", "material": "file:v1.key"}, {"name": "2026", "material": "file:v2.key"}]],
             ),
         ]
     ]
-    expect: NotRequired[
-        Annotated[
-            ExpectFields | None,
-            Field(description="A check value that the material must have.", examples=[{"kcv": "08d7b4"}]),
-        ]
-    ]
+    encoding: NotRequired[MaterialEncoding]
+    expect: NotRequired[ExpectField]
     wrapping_algorithm: NotRequired[
         Annotated[
             WrappingAlgorithm | None,
@@ -200,41 +155,9 @@ class SharedFields(TypedDict):
             Field(description="Size of KMS's wrapping key. Default: RSA_4096.", examples=["RSA_4096"]),
         ]
     ]
-    valid_to: NotRequired[
-        Annotated[
-            str,
-            Field(
-                pattern=r"^(never|[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}([Zz]|[+-][0-9]{2}:[0-9]{2}))$",
-                description="When the material expires: RFC 3339 with an offset, whole seconds, at most 365 days "
-                "ahead; or `never`. Excludes valid_for.",
-                examples=["2027-06-30T00:00:00Z", "never"],
-            ),
-        ]
-        | None
-    ]
-    valid_for: NotRequired[
-        Annotated[
-            str,
-            Field(
-                pattern=r"^[1-9][0-9]{0,4}[hdw]$",
-                description="How long after the run's start the material expires: hours, days or weeks, at most 365d. "
-                "Excludes valid_to.",
-                examples=["90d", "12h", "8w"],
-            ),
-        ]
-        | None
-    ]
-    renew_before: NotRequired[
-        Annotated[
-            str,
-            Field(
-                pattern=r"^[1-9][0-9]{0,4}[hdw]$",
-                description="With valid_for: import again once less life than this remains. Default: a third of it.",
-                examples=["30d"],
-            ),
-        ]
-        | None
-    ]
+    valid_to: NotRequired[ValidTo | None]
+    valid_for: NotRequired[ValidFor | None]
+    renew_before: NotRequired[RenewBefore | None]
 
 
 @with_config(_STRICT)
@@ -358,6 +281,7 @@ FIELDS_OF_KEYS = tuple(KeyFields.__annotations__)
 FIELDS_OF_ROWS = tuple(RowFields.__annotations__)
 FIELDS_OF_ACCESS = tuple(AccessFields.__annotations__)
 FIELDS_OF_CREATE = tuple(CreateFields.__annotations__)
+FIELDS_OF_ENTRIES = tuple(EntryFields.__annotations__)
 FIELDS_OF_IDENTITY = ("id", "account", "accounts", "key_id")  # of a key alone: `defaults` cannot hold them
 
 

@@ -20,7 +20,7 @@ Row = tuple[int, dict[str, Any]]  # the line that it begins on, and its fields a
 _LISTS = frozenset(("accounts", "regions"))
 _NESTED = ("expect.kcv", "expect.spki_sha256", "create.description", "create.multi_region",
            "create.policy")  # fmt: skip
-_COLUMNS = (*(name for name in FIELDS_OF_ROWS if name not in ("expect", "create")), *_NESTED)
+_COLUMNS = (*(name for name in FIELDS_OF_ROWS if name not in ("expect", "create", "materials")), *_NESTED)
 _TAGS = "create.tags."  # and the tag's name
 
 

@@ -40,7 +40,7 @@ def _material(target: Target, settings: Settings) -> Iterator[tuple[str, str, st
 
 def conflicts(targets: Iterable[Target], settings: Settings) -> Iterator[tuple[int, str, str, str]]:
     """What is wrong between targets, each of which is right: yields (line, field, message, advice)."""
-    targets = tuple(targets)
+    targets = tuple(part for target in targets for part in target.parts)
     variables = variables_of(targets)
     said: set[str] = set()
     for target in targets:
@@ -59,7 +59,8 @@ def conflicts(targets: Iterable[Target], settings: Settings) -> Iterator[tuple[i
 
 def variables_of(targets: Iterable[Target]) -> frozenset[str]:
     """The environment variables that `env:` sources name."""
-    return frozenset(target.material[4:] for target in targets if target.material.startswith("env:"))
+    parts = (part for target in targets for part in target.parts)
+    return frozenset(part.material[4:] for part in parts if part.material.startswith("env:"))
 
 
 def _wrapping(target: Target) -> Iterator[tuple[str, str, str]]:

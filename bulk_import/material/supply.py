@@ -91,7 +91,7 @@ class Materials:
 
         A source that fails here fails its own targets when they come.
         """
-        targets = tuple(targets)
+        targets = tuple(part for target in targets for part in target.parts)
         for kind in _kinds(targets):
             at_work = self._open(kind)
             begin = at_work.opened.begin
@@ -300,7 +300,8 @@ class _Sealed:
 
 def _kinds(targets: Iterable[Target]) -> list[Kind]:
     """In the order of their first targets."""
-    return [sources.kind_of(f"{scheme}:") for scheme in dict.fromkeys(t.material.partition(":")[0] for t in targets)]
+    schemes = dict.fromkeys(part.material.partition(":")[0] for target in targets for part in target.parts)
+    return [sources.kind_of(f"{scheme}:") for scheme in schemes]
 
 
 async def _load(at_work: _AtWork, source: Source, target: Target, key_spec: KeySpec | None) -> Secret:

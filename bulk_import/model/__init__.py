@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bulk_import.model.material import NEVER, Encoding, Entry, Expect, Expiry
 from bulk_import.model.result import (
     Change,
     Failure,
+    HeldMaterial,
     Outcome,
     Proof,
     Request,
@@ -12,14 +14,11 @@ from bulk_import.model.result import (
     Verification,
 )
 from bulk_import.model.vocabulary import (
-    NEVER,
     S3_SCHEME,
     STDOUT,
     AccountAccess,
+    AmongSeveral,
     Create,
-    Encoding,
-    Expect,
-    Expiry,
     ImportParameters,
     KeyRotation,
     KeySpec,
@@ -46,12 +45,15 @@ __all__ = [
     "S3_SCHEME",
     "STDOUT",
     "AccountAccess",
+    "AmongSeveral",
     "Change",
     "Create",
     "Encoding",
+    "Entry",
     "Expect",
     "Expiry",
     "Failure",
+    "HeldMaterial",
     "ImportParameters",
     "KeyRotation",
     "KeySpec",

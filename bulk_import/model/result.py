@@ -63,6 +63,7 @@ class Change(StrEnum):
     POLICY = "policy"
     TAGS = "tags"
     DESCRIPTION = "description"
+    ROTATED = "rotated"
 
     @classmethod
     def made_by(cls, operations: Iterable[str]) -> tuple[Change, ...]:
@@ -77,6 +78,7 @@ _MADE_BY: Final = {
     "PutKeyPolicy": Change.POLICY,
     "TagResource": Change.TAGS,
     "UpdateKeyDescription": Change.DESCRIPTION,
+    "RotateKeyOnDemand": Change.ROTATED,
 }
 
 
@@ -114,6 +116,25 @@ class Request:
     request_id: Annotated[str, about("AWS's ID.")]
 
 
+@dataclass(frozen=True, slots=True)
+class HeldMaterial:
+    """One of several key materials of a key, as ListKeyRotations showed it last."""
+
+    name: Annotated[str, about("The manifest's; KMS's KeyMaterialDescription.")]
+    key_material_id: Annotated[
+        str | None, about("KMS's name of the material. null: KMS does not have it, or not known.")
+    ]
+    state: Annotated[
+        str | None,
+        about("CURRENT, NON_CURRENT, PENDING_ROTATION or PENDING_MULTI_REGION_IMPORT_AND_ROTATION. null: not known."),
+    ]
+    import_state: Annotated[str | None, about("IMPORTED, or PENDING_IMPORT: expired or deleted. null: not known.")]
+    expiration_model: Annotated[str | None, about("As for the key.")]
+    valid_to: Annotated[Moment | None, about("When this material expires. null: never, or not known.")]
+    material_check: Annotated[str | None, about("As for the key, of this material. null: not computed.")]
+    proof: Annotated[Proof, about("material_id, or none.")]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """One target: a KMS key that must hold one key material."""
@@ -129,8 +150,8 @@ class Outcome:
     changes: Annotated[
         tuple[Change, ...],
         about(
-            "What took effect, in order. created: the key; alias: its alias; imported: its material; policy, "
-            "tags, description: those that `create` states."
+            "What took effect, in order. created: the key; alias: its alias; imported: its material; rotated: a newer "
+            "material became the current one; policy, tags, description: those that `create` states."
         ),
     ] = ()
     # No enums: a key spec or state that KMS gets later is reported as it is.
@@ -144,6 +165,10 @@ class Outcome:
         Moment | None, about("When the material expires, as KMS showed it last. null: never, or not known.")
     ]
     key_material_id: Annotated[str | None, about("KMS's name of the material (symmetric keys only).")]
+    materials: Annotated[
+        tuple[HeldMaterial, ...],
+        about("Of a target with `materials`: all of them, oldest first. Empty: the manifest lists one material."),
+    ] = ()
     wrapping_algorithm: Annotated[WrappingAlgorithm | None, about("The algorithm that sealed the material.")]
     wrapping_key_spec: Annotated[WrappingKeySpec | None, about("The spec of KMS's wrapping key.")]
     material_check: Annotated[

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
 
 from bulk_import.model.ceremony import CeremonyFacts
+from bulk_import.model.material import NEVER, Encoding, Entry, Expect, Expiry
 from bulk_import.shown import shown
 
 
@@ -113,15 +114,6 @@ def in_s3(uri: str | None) -> bool:
     return uri is not None and uri.startswith(S3_SCHEME)
 
 
-class Encoding(StrEnum):
-    """How the bytes of a source become key material."""
-
-    RAW = "raw"
-    BASE64 = "base64"
-    HEX = "hex"
-    PEM = "pem"
-
-
 @dataclass(frozen=True, slots=True, order=True)
 class Lane:
     """One account in one Region: what KMS's quotas are counted by."""
@@ -142,40 +134,6 @@ class AccountAccess:
     role_arn: str | None
     external_id: str | None = None
     session_duration: int = 3600  # seconds; role chaining allows no more
-
-
-@dataclass(frozen=True, slots=True)
-class Expect:
-    """A check value of the material; exactly one is set. Lower-case hex."""
-
-    kcv: str | None = None  # AES: the first 3 bytes of AES-ECB of a zero block
-    spki_sha256: str | None = None  # asymmetric: SHA-256 of the public key, DER SubjectPublicKeyInfo
-
-
-@dataclass(frozen=True, slots=True)
-class Expiry:
-    """When the material must expire: at an instant, some time after the run's start, or (both None) never."""
-
-    valid_to: datetime | None = None  # aware, whole seconds
-    valid_for: timedelta | None = None
-    renew_before: timedelta | None = None  # with valid_for only; None: a third of it
-
-    @property
-    def never(self) -> bool:
-        return self.valid_to is None and self.valid_for is None
-
-    def renews_before(self, valid_for: timedelta) -> timedelta:
-        """With so little life left or less, material is imported again."""
-        return self.renew_before if self.renew_before is not None else valid_for / 3
-
-    def instant(self, run_started: datetime) -> datetime | None:
-        """The ValidTo to import with, in whole seconds of UTC (KMS keeps no fractions)."""
-        if self.valid_for is not None:
-            return (run_started + self.valid_for).astimezone(UTC).replace(microsecond=0)
-        return self.valid_to.astimezone(UTC) if self.valid_to else None
-
-
-NEVER = Expiry()
 
 
 class KeyUsage(StrEnum):
@@ -242,6 +200,7 @@ class Target:
     position: int | None = None  # of a shard's target: among the targets selected before sharding
     key_usage: KeyUsage | None = None
     create: Create | None = None  # None: the key must exist
+    materials: tuple[Entry, ...] = ()  # oldest first; empty: the key has one material, which the fields above describe
 
     def __str__(self) -> str:
         return f"{self.id} in {self.lane}"
@@ -251,6 +210,23 @@ class Target:
         """`alias/…`, where the manifest names the key by an alias or its ARN."""
         name = self.key_id.rsplit(":", 1)[-1]
         return name if name.startswith("alias/") else None
+
+    @property
+    def parts(self) -> tuple[Target, ...]:
+        """A target with one material for each that the key must hold, oldest first. Of one material: itself.
+
+        Sources, checks and seals, which work with one material, work with these.
+        """
+        if not self.materials:
+            return (self,)
+        return tuple(
+            replace(
+                self, material=entry.material, encoding=entry.encoding, expect=entry.expect,
+                key_material_id=entry.key_material_id, expiry=entry.expiry, materials=(),
+                key_spec=KeySpec.SYMMETRIC_DEFAULT,  # KMS rotates no other
+            )
+            for entry in self.materials
+        )  # fmt: skip
 
     @property
     def shown_key_id(self) -> str:
@@ -317,6 +293,7 @@ class KeyView:
     multi_region: bool = False
     tags: tuple[tuple[str, str], ...] | None = None  # those that the manifest names; None: not read
     policy: str | None = None  # JSON; None: not read
+    materials: tuple[KeyRotation, ...] | None = None  # what ListKeyRotations answered right after; None: not asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +306,18 @@ class ImportParameters:
 
 
 @dataclass(frozen=True, slots=True)
+class AmongSeveral:
+    """What ImportKeyMaterial says in addition of one material of several. Symmetric keys only.
+
+    https://docs.aws.amazon.com/kms/latest/APIReference/API_ImportKeyMaterial.html
+    """
+
+    import_type: str  # NEW_KEY_MATERIAL | EXISTING_KEY_MATERIAL
+    description: str
+    key_material_id: str | None = None  # of existing material
+
+
+@dataclass(frozen=True, slots=True)
 class KeyRotation:
     """One entry of ListKeyRotations with ALL_KEY_MATERIAL."""
 
@@ -337,6 +326,9 @@ class KeyRotation:
     import_state: str | None = None  # IMPORTED | PENDING_IMPORT
     expiration_model: str | None = None
     valid_to: datetime | None = None
+    description: str | None = None  # KeyMaterialDescription
+    rotation_date: datetime | None = None  # None: the key's first material, or one that was never current
+    rotation_type: str | None = None  # ON_DEMAND | AUTOMATIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,6 +364,7 @@ class Past:
     changed: bool = False  # a change took effect and was verified
     ended_state: str | None = None  # the key's state then
     asked_valid_to: datetime | None = None  # of the last import: not always the one that the run fixed at its start
+    material_ids: Mapping[str, str] = field(default_factory=dict)  # of `materials`: by name, what KMS answered
 
     def of(self, operation: str) -> Sent:
         return self.sent.get(operation, Sent())

@@ -26,7 +26,8 @@ from bulk_import.report.reread import read_report
 log = structlog.get_logger()
 
 SOURCE_NOT_COMPARED = "source_not_compared"
-_Key = tuple[str, str, str, str]  # id, account, Region, key ARN
+# id, account, Region, key ARN; of one of several materials its KeyMaterialId, else empty
+_Key = tuple[str, str, str, str, str]
 Choose = Callable[[list[str]], list[str]]
 Download = Callable[[str, Choose], Iterable[tuple[str, bytes]]]  # an s3:// prefix → (URI, content) of those chosen
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
@@ -50,20 +51,20 @@ class Known:
         entries = self._entries.setdefault(_place(run["environment"], run["endpoints"]), {})
         for result in report.results:
             proved += _proved(result)
-            found = _entry(result)
-            if found is None:
-                continue
-            key, at, material = found
-            if key not in entries or entries[key][0] < at:
-                entries[key] = (at, material)
+            for key, at, material in _entries(result):
+                if key not in entries or entries[key][0] < at:
+                    entries[key] = (at, material)
         return proved == int(run["manifest"]["targets"])
 
-    def of(self, environment: str, endpoints: dict[str, str]) -> Callable[[Target, str], KnownMaterial | None]:
-        """What is known of a target and its key's ARN, by runs against the same environment."""
+    def of(self, environment: str, endpoints: dict[str, str]) -> Callable[[Target, str, str], KnownMaterial | None]:
+        """What is known of a target and its key's ARN, by runs against the same environment.
+
+        Of a target with several materials: of one, by its KeyMaterialId; else that is empty.
+        """
         entries = self._entries.get(_place(environment, endpoints), {})
 
-        def look_up(target: Target, key_arn: str) -> KnownMaterial | None:
-            found = entries.get((target.id, target.lane.account, target.lane.region, key_arn))
+        def look_up(target: Target, key_arn: str, material_id: str) -> KnownMaterial | None:
+            found = entries.get((target.id, target.lane.account, target.lane.region, key_arn, material_id))
             return found[1] if found else None
 
         return look_up
@@ -131,15 +132,16 @@ def _proved(result: dict[str, Any]) -> bool:
     return verification["proof"] != Proof.NONE and SOURCE_NOT_COMPARED not in verification["detail"]
 
 
-def _entry(result: dict[str, Any]) -> tuple[_Key, datetime, KnownMaterial] | None:
-    if (
-        not _proved(result)
-        or result["verification"]["proof"] != Proof.MATERIAL_ID
-        or not result["material_check"]
-        or not result["key_material_id"]
-        or not result["key_arn"]
-    ):
-        return None
-    key = (result["id"], result["account"], result["region"], result["key_arn"])
+def _entries(result: dict[str, Any]) -> Iterator[tuple[_Key, datetime, KnownMaterial]]:
+    """What one result proves of symmetric material; of a key with several, some of them may be proved."""
+    verification = result["verification"]
+    if verification is None or not Status(result["status"]).well or not result["key_arn"]:
+        return
+    if SOURCE_NOT_COMPARED in verification["detail"]:
+        return
+    of_key = (result["id"], result["account"], result["region"], result["key_arn"])
     at = datetime.fromisoformat(result["finished_at"]) if result["finished_at"] else _NEVER
-    return key, at, KnownMaterial(result["key_material_id"], result["material_check"])
+    for each in result["materials"] or (result | {"proof": verification["proof"]},):
+        if each["proof"] == Proof.MATERIAL_ID and each["material_check"] and each["key_material_id"]:
+            material = KnownMaterial(each["key_material_id"], each["material_check"])
+            yield (*of_key, material.key_material_id if result["materials"] else ""), at, material

@@ -23,6 +23,7 @@ from typing import Any, ClassVar
 from bulk_import.codes import NOT_YET_CONSISTENT, SETTLES
 from bulk_import.errors import ServiceError, TargetError
 from bulk_import.model import KeyView
+from bulk_import.plan import Step
 from bulk_import.ports import KeyService
 from bulk_import.run.lifecycle import Event, State
 from bulk_import.run.target_run import Policy, TargetRun
@@ -34,9 +35,10 @@ class Kind(ABC):
     operation: ClassVar[str]  # as KMS names it
     repeatable: ClassVar[bool]  # whether a request whose outcome is unknown and whose effect no read shows is repeated
 
-    def __init__(self, run: TargetRun, kms: KeyService, policy: Policy) -> None:
-        """Calls no one."""
+    def __init__(self, run: TargetRun, kms: KeyService, policy: Policy, step: Step | None = None) -> None:
+        """Calls no one. `step`: what is made; None where the kind says it all."""
         self.run = run
+        self.step = step
         self.kms = kms
         self.policy = policy
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from bulk_import.codes import NOT_YET_CONSISTENT, UNSUPPORTED
@@ -17,8 +18,11 @@ from bulk_import.errors import ServiceError, TargetError
 from bulk_import.model import KeyView, Past, Proof, Verification
 from bulk_import.plan import Decision, decide, must_wait, needs_rotations
 from bulk_import.ports import KeyService
+from bulk_import.rotation import decide_several, keeping
 from bulk_import.run.metadata import with_metadata
 from bulk_import.run.prover import ProofResult, check_shown_id, prove, round_trip
+from bulk_import.run.prover_several import prove_several
+from bulk_import.run.reading import read
 from bulk_import.run.target_run import Policy, TargetRun
 
 SHORTEST_WAIT = 0.05  # seconds between two reads of a key that settles
@@ -70,7 +74,7 @@ class Steady:
     async def __call__(self) -> float | None:
         run = self._run
         if self._consecutive < self._policy.reads:
-            view = await with_metadata(run, self._kms, await self._kms.describe_key(run.arn, run))
+            view = await read(run, self._kms, run.arn)
             self._consecutive = self._consecutive + 1 if view == self._last else 1
             self._last = view
         if self._consecutive < self._policy.reads:
@@ -113,8 +117,7 @@ class Found:
 
     async def __call__(self) -> float | None:
         if self._reads < self._policy.reads:
-            view = await self._kms.describe_key(self._view.arn, self._run)
-            view = await with_metadata(self._run, self._kms, view)
+            view = await read(self._run, self._kms, self._view.arn)
             if view != self._view:
                 self._differs(view)
                 return None
@@ -131,7 +134,9 @@ class Found:
             raise RuntimeError("a target is compared only after a decision")
         await check_shown_id(run, self._kms, view)
         not_compared = ""
-        if policy.prove not in ("auto", "all"):
+        if run.target.materials:
+            result = await prove_several(run, view, policy)
+        elif policy.prove not in ("auto", "all"):
             result = ProofResult(Proof.NONE, "material_not_compared")
         else:
             evidence = await policy.materials.evidence(run.target, run.decision.key_spec, key_arn=view.arn)
@@ -200,29 +205,48 @@ async def decide_by(
     Raises TargetError.
     """
     now = datetime.now(UTC)
-    decision = decide(run.wanted, view, [], now=now)
+    several = bool(run.target.materials)
+    if several:
+        decision = _decide_several(run, view, now=now, import_again=import_again)
+    else:
+        decision = decide(run.wanted, view, [], now=now)
     if decision.error is not None:
         return decision  # no further read for a key that cannot be imported into
     if policy.correct is not None:
         view = run.view = await with_metadata(run, kms, view)
+    if not several:
+        decision = await _decide_by_rotations(run, kms, view, now=now, import_again=import_again)
+    if decision.error is not None or policy.correct is None:
+        return decision
+    return corrected(decision, view, drift(run.target, view), policy.correct)
+
+
+async def _decide_by_rotations(
+    run: TargetRun, kms: KeyService, view: KeyView, *, now: datetime, import_again: bool
+) -> Decision:
+    """For a key that must have one material."""
     try:
         rotations = await kms.list_key_rotations(view.arn, run) if needs_rotations(view) else []
     except ServiceError as error:
         if error.code not in UNSUPPORTED:
             raise
         rotations = []  # a KMS without on-demand rotation has no rotated keys
-    decision = decide(run.wanted, view, rotations, now=now, import_again=import_again)
-    if decision.error is not None or policy.correct is None:
-        return decision
-    return corrected(decision, view, drift(run.target, view), policy.correct)
+    return decide(run.wanted, view, rotations, now=now, import_again=import_again)
 
 
 async def decide_unfinished(run: TargetRun, kms: KeyService, policy: Policy, view: KeyView) -> Decision:
     """The decision for a key that this program created before, and that may have no alias. Raises TargetError."""
-    decision = decide_missing(run.wanted, view, now=datetime.now(UTC))
+    decision = decide_missing(run.wanted, view, now=datetime.now(UTC), imported=run.several.ids)
     if decision.error is not None:
         return decision
     if policy.correct is None:
         return decision
     view = run.view = await with_metadata(run, kms, view)
     return corrected(decision, view, drift(run.target, view), policy.correct)
+
+
+def _decide_several(run: TargetRun, view: KeyView, *, now: datetime, import_again: bool) -> Decision:
+    decision = decide_several(run.wanted, view, now=now, imported=run.several.ids, import_again=import_again)
+    if decision.error is None and import_again:
+        run.wanted = keeping(run.wanted, view, now)
+    return replace(decision, keeps_expiry=False)

@@ -41,6 +41,7 @@ from bulk_import.run.found import (
 )
 from bulk_import.run.lifecycle import UNCHANGING, Event, State
 from bulk_import.run.metadata import with_metadata
+from bulk_import.run.several import continued, with_materials
 from bulk_import.run.steps import carry_out, changes_more, not_yet_made, recover
 from bulk_import.run.stop import Stop
 from bulk_import.run.target_run import IMPORT, Policy, TargetRun
@@ -227,6 +228,8 @@ class LaneRunner:
             run.view = view
             self._settle(run)
             return
+        if view.materials is None and owner == run.target.id:
+            view = await with_materials(run, run.target, self._kms, view)
         if run.past is not None and run.rechecks and owner == run.target.id:
             check_same_key(run, run.past, view)
             await self._recheck(run, view)
@@ -241,7 +244,14 @@ class LaneRunner:
             if await recover(run, self._kms, self._policy, view):
                 await self._continue(run, run.view or view)
                 return
-        decision = run.decision = await self._decide(run, view, unfinished=unfinished)
+        run.decision = await self._decide(run, view, unfinished=unfinished)
+        await self._act_on(run, view, run.decision)
+
+    async def _act_on(self, run: TargetRun, view: KeyView, decision: Decision) -> None:
+        """`run` waits for its changes then, or for the reads that compare it."""
+        changes = decision.action is not Action.UNCHANGED or bool(run.doubts and run.target.materials)
+        if changes and self._wait_until_steady(run):
+            return
         if decision.error is not None:
             raise decision.error
         if decision.keeps_expiry:
@@ -249,9 +259,21 @@ class LaneRunner:
         if decision.action is not Action.UNCHANGED:
             run.life.advance(Event.CHANGE_NEEDED)
             return
+        if changes:
+            await self._continue(run, view)  # by what an earlier part of the run has sent
+            return
         run.life.advance(Event.AS_WANTED)
         found = Found(run, self._kms, self._policy, partial(self._on_differing, run))
         self._send_away(run, found, found.delay)
+
+    def _wait_until_steady(self, run: TargetRun) -> bool:
+        """Whether `run` must be read again: several materials are decided about by N equal reads."""
+        if not run.target.materials or run.target.index in self._steady:
+            return False
+        self._steady.add(run.target.index)
+        steady = Steady(run, self._kms, self._policy, partial(self._on_back, run, settled=True))
+        self._send_away(run, steady, steady.delay)
+        return True
 
     async def _decide(self, run: TargetRun, view: KeyView, *, unfinished: bool = False) -> Decision:
         if unfinished:
@@ -330,8 +352,10 @@ class LaneRunner:
 
     async def _continue(self, run: TargetRun, view: KeyView) -> None:
         """A resumed target, some of whose changes took effect before: the others are left, then the checks."""
+        if self._wait_until_steady(run):
+            return
         run.life.advance(Event.EFFECT_SEEN)
-        if IMPORT in run.effects:
+        if IMPORT in run.effects and not run.target.materials:
             left = decide(run.wanted, view, [], now=datetime.now(UTC)).steps
             decision = recovered(run.wanted, run.before or view)
         else:
@@ -341,12 +365,12 @@ class LaneRunner:
                 raise decision.error
             if all(step.kind != StepKind.IMPORT_MATERIAL for step in left):
                 run.wanted = replace(run.wanted, valid_to=view.valid_to)  # it is as wanted, and no import changes it
-        run.decision = replace(decision, steps=not_yet_made(run, left))
+        run.decision = continued(run, replace(decision, steps=not_yet_made(run, left)))
         if not run.decision.steps:
             await self._change(run)
 
     async def _change(self, run: TargetRun) -> None:
-        # A key that is created or corrected may wait for minutes before its import: it takes its place only then.
+        # A key that is created, corrected or rotated may wait for minutes before an import: its place is taken then.
         apart = changes_more(run.decision)
         evidence = await carry_out(run, self._kms, self._policy, lambda: self._importing if apart else nullcontext())
         self._claimed.setdefault(run.arn, run.target.id)

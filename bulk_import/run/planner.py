@@ -67,6 +67,7 @@ class LanePlanner(LaneRunner):
         )
         self.planned: list[PlannedTarget] = []
         self.calls: Counter[str] = Counter()  # that a run would make to change something, or that an import needs
+        self.rotations = 0  # the most of one key: each waits for reads that show the material before it
 
     def _new_run(self, target: Target) -> TargetRun:
         run = TargetRun(self._wanted(target), self._sink, lambda outcome: self._keep(run, outcome))
@@ -77,11 +78,16 @@ class LanePlanner(LaneRunner):
         decision = run.decision
         if decision is None or decision.key_spec is None:
             raise RuntimeError("a target is imported only after a decision")
-        if decision.action is not Action.CORRECT:
-            async with self._policy.materials.hold(run.target, decision.key_spec) as held:
+        parts = [run.target]
+        if run.target.materials:
+            entries = [step.entry for step in decision.steps if step.kind == StepKind.IMPORT_MATERIAL]
+            parts = [run.target.parts[entry] for entry in entries if entry is not None]
+        for part in parts if decision.action is not Action.CORRECT else ():
+            async with self._policy.materials.hold(part, decision.key_spec) as held:
                 run.decision = replace(decision, algorithm=held.algorithm)
-        elif self._policy.prove in ("auto", "all"):
-            await self._policy.materials.evidence(run.target, decision.key_spec)
+        if decision.action is Action.CORRECT and self._policy.prove in ("auto", "all"):
+            for part in run.target.parts:
+                await self._policy.materials.evidence(part, decision.key_spec)
         self._keep(run, None)
 
     def _keep(self, run: TargetRun, outcome: Outcome | None) -> None:
@@ -90,6 +96,8 @@ class LanePlanner(LaneRunner):
         if decision and not error:
             self.calls.update(KINDS[step.kind].operation for step in decision.steps)
             self.calls[SCARCE] += sum(step.kind == StepKind.IMPORT_MATERIAL for step in decision.steps)
+            rotations = sum(step.kind == StepKind.ROTATE for step in decision.steps)
+            self.rotations = max(self.rotations, rotations)
         detail = decision.detail if decision else ""
         if decision and decision.action is Action.UNCHANGED:
             detail = f"{detail}, by one read"
@@ -138,6 +146,7 @@ def summarise(
         rates = {name: rate(planner.lane, name) for name in (SCARCE, *sorted(+planner.calls))}
         calls = {name: (planner.calls[name], each) for name, each in rates.items()}
         floor = floor_of_calls(calls, reads=reads, interval=interval)
+        floor += planner.rotations * (reads - 1) * interval
         if any(target.action is Action.CREATE for target in planner.planned):
             floor += (reads - 1) * interval  # the reads that must not find the key
         lanes.append(

@@ -56,7 +56,7 @@ async def prove(
             return await _by_mac(run, kms, evidence, view)
         if spec.asymmetric:
             return await _by_public_key(run, kms, evidence, view)
-        entry = known(run.target, view.arn) if known and evidence.material_check else None
+        entry = known(run.target, view.arn, "") if known and evidence.material_check else None
         if entry is not None:
             return await _by_known(run, kms, view, evidence, entry)
         return await _by_material_id(run, kms, view)

@@ -32,6 +32,7 @@ from bulk_import.model import (
 from bulk_import.plan import Action, Decision, Wanted
 from bulk_import.ports import Retrier, Sink
 from bulk_import.run.lifecycle import Event, Life, State
+from bulk_import.run.several import of_past, shown
 from bulk_import.run.stop import Stop
 
 log = structlog.get_logger()
@@ -42,7 +43,8 @@ AUTHORIZES = frozenset({"CreateKey", "CreateAlias", "PutKeyPolicy", "TagResource
 SETTLES_FOR = 360.0  # seconds
 
 
-KnownOf = Callable[[Target, str], KnownMaterial | None]  # by target and key ARN
+# By target, key ARN and, of a target with several materials, KeyMaterialId (else empty).
+KnownOf = Callable[[Target, str, str], KnownMaterial | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +71,8 @@ class TargetRun:
 
     __slots__ = (
         "before", "decision", "doubts", "earlier", "effects", "ended_as", "held", "life", "material_check",
-        "material_id", "on_end", "past", "read_since", "rechecks", "requests", "sent_calls", "settling_until", "sink",
-        "started_at", "tried", "verification", "view", "wanted",
+        "material_id", "on_end", "past", "read_since", "rechecks", "requests", "sent_calls", "settling_until",
+        "several", "sink", "started_at", "tried", "verification", "view", "wanted",
     )  # fmt: skip
 
     def __init__(self, wanted: Wanted, sink: Sink, on_end: Callable[[Outcome], None], past: Past | None = None) -> None:
@@ -85,8 +87,10 @@ class TargetRun:
         self.held: Held | None = None  # the material, while the changes are made that need it
         self.verification: Verification | None = None
         self.past = past  # of a resumed target
-        self.material_id = past.key_material_id if past else None  # that ImportKeyMaterial answered
+        several = bool(wanted.target.materials)  # each of them has its own ID
+        self.material_id = past.key_material_id if past and not several else None  # that ImportKeyMaterial answered
         self.material_check: str | None = None
+        self.several = of_past(past.material_ids if past else None)
         self.requests: list[Request] = []
         sent = past.sent if past else {}
         # Requests that were sent, by operation; those of changes before a resume included.
@@ -286,6 +290,7 @@ class TargetRun:
             expiration_model=seen.expiration_model if seen else None,
             valid_to=seen.valid_to if seen else None,
             key_material_id=self.material_id or (view.current_key_material_id if view else None),
+            materials=shown(target, seen, self.several),
             wrapping_algorithm=decision.algorithm if decision and importing else None,
             wrapping_key_spec=target.wrapping_key_spec if importing else None,
             material_check=self.material_check,

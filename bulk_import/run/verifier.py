@@ -7,8 +7,10 @@ https://docs.aws.amazon.com/kms/latest/developerguide/accessing-kms.html#program
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import partial
 
 from bulk_import.drift import drift
 from bulk_import.errors import TargetError
@@ -16,9 +18,11 @@ from bulk_import.material.evidence import Evidence
 from bulk_import.model import KeyState, KeyView, Proof, Verification
 from bulk_import.plan import Wanted, shows_expiry
 from bulk_import.ports import KeyService
+from bulk_import.rotation import holds
 from bulk_import.run.lifecycle import Event
-from bulk_import.run.metadata import with_metadata
 from bulk_import.run.prover import ProofResult, check_shown_id, check_stated_id, prove, round_trip
+from bulk_import.run.prover_several import prove_several
+from bulk_import.run.reading import read
 from bulk_import.run.target_run import IMPORT, Policy, TargetRun
 
 
@@ -41,11 +45,12 @@ class Reads:
     total: int = 0
     consecutive: int = 0
     elsewhere: int = 0  # reads in a row that show a state no stale host can show
+    shows: Callable[[KeyView], bool] | None = None  # whether a read shows what is wanted; None: by its expiry
 
     def observe(self, view: KeyView, now: float) -> Verdict:
         self.total += 1
-        as_wanted = view.state == self.final_state and shows_expiry(self.wanted, view)
-        if as_wanted and not drift(self.wanted.target, view):
+        shown = self.shows(view) if self.shows else shows_expiry(self.wanted, view)
+        if view.state == self.final_state and shown and not drift(self.wanted.target, view):
             self.consecutive += 1
             self.elsewhere = 0
             if self.consecutive >= self.needed:
@@ -77,11 +82,13 @@ class Verifying:
         self._clock = asyncio.get_running_loop().time
         now = self._clock()
         self._reads = Reads(run.wanted, run.final_state, policy.reads, now, now + policy.verify_timeout)
+        if run.target.materials:
+            self._reads.shows = partial(holds, run.wanted, imported=run.several.ids, asked=run.several.asked)
 
     async def __call__(self) -> float | None:
         """One read. Raises TargetError."""
         run = self._run
-        view = await with_metadata(run, self._kms, await self._kms.describe_key(run.arn, run))
+        view = await read(run, self._kms, run.arn)
         run.view, run.read_since = view, True
         verdict = self._reads.observe(view, self._clock())
         if verdict is Verdict.READ_AGAIN:
@@ -100,6 +107,8 @@ class Verifying:
         run.verification = self._verification(ProofResult(Proof.NONE, "proof_not_finished"))
         if self._policy.prove == "none":
             result = ProofResult(Proof.NONE, "not_asked_for")
+        elif run.target.materials:
+            result = await prove_several(run, view, self._policy)
         elif IMPORT not in run.effects and self._policy.prove == "changed":
             result = ProofResult(Proof.NONE, "material_not_compared")
         else:

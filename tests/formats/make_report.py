@@ -174,6 +174,7 @@ def _result(
         "key_material_id": _hex(rng, 64) if spec == "SYMMETRIC_DEFAULT" and status in _WELL else None,
         "wrapping_algorithm": "RSA_AES_KEY_WRAP_SHA_256" if spec.startswith("RSA") else "RSAES_OAEP_SHA_256",
         "wrapping_key_spec": "RSA_4096",
+        "materials": _materials(i, rng) if spec == "SYMMETRIC_DEFAULT" and status == "reimported" else [],
         "material_check": f"{i:016x}" if spec == "SYMMETRIC_DEFAULT" and status in _WELL else None,
         "verification": _verification(i, status, spec, verifying),
         "attempts": 1 if imported else 0,
@@ -207,6 +208,23 @@ def _error(i: int, status: str, arn: str, names: Mapping[str, str]) -> tuple[dic
         "advice": advice_for(code),
     }
     return error, changed
+
+
+def _materials(i: int, rng: random.Random) -> list[dict[str, Any]]:
+    """Of a key that was rotated once."""
+    return [
+        {
+            "name": name,
+            "key_material_id": _hex(rng, 64),
+            "state": state,
+            "import_state": "IMPORTED",
+            "expiration_model": "KEY_MATERIAL_DOES_NOT_EXPIRE",
+            "valid_to": None,
+            "material_check": f"{i:016x}",
+            "proof": "material_id",
+        }
+        for name, state in (("2025", "NON_CURRENT"), ("2026", "CURRENT"))
+    ]
 
 
 def _key_state(status: str, error: dict[str, Any] | None) -> str:

@@ -64,6 +64,7 @@ def test_every_operation_of_the_port_is_granted_and_no_other() -> None:
     usage = {"key_usage": "SIGN_VERIFY", "create": {"tags": {"Team": "x"}, "description": "x", "policy": POLICY}}
     keys = [{"key_id": f"alias/{spec}", "key_spec": spec} for spec in KeySpec]
     keys += [{"key_id": "alias/new", "key_spec": KeySpec.RSA_2048, **usage}]
+    keys += [{"key_id": "alias/rotated", "material": None, "materials": [{"name": "2025", "material": "env:K"}]}]
     called = {f"kms:{operation}" for operation in calls.METHODS} - {"kms:GetResources"}
     assert actions(policies(*keys)) == called | {"tag:GetResources"}  # of another service
 
@@ -82,6 +83,17 @@ def test_every_operation_of_the_port_is_granted_and_no_other() -> None:
 def test_only_what_the_key_can_be_is_provided_for(key: dict[str, Any], granted: set[str]) -> None:
     always = {"DescribeKey", "GetParametersForImport", "ImportKeyMaterial"}
     assert actions(policies({"key_id": KEY} | key)) == {f"kms:{name}" for name in always | granted}
+
+
+def test_a_rotated_key_needs_one_operation_more_and_each_of_its_expiries() -> None:
+    entries = [{"name": "a", "material": "env:A", "valid_to": "never"}, {"name": "b", "material": "env:B"}]
+    documents = policies({"key_id": KEY, "material": None, "materials": entries, "valid_for": "9d"}, asked=iam.Asked())
+    always = {"DescribeKey", "GetParametersForImport", "ImportKeyMaterial", "ListKeyRotations", "RotateKeyOnDemand"}
+    assert actions(documents) == {f"kms:{name}" for name in always}
+    for model in ("KEY_MATERIAL_EXPIRES", "KEY_MATERIAL_DOES_NOT_EXPIRE"):
+        assert allowed(documents, request("ImportKeyMaterial", ExpirationModel=model))
+    assert allowed(documents, request("RotateKeyOnDemand"))
+    assert not allowed(documents, request("RotateKeyOnDemand", resource=OTHER))
 
 
 def test_statements_use_only_condition_keys_that_their_actions_know() -> None:

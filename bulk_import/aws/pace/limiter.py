@@ -26,6 +26,7 @@ DEFAULT_QUOTAS: dict[str, float] = {
     "CryptographicOperationsSymmetric": 10_000,  # 10,000 to 100,000 by Region; shared by symmetric and HMAC keys
     "CreateKey": 5,
     "CreateAlias": 5,
+    "RotateKeyOnDemand": 5,
     "ListAliases": 500,
     "UpdateKeyDescription": 5,
     "TagResource": 10,

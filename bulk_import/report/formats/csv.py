@@ -55,7 +55,12 @@ def write(report: Mapping[str, Any], out: TextIO) -> None:
     rows = csv.writer(out, lineterminator="\r\n")
     rows.writerow(COLUMNS)
     for result in report["results"]:
-        own = {**result, "duration_seconds": view.seconds(result), "request_ids": view.request_ids(result)}
+        own = {
+            **result,
+            "duration_seconds": view.seconds(result),
+            "request_ids": view.request_ids(result),
+            "materials": view.materials(result),
+        }
         values = ((own if part is None else own[part] or {}).get(name) for _, part, name in _FIELDS)
         rows.writerow([_cell(value) for value in (*run, *values)])
 

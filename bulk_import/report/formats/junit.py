@@ -134,6 +134,8 @@ def _story(result: view.Result, error: Mapping[str, Any]) -> list[str]:
         f"Key: {result['key_arn'] or result['key_id']}",
         f"Retryable: {'yes' if error['retryable'] else 'no'}",
     ]
+    if result["materials"]:
+        lines.append(f"Materials: {view.materials(result)}")
     if error["operation"]:
         lines.append(f"Operation: {error['operation']}")
     if result["request_ids"]:

@@ -117,6 +117,19 @@ def request_ids(result: Result) -> str:
     return ", ".join(f"{entry['operation']} {entry['request_id']}" for entry in result["request_ids"])
 
 
+def materials(result: Result) -> str:
+    """Of a target with several: `2025 NON_CURRENT IMPORTED, 2026 CURRENT IMPORTED until 2027-06-30T00:00:00Z`."""
+    return ", ".join(
+        " ".join(
+            filter(None, (
+                each["name"], each["state"] or "unknown", each["import_state"],
+                f"until {each['valid_to']}" if each["valid_to"] else "",
+            ))
+        )
+        for each in result["materials"]
+    )  # fmt: skip
+
+
 def seconds(result: Result) -> float | None:
     """How long the target took; None where it was not attempted or not ended."""
     if not (result["started_at"] and result["finished_at"]):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 
 from bulk_import.material.evidence import Evidence
@@ -18,10 +18,13 @@ from bulk_import.ports import KeyService
 from bulk_import.run.change import Kind, make, shows
 from bulk_import.run.metadata import with_metadata
 from bulk_import.run.prover import check_stated_id
+from bulk_import.run.several import OF_MATERIALS
 from bulk_import.run.steps.create_alias import CreateAlias
 from bulk_import.run.steps.create_key import CreateKey
+from bulk_import.run.steps.import_entry import ImportEntry
 from bulk_import.run.steps.import_material import ImportMaterial
 from bulk_import.run.steps.metadata import Correction, PutKeyPolicy, TagResource, UpdateKeyDescription
+from bulk_import.run.steps.rotate import Rotate
 from bulk_import.run.target_run import IMPORT, Policy, TargetRun
 
 KINDS: dict[str, type[Kind]] = {
@@ -31,6 +34,7 @@ KINDS: dict[str, type[Kind]] = {
     StepKind.TAG_RESOURCE: TagResource,
     StepKind.UPDATE_DESCRIPTION: UpdateKeyDescription,
     StepKind.IMPORT_MATERIAL: ImportMaterial,
+    StepKind.ROTATE: Rotate,
 }
 
 
@@ -46,6 +50,9 @@ async def carry_out(
     if decision is None or decision.key_spec is None:
         raise RuntimeError("a target is changed only after a decision")
     known_arn = run.view.arn if run.view else ""  # a key that is still to be created has none
+    if run.target.materials:
+        await _carry_out_several(run, kms, policy, importing, known_arn)
+        return Evidence(decision.key_spec)
     if all(step.kind != StepKind.IMPORT_MATERIAL for step in decision.steps):
         if IMPORT not in run.effects and policy.prove not in ("auto", "all"):
             await _make_all(run, kms, policy, importing)
@@ -64,13 +71,46 @@ async def carry_out(
         return held.evidence
 
 
+async def _carry_out_several(
+    run: TargetRun,
+    kms: KeyService,
+    policy: Policy,
+    importing: Callable[[], AbstractAsyncContextManager[object]],
+    known_arn: str,
+) -> None:
+    """Every material that is imported is checked before the first change."""
+    decision, several = run.decision, run.several
+    if decision is None or decision.key_spec is None:
+        raise RuntimeError("a target is changed only after a decision")
+    parts = run.target.parts
+    async with AsyncExitStack() as stack:
+        try:
+            for step in decision.steps:
+                if step.kind == StepKind.IMPORT_MATERIAL and step.entry is not None:
+                    hold = policy.materials.hold(parts[step.entry], decision.key_spec, key_arn=known_arn)
+                    held = several.held[step.entry] = await stack.enter_async_context(hold)
+                    if held.evidence.material_check:
+                        several.checks[run.target.materials[step.entry].name] = held.evidence.material_check
+                    run.decision = replace(decision, algorithm=held.algorithm)
+            await _make_all(run, kms, policy, importing)
+        finally:
+            several.held.clear()
+
+
 async def _make_all(
     run: TargetRun, kms: KeyService, policy: Policy, importing: Callable[[], AbstractAsyncContextManager[object]]
 ) -> None:
     for step in run.decision.steps if run.decision else ():
+        if step.kind == StepKind.ROTATE:
+            rotate = Rotate(run, kms, policy, step)
+            await make(rotate)
+            await rotate.settle()
+            continue
         if step.kind != StepKind.IMPORT_MATERIAL:
             await make(KINDS[step.kind](run, kms, policy))
-            if step.kind == StepKind.CREATE_KEY and run.held is not None:
+            if step.kind == StepKind.CREATE_KEY and run.target.materials:
+                await _check_values(run, policy)
+            elif step.kind == StepKind.CREATE_KEY and run.held is not None:
                 # The check value is of the material and the key's ARN, which is known only now.
                 spec = run.held.evidence.key_spec
                 evidence = await policy.materials.evidence(run.target, spec, key_arn=run.arn)
@@ -80,9 +120,24 @@ async def _make_all(
             # What was just created or changed may be denied for minutes. A cheap read waits for it, so that no scarce
             # permit is spent on a refusal.
             await kms.describe_key(run.arn, run)
+        if step.entry is not None:
+            entry = ImportEntry(run, kms, policy, step)
+            async with importing():
+                await make(entry)
+            entry.check_stated_id()
+            continue
         async with importing():
             await make(KINDS[step.kind](run, kms, policy))
         check_stated_id(run)
+
+
+async def _check_values(run: TargetRun, policy: Policy) -> None:
+    """A check value is of the material and the key's ARN, which is known only now."""
+    for at, held in run.several.held.items():
+        part, name = run.target.parts[at], run.target.materials[at].name
+        evidence = await policy.materials.evidence(part, held.evidence.key_spec, key_arn=run.arn)
+        if evidence.material_check:
+            run.several.checks[name] = evidence.material_check
 
 
 async def recover(run: TargetRun, kms: KeyService, policy: Policy, view: KeyView) -> bool:
@@ -93,7 +148,10 @@ async def recover(run: TargetRun, kms: KeyService, policy: Policy, view: KeyView
     kinds = {kind.operation: kind for kind in KINDS.values()}
     if any(issubclass(kinds[operation], Correction) for operation in run.doubts):
         view = await with_metadata(run, kms, view)
-    for operation in run.doubts.difference(run.effects):
+    doubts = run.doubts.difference(run.effects)
+    if run.target.materials:
+        doubts.difference_update(OF_MATERIALS)  # what KMS lists says which step is next
+    for operation in doubts:
         kind = kinds[operation](run, kms, policy)
         looks, interval = kind.looks()
         if kind.shown_by(view):
@@ -111,4 +169,4 @@ def changes_more(decision: Decision | None) -> bool:
 
 def not_yet_made(run: TargetRun, steps: Sequence[Step]) -> tuple[Step, ...]:
     """Those whose call this run has not made with effect. A stale read does not count."""
-    return tuple(step for step in steps if KINDS[step.kind].operation not in run.effects)
+    return tuple(step for step in steps if step.entry is not None or KINDS[step.kind].operation not in run.effects)

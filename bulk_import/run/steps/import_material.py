@@ -16,8 +16,8 @@ from typing import Any
 from bulk_import.codes import TOKEN_REFUSED
 from bulk_import.errors import ServiceError
 from bulk_import.material import Held
-from bulk_import.model import ImportParameters, KeyView
-from bulk_import.plan import check_expiry, shows_effect
+from bulk_import.model import AmongSeveral, ImportParameters, KeyView
+from bulk_import.plan import Step, Wanted, check_expiry, shows_effect
 from bulk_import.ports import KeyService
 from bulk_import.run.change import Kind
 from bulk_import.run.lifecycle import Event, State
@@ -32,8 +32,8 @@ class ImportMaterial(Kind):
     operation = "ImportKeyMaterial"
     repeatable = True  # the same material again changes nothing
 
-    def __init__(self, run: TargetRun, kms: KeyService, policy: Policy) -> None:
-        super().__init__(run, kms, policy)
+    def __init__(self, run: TargetRun, kms: KeyService, policy: Policy, step: Step | None = None) -> None:
+        super().__init__(run, kms, policy, step)
         if run.before is None:
             raise RuntimeError("a target is imported only after its first read")
         self._before: KeyView = run.before
@@ -42,7 +42,16 @@ class ImportMaterial(Kind):
         self._token_renewed = False
 
     @property
-    def _held(self) -> Held:
+    def arn(self) -> str:
+        return self._before.arn
+
+    @property
+    def wanted(self) -> Wanted:
+        """What KMS must show of the material."""
+        return self.run.wanted
+
+    @property
+    def held(self) -> Held:
         if self.run.held is None:
             raise RuntimeError("a target is imported only with its material at hand")
         return self.run.held
@@ -50,23 +59,27 @@ class ImportMaterial(Kind):
     async def prepare(self) -> None:
         if self._parameters is None or self._parameters.valid_to - datetime.now(UTC) < TOKEN_SPARE:
             self._parameters = await self._fetch_parameters()
-        check_expiry(self.run.wanted, datetime.now(UTC))
+        check_expiry(self.wanted, datetime.now(UTC))
 
     def intent(self) -> Mapping[str, Any]:
-        return {"wrapping_algorithm": self._held.algorithm, "wrapping_key_spec": self.run.target.wrapping_key_spec}
+        return {"wrapping_algorithm": self.held.algorithm, "wrapping_key_spec": self.run.target.wrapping_key_spec}
 
     async def send(self) -> Mapping[str, Any]:
+        self.run.material_id = await self.request()
+        return {"key_material_id": self.run.material_id}
+
+    async def request(self, among: AmongSeveral | None = None) -> str | None:
+        """One ImportKeyMaterial. Returns the KeyMaterialId that KMS answers."""
         run, parameters = self.run, self._parameters
         if parameters is None:
             raise RuntimeError("nothing to send without parameters")
-        run.material_id = await self.kms.import_key_material(
-            self._before.arn, run, token=parameters.token, sealed=self._sealed, valid_to=run.wanted.valid_to
+        return await self.kms.import_key_material(
+            self.arn, run, token=parameters.token, sealed=self._sealed, valid_to=self.wanted.valid_to, among=among
         )
-        return {"key_material_id": run.material_id}
 
     def renews(self, error: ServiceError) -> bool:
         """Too old while it waited, or spent by a try that was not accepted: one new set, once."""
-        if error.code not in TOKEN_REFUSED or self._token_renewed or self._held.parameters is not None:
+        if error.code not in TOKEN_REFUSED or self._token_renewed or self.held.parameters is not None:
             return False
         self._token_renewed = True
         self._parameters = None
@@ -77,20 +90,20 @@ class ImportMaterial(Kind):
             self._parameters = None  # whether the token was spent is unknown: the next try takes a new one
 
     async def applied(self) -> bool:
-        return self.shown_by(await self.kms.describe_key(self._before.arn, self.run))
+        return self.shown_by(await self.kms.describe_key(self.arn, self.run))
 
     def shown_by(self, view: KeyView) -> bool:
-        return shows_effect(self.run.wanted, self._before, view)
+        return shows_effect(self.wanted, self._before, view)
 
     async def _fetch_parameters(self) -> ImportParameters:
         """Called with the material checked, so that the scarce permit is not spent in vain."""
-        run, held = self.run, self._held
-        check_expiry(run.wanted, datetime.now(UTC))
+        run, held = self.run, self.held
+        check_expiry(self.wanted, datetime.now(UTC))
         if run.life.state is State.PREPARING:
             run.life.advance(Event.PREPARED)
         # After a lost response, parameters that the material was sealed for before the run are sent again as they are.
         parameters = held.parameters or await self.kms.get_parameters_for_import(
-            self._before.arn, run, wrapping_algorithm=held.algorithm, wrapping_key_spec=run.target.wrapping_key_spec
+            self.arn, run, wrapping_algorithm=held.algorithm, wrapping_key_spec=run.target.wrapping_key_spec
         )
         self._sealed = await held.seal(parameters.public_key)
         return parameters

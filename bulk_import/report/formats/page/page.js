@@ -223,6 +223,11 @@
     fact("Lane", result.account + " in " + result.region);
     fact("Key spec, state", [result.key_spec, result.key_state].filter(Boolean).join(", "));
     fact("Material ID", code(result.key_material_id));
+    if (result.materials.length) {
+      fact("Materials, oldest first", el("ul", {}, ...result.materials.map((one) => el("li", {},
+        [one.name, one.state || "unknown", one.import_state, one.valid_to ? "until " + instant(one.valid_to) : "",
+          one.proof === "none" ? "no proof" : "proved"].filter(Boolean).join(", ") + " ", code(one.key_material_id)))));
+    }
     fact("Expiry", result.valid_to ? instant(result.valid_to) : result.ok ? "never" : "");
     fact("Wrapped with", [result.wrapping_algorithm, result.wrapping_key_spec].filter(Boolean).join(", "));
     if (result.verified != null) {
