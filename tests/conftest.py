@@ -1,4 +1,4 @@
-"""A hermetic AWS environment, and one sandbox a worker, emptied before each test that uses it."""
+"""A hermetic AWS environment, and what one worker has: a sandbox, emptied before each test, and quick processes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.faults.forks import Forks
 from tests.sandbox_client import Sandbox, clean_environment
 
 pytest_plugins = ["tests.formats.chromium", "tests.shards.engines", "tests.sources.components"]  # say what is left out
@@ -24,3 +25,10 @@ def sandbox(sandbox_process: Sandbox) -> Sandbox:
     """An empty local AWS: no keys, every role may be assumed, no quotas, no lag, no faults."""
     sandbox_process.reset()
     return sandbox_process
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """The command line in processes that start at once; one a worker."""
+    with Forks() as running:
+        yield running

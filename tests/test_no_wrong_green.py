@@ -6,7 +6,6 @@ from __future__ import annotations
 import itertools
 import subprocess
 import zlib
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,12 +25,6 @@ from tests.faults.support import add_targets, assert_truthful, imports
 from tests.sandbox_client import Sandbox
 
 OTHER = "999988887777"
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    with Forks() as running:
-        yield running
 
 
 @pytest.fixture

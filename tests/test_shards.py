@@ -87,7 +87,7 @@ def test_a_million_targets_are_divided_at_once() -> None:
     many = [target for target in targets(lanes) for _ in range(250)]
     before = time.process_time()
     parts = shards.divide(many, 64)
-    # About 0.3 s on the machine of the tests; CPU time, so that a busy machine does not matter.
+    # About 0.15 s on the machine of the tests; CPU time, so that a busy machine does not matter.
     assert time.process_time() - before < 1
     assert {part.targets for part in parts} == {1_000_000 // 64 // 250 * 250, (1_000_000 // 64 // 250 + 1) * 250}
 
