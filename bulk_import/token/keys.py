@@ -45,7 +45,7 @@ def attribute(session: Any, handle: Any, name: int) -> Any:
 
 
 def find(session: Any, attributes: dict[str, str], key_spec: str | None) -> Key:
-    """The one key that the attributes name, checked for `key_spec`. None: for whatever it fits. Raises Refused."""
+    """The one key that the attributes name, checked for `key_spec`. None: for any spec. Raises Refused."""
     wanted = attributes.get("type") or _type_of(key_spec)
     handles = {name: _objects(session, attributes, name) for name in CLASSES}
     found = [(name, handle) for name in CLASSES if wanted in (None, name) for handle in handles[name]]

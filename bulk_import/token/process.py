@@ -32,6 +32,7 @@ class Desk:
     def __init__(self) -> None:
         self._token: Token | None = None
         self._wrapper: Wrapper | None = None
+        self._looked_at: dict[str, int] = {}  # the object that was looked at, by what names it
 
     def open(self, *, module: str, init_args: str | None, token: dict[str, str]) -> dict[str, Any]:
         """Which token it is, so that one token with two names is logged in to once."""
@@ -55,6 +56,7 @@ class Desk:
         """
         token, wrapper = self._open()
         key = keys.find(token.session, attributes, key_spec)
+        self._looked_at[_named(attributes)] = key.handle.value()
         ways = wrapper.ways(key)
         found: dict[str, Any] = {
             "key_spec": key.spec, "what": key.what, "algorithms": ways.algorithms, "without": ways.without,
@@ -82,6 +84,8 @@ class Desk:
         """C_WrapKey under KMS's wrapping key, which is a session object and gone afterwards."""
         token, wrapper = self._open()
         key = keys.find(token.session, attributes, key_spec)
+        if self._looked_at.get(_named(attributes)) != key.handle.value():
+            raise Refused("MaterialChanged", "the key in the token was replaced while the run was using it")
         loaded = serialization.load_der_public_key(bytes.fromhex(public_key))
         if not isinstance(loaded, rsa.RSAPublicKey):
             raise Refused("InvalidWrappingKey", "the wrapping key is not RSA")
@@ -91,6 +95,10 @@ class Desk:
         if self._token is None or self._wrapper is None:
             raise Refused("SourceFailed", "the token is not open")
         return self._token, self._wrapper
+
+
+def _named(attributes: dict[str, str]) -> str:
+    return json.dumps(attributes, sort_keys=True)
 
 
 def _where(error: Exception) -> str:

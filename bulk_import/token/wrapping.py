@@ -57,7 +57,7 @@ class Wrapper:
         self._session = token.session
         self._mine = rsa.generate_private_key(65537, 2048)
         self._under: Any = None
-        self._known: dict[str, tuple[Ways, _Wrap | None]] = {}
+        self._known: dict[str, tuple[Ways, dict[str, _Wrap]]] = {}
         self._hashes: list[str] | None = None
 
     def ways(self, key: keys.Key) -> Ways:
@@ -66,8 +66,8 @@ class Wrapper:
 
     def wrap(self, key: keys.Key, public_key: rsa.RSAPublicKey, algorithm: str) -> bytes:
         """Raises Refused."""
-        ways, wrap = self._of(key)
-        if wrap is None or algorithm not in ways.algorithms:
+        wrap = self._of(key)[1].get(algorithm)
+        if wrap is None:
             raise Refused("WrappingNotAllowed", f"the token cannot wrap with {algorithm}", _ADVICE)
         under = self._public(public_key)
         try:
@@ -80,50 +80,50 @@ class Wrapper:
         finally:
             self._session.destroyObject(under)
 
-    def _of(self, key: keys.Key) -> tuple[Ways, _Wrap | None]:
+    def _of(self, key: keys.Key) -> tuple[Ways, dict[str, _Wrap]]:
+        """The ways, and for each algorithm the function that goes its way."""
         spec = str(key.spec)
         family = "RSA" if spec.startswith("RSA_") else "bytes" if spec in keys.LENGTHS else spec
         if family not in self._known:
             self._known[family] = self._bytes() if family == "bytes" else self._private(key, family)
         return self._known[family]
 
-    def _bytes(self) -> tuple[Ways, _Wrap | None]:
+    def _bytes(self) -> tuple[Ways, dict[str, _Wrap]]:
         algorithms = {f"RSAES_OAEP_{name}": "CKM_RSA_PKCS_OAEP" for name in self._oaep()}
-        missing = [
-            f"CKM_RSA_PKCS_OAEP with {name}: {self._why('CKM_RSA_PKCS_OAEP')}"
-            for name in HASHES
-            if f"RSAES_OAEP_{name}" not in algorithms
-        ]
-        return Ways(algorithms, b"", missing), self._wrap_oaep
+        why = self._why("CKM_RSA_PKCS_OAEP")
+        missing = [name for name in HASHES if f"RSAES_OAEP_{name}" not in algorithms]
+        without = [f"CKM_RSA_PKCS_OAEP with {name}: {why}" for name in missing]
+        return Ways(algorithms, b"", without), dict.fromkeys(algorithms, self._wrap_oaep)
 
-    def _private(self, key: keys.Key, family: str) -> tuple[Ways, _Wrap | None]:
-        without: list[str] = []
-        hashes_there = self._oaep()
-        if not hashes_there:
-            without.append("CKM_RSA_PKCS_OAEP: " + self._why("CKM_RSA_PKCS_OAEP"))
+    def _private(self, key: keys.Key, family: str) -> tuple[Ways, dict[str, _Wrap]]:
+        """For each hash the first way that works: one step, otherwise two."""
         ways: dict[str, _Wrap] = {"CKM_RSA_AES_KEY_WRAP": self._wrap_rsa_aes}
-        if hashes_there:
-            ways |= {f"CKM_RSA_PKCS_OAEP and {name}": self._two_steps(number) for name, number in _KWP.items()}
-        for name, wrap in ways.items():
-            mechanism = name.rpartition(" ")[2]
-            if mechanism not in self._token.mechanisms:
+        ways |= {f"CKM_RSA_PKCS_OAEP and {name}": self._two_steps(number) for name, number in _KWP.items()}
+        without: list[str] = []
+        for name in list(ways):
+            if (mechanism := name.rpartition(" ")[2]) not in self._token.mechanisms:
                 without.append(f"{mechanism}: not in the token")
-                continue
-            able = hashes_there if "OAEP" in name else list(HASHES)
-            algorithms: dict[str, str] = {}
-            probe = b""
-            for digest in able:
+                del ways[name]
+        found = Ways({}, b"", without)
+        wraps: dict[str, _Wrap] = {}
+        for digest in HASHES:
+            for name, wrap in list(ways.items()):
+                if "OAEP" in name and digest not in self._oaep():
+                    continue
                 try:
                     probe = self._probe(key, family, wrap, digest)
                 except Refused as refused:
-                    without.append(f"{mechanism} ({digest}): {refused}")
+                    without.append(f"{name.rpartition(' ')[2]} ({digest}): {refused}")
                     if "OAEP" in name:
-                        break  # the hash makes no difference to the second step
-                else:
-                    algorithms[f"RSA_AES_KEY_WRAP_{digest}"] = name
-            if algorithms:
-                return Ways(algorithms, probe, without), wrap
-        return Ways({}, b"", without), None
+                        del ways[name]  # the hash makes no difference to the second step
+                    continue
+                algorithm = f"RSA_AES_KEY_WRAP_{digest}"
+                found.algorithms[algorithm], wraps[algorithm] = name, wrap
+                found = found._replace(probe=probe)
+                break
+        if not self._oaep():
+            without.append("CKM_RSA_PKCS_OAEP: " + self._why("CKM_RSA_PKCS_OAEP"))
+        return found, wraps
 
     def _probe(self, key: keys.Key, family: str, wrap: _Wrap, digest: str) -> bytes:
         """Wraps throw-away keys until one shows how it is padded. Returns its PKCS#8. Raises Refused."""

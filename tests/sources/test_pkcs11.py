@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.cmac import CMAC
@@ -173,6 +175,25 @@ def test_several_keys_of_one_name(sandbox: Sandbox, work: Workplace, softhsm: So
     assert "id=" in error["advice"]
 
 
+def test_a_key_that_is_replaced_in_the_middle_is_not_sealed(
+    sandbox: Sandbox, work: Workplace, softhsm: SoftHsm
+) -> None:
+    """What was checked, and gave the evidence, is what is sealed: the same object, not one of the same name."""
+    softhsm.aes("replaced")
+    for number in range(2):
+        add(work, "pkcs11:token=byok;object=replaced", sandbox.key()["key_id"], name=f"k{number}")
+    process = work.start(*ALLOW, "--quota", "GetParametersForImport=0.2", **softhsm.environment())
+    while not sandbox.calls(operation="ImportKeyMaterial"):
+        time.sleep(0.02)
+    softhsm.ask("remove", "replaced", kind="CKO_SECRET_KEY")
+    softhsm.aes("replaced")
+    result = work.finish(process)
+    assert result.code == 4, result.stderr
+    error = result.entries["k1"]["error"]
+    assert (error["code"], "was replaced" in error["message"]) == ("MaterialChanged", True), error
+    assert len(sandbox.calls(operation="ImportKeyMaterial")) == 1
+
+
 @pytest.mark.parametrize(
     "uri",
     ["pkcs11:", "pkcs11:token=byok", "pkcs11:object=a", "pkcs11:token=byok;object=a?pin-value=1234",
@@ -189,9 +210,9 @@ def test_uris_that_are_none(work: Workplace, uri: str) -> None:
 
 
 def test_validate_says_what_the_token_can_do(work: Workplace, softhsm: SoftHsm) -> None:
-    softhsm.aes("able")
+    softhsm.aes("fähig")
     softhsm.mac("able mac")
-    add(work, "pkcs11:token=byok;object=able", key_spec="SYMMETRIC_DEFAULT", name="one")
+    add(work, "pkcs11:token=byok;object=f%C3%A4hig", key_spec="SYMMETRIC_DEFAULT", name="one")
     add(work, "pkcs11:token=byok;object=able%20mac", "alias/two", name="two")  # of which only KMS knows the spec
     work.write()
     result = work.call("validate", "manifest.json", "--material", *ALLOW, **softhsm.environment())
