@@ -25,19 +25,22 @@ COMMANDS: dict[str, str] = {
     "validate": "Read, check and expand a manifest. Calls AWS only for s3:// URIs.",
     "plan": "Show what `run` would do per target, and how long it would take. Only reads.",
     "run": "Import what is not as wanted, verify it, and write the report.",
+    "status": "Show state, expiry and drift of every key. Only reads.",
     "prepare": "Get import parameters for a later `seal` and `submit`. Writes a bundle and changes nothing.",
     "seal": "Seal material for the keys of a bundle, on a machine without a network.",
     "submit": "Import what was sealed for a bundle, verify it, and write the report.",
     "report": "Render reports, merge them, or rebuild one from a journal. Calls AWS only for s3:// URIs.",
+    "discover": "Print a manifest of the keys of Origin EXTERNAL that exist. Only reads.",
     "iam": "Print least-privilege policies for exactly this manifest. Calls AWS only for s3:// URIs.",
     "template": "Print a ready-to-use file for a pipeline or a batch engine.",
-    "schema": "Print the JSON Schema of the manifest, the report, the plan, or a ceremony's files.",
+    "schema": "Print the JSON Schema of the manifest, the report, the plan, the status, or a ceremony's files.",
     "sandbox": "Run a local AWS on 127.0.0.1 until stopped. Needs the extra `sandbox`.",
 }
 _METAVARS = {
     "quota": "OPERATION=RATE",
     "known": "REPORT",
     "correct": "FIELD",
+    "only_failed": "REPORT",
     "label": "KEY=VALUE",
     "render": "FORMAT=PATH",
     "output": "PATH",
@@ -53,6 +56,7 @@ _METAVARS = {
     "caller_arn": "ARN",
     "shard": "I/N",
     "pacing_margin": "SHARE",
+    "within": "TIME",
     "allow_source": "PREFIX",
     "allow_source_role": "ARN",
     "vault_auth_mount": "PATH",
@@ -123,7 +127,8 @@ def _refuse(argv: Sequence[str]) -> None:
         near = difflib.get_close_matches(argv[0], COMMANDS, n=1, cutoff=0.5)
         meant = f"Did you mean `{near[0]}`? " if near else ""
         raise UsageError(f"There is no command `{argv[0]}`. {meant}The commands are {', '.join(COMMANDS)}.")
-    if any(argument == "--region" or argument.startswith("--region=") for argument in argv):
+    asked = any(argument == "--region" or argument.startswith("--region=") for argument in argv)
+    if asked and argv[0] != "discover":
         raise UsageError(
             "There is no --region: the manifest says where its keys are. --sts-region is where roles are assumed; "
             "--only-region selects targets."

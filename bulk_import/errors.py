@@ -31,7 +31,7 @@ from bulk_import.text import harmless, harmless_lines
 
 
 class ExitCode(IntEnum):
-    """What the process reports to the pipeline. If several apply: signal, 1, 6, 7, 5, 4."""
+    """What the process reports to the pipeline. If several apply: signal, 1, 6, 7, 11, 5, 4."""
 
     OK = 0  # every selected target is as the manifest wants it, as far as its `verification` says
     INTERNAL = 1  # an unexpected error of the program itself
@@ -42,7 +42,7 @@ class ExitCode(IntEnum):
     REPORT_ELSEWHERE = 6  # the work ended, but the report is not where it was asked for
     DEADLINE = 7
     CHANGES_PENDING = 10  # plan --detailed-exitcode
-    DRIFT = 11  # status
+    DRIFT = 11  # status: a key is expiring, empty, missing or different
     SIGHUP = 129
     SIGINT = 130
     SIGTERM = 143

@@ -15,18 +15,24 @@ from bulk_import.material.checks import conflicts, manifest_checks, variables_of
 from bulk_import.material.sources.allowed import wrong
 from bulk_import.material.sources.base import Opening
 from bulk_import.material.sources.file import read_inside
-from bulk_import.model import Manifest
+from bulk_import.model import FailedTargets, Manifest
 from bulk_import.ports import Stores
 from bulk_import.settings import Settings
 
 
 def manifest(
-    uri: str, settings: Settings, *, data: bytes | None = None, stdin: BinaryIO | None = None, check_dates: bool = True
+    uri: str,
+    settings: Settings,
+    *,
+    data: bytes | None = None,
+    stdin: BinaryIO | None = None,
+    check_dates: bool = True,
+    failed: FailedTargets | None = None,
 ) -> Manifest:
     """Reads, checks and expands a manifest, and selects from it.
 
-    `uri`: a path, `-` for `stdin` (the process's own by default), or any URI with its bytes in `data`. Raises
-    ManifestError with every problem found.
+    `uri`: a path, `-` for `stdin` (the process's own by default), or any URI with its bytes in `data`. `failed`: of
+    --only-failed. Raises ManifestError with every problem found.
     """
     misfits = [reason for prefix in settings.allow_source if (reason := wrong(prefix))]
     if misfits:
@@ -42,6 +48,7 @@ def manifest(
         only_accounts=settings.only_account,
         only_regions=settings.only_region,
         only_ids=settings.only_id,
+        only_failed=failed,
         allow_accounts=settings.allow_account,
         max_targets=settings.max_targets,
         checks=manifest_checks(settings),

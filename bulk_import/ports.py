@@ -94,6 +94,14 @@ class KeyService(Protocol):
         """`alias/…` of one key."""
         ...
 
+    async def list_keys(self, trace: Trace) -> list[str]:
+        """ARNs of the lane's own keys."""
+        ...
+
+    async def aliases_of_all(self, trace: Trace) -> dict[str, list[str]]:
+        """`alias/…` of every key of the lane, by key ID."""
+        ...
+
     async def list_resource_tags(self, key_id: str, trace: Trace) -> dict[str, str]: ...
 
     async def keys_tagged(self, tag: str, trace: Trace) -> dict[str, list[str]]:

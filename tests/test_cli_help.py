@@ -112,7 +112,7 @@ def test_as_a_process() -> None:
     assert done.stdout == f"bulk-import {__version__}\n"
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["--version"], [], ["status", "m.yaml"]])
+@pytest.mark.parametrize("argv", [["--help"], ["--version"], [], ["rotate", "m.yaml"]])
 def test_what_needs_no_settings_loads_none(argv: list[str]) -> None:
     """So that it answers at once."""
     script = (

@@ -19,6 +19,9 @@ from bulk_import.settings import load as load_settings
 
 if TYPE_CHECKING:
     from bulk_import.api.ceremonies import Inputs, Preparation, expiring, manifest_of, prepare, read_inputs, submit
+    from bulk_import.api.failed import load_failed
+    from bulk_import.api.inspections import StatusValues, clear_renderings, show_status, status, write_status
+    from bulk_import.api.inventories import Discovery, discover
     from bulk_import.api.manifests import check_material, division, load_manifest
     from bulk_import.api.reports import Merged, Report, json_chunks, open_reports, render, upload_report, write_report
     from bulk_import.api.runs import clear_results, plan, run
@@ -34,6 +37,9 @@ _PARTS: Final = {
     "bulk_import.api.ceremonies": (
         "Inputs", "Preparation", "expiring", "manifest_of", "prepare", "read_inputs", "submit",
     ),
+    "bulk_import.api.failed": ("load_failed",),
+    "bulk_import.api.inspections": ("StatusValues", "clear_renderings", "show_status", "status", "write_status"),
+    "bulk_import.api.inventories": ("Discovery", "discover"),
     "bulk_import.api.manifests": ("check_material", "division", "load_manifest"),
     "bulk_import.api.reports": (
         "Merged", "Report", "json_chunks", "open_reports", "render", "upload_report", "write_report",
@@ -48,10 +54,11 @@ _PARTS: Final = {
 }  # fmt: skip
 
 __all__ = [
-    "SCHEMAS", "Inputs", "Known", "Merged", "Preparation", "Report", "RunResult", "Started",
-    "check_material", "clear_files", "clear_results", "division", "expiring", "fetch", "json_chunks", "load_manifest",
-    "load_settings", "manifest_of", "open_reports", "plan", "prepare", "read_inputs", "render", "run", "submit",
-    "upload_report", "write_report",
+    "SCHEMAS", "Discovery", "Inputs", "Known", "Merged", "Preparation", "Report", "RunResult", "Started",
+    "StatusValues", "check_material", "clear_files", "clear_renderings", "clear_results", "discover", "division",
+    "expiring", "fetch", "json_chunks", "load_failed", "load_manifest", "load_settings", "manifest_of",
+    "open_reports", "plan", "prepare", "read_inputs", "render", "run", "show_status", "status", "submit",
+    "upload_report", "write_report", "write_status",
 ]  # fmt: skip
 
 

@@ -5,21 +5,32 @@ from __future__ import annotations
 from typing import BinaryIO, NamedTuple
 
 from bulk_import import fleet, load, shards
+from bulk_import.api.failed import load_failed
 from bulk_import.errors import ManifestError, MaterialError, ObjectError, Problem
 from bulk_import.manifest.read import MAX_BYTES
 from bulk_import.material import Materials, sources
-from bulk_import.model import Manifest, Target, in_s3
+from bulk_import.model import FailedTargets, Manifest, Target, in_s3
 from bulk_import.settings import Settings
 
 
-def load_manifest(uri: str, settings: Settings, *, stdin: BinaryIO | None = None, check_dates: bool = True) -> Manifest:
+def load_manifest(
+    uri: str,
+    settings: Settings,
+    *,
+    stdin: BinaryIO | None = None,
+    check_dates: bool = True,
+    failed: FailedTargets | None = None,
+) -> Manifest:
     """Reads, checks and expands a manifest, and selects from it as the settings say.
+
+    `failed`: what `load_failed` returned, if it was called before.
 
     `uri`: a path, s3://bucket/key, or `-` for `stdin` (the process's own by default). Raises ManifestError with every
     problem found, and CallerError where the credentials that S3 is asked with do not work.
     """
     data = _manifest_in_s3(uri, settings) if in_s3(uri) else None
-    loaded = load.manifest(uri, settings, data=data, stdin=stdin, check_dates=check_dates)
+    failed = failed or load_failed(settings)
+    loaded = load.manifest(uri, settings, data=data, stdin=stdin, check_dates=check_dates, failed=failed)
     return shards.take(loaded, settings.shard)
 
 

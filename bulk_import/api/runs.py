@@ -27,7 +27,7 @@ from bulk_import.work import Started, by_lane, creating_lanes, policy_of
 async def plan(manifest: Manifest, settings: Settings) -> Plan:
     """What `run` would do, per target. Makes the same reads, and changes nothing."""
     if not manifest.targets:  # a shard without any: nothing to ask AWS for
-        return Plan(manifest, None, None, {}, narrate.selection(settings), (), ())
+        return Plan(manifest, None, None, {}, narrate.selection(settings, manifest), (), ())
     run_id = new_run_id()
     started = datetime.now(UTC)
     stop = Stop()
@@ -64,7 +64,7 @@ async def plan(manifest: Manifest, settings: Settings) -> Plan:
             caller={"account": session.caller.account, "arn": session.caller.arn},
             environment=session.environment,
             endpoints=session.endpoints,
-            selection=narrate.selection(settings),
+            selection=narrate.selection(settings, manifest),
             rate=session.rate,
             reads=settings.reads,
             interval=settings.read_interval,
@@ -85,12 +85,17 @@ async def clear_results(uri: str, settings: Settings, *, others: Sequence[str] =
     try:
         known = job.load_known(settings)
     finally:
-        older_results.clear_files(settings)
-        if any(map(in_s3, (settings.report, *settings.render.values()))):
-            quick = settings.model_copy(update={"retry_timeout": min(settings.retry_timeout, older_results.PATIENCE)})
-            async with older_results.reachable(), objects.open_objects(quick) as store:
-                await older_results.clear_objects(settings, store)
+        await clear_older(settings)
     return known
+
+
+async def clear_older(settings: Settings) -> None:
+    """Files and objects in the way of a report and its renderings. Raises SettingsError, CallerError."""
+    older_results.clear_files(settings)
+    if any(map(in_s3, (settings.report, *settings.render.values()))):
+        quick = settings.model_copy(update={"retry_timeout": min(settings.retry_timeout, older_results.PATIENCE)})
+        async with older_results.reachable(), objects.open_objects(quick) as store:
+            await older_results.clear_objects(settings, store)
 
 
 async def run(

@@ -15,5 +15,6 @@ SCHEMAS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "manifest": lambda: manifest.json_schema(sources.lines()),
     "report": schema.report_schema,
     "plan": schema.plan_schema,
+    "status": schema.status_schema,
     "bundle": bundle.json_schema,
 }

@@ -32,6 +32,7 @@ METHODS: dict[str, tuple[str, bool]] = {
     "CreateKey": ("create_key", True),
     "CreateAlias": ("create_alias", True),
     "ListAliases": ("list_aliases", False),
+    "ListKeys": ("list_keys", False),
     "ListResourceTags": ("list_resource_tags", False),
     "GetResources": ("get_resources", False),  # of the Resource Groups Tagging API
     "GetKeyPolicy": ("get_key_policy", False),

@@ -89,10 +89,10 @@ def fetch(uri: str, settings: Settings, *, limit: int) -> bytes:
             await store.get(wanted, into, limit=limit)
             return into.getvalue()
 
-    return _outside(work)
+    return outside(work)
 
 
-def _outside(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+def outside(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Runs `work` in an event loop of its own, also where one is running."""
     try:
         asyncio.get_running_loop()
@@ -114,7 +114,7 @@ def fetch_all(
         async with open_objects(settings) as store:
             return await store.names(prefix)
 
-    for uri in choose(_outside(names)):
+    for uri in choose(outside(names)):
         yield uri, fetch(uri, settings, limit=limit)
 
 

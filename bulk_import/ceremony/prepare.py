@@ -222,7 +222,7 @@ def _known(into: Path, manifest: Manifest, settings: Settings) -> Bundle | None:
     head = known.head
     advice = "Name another file, or move this one away."
     if (head.manifest.sha256, head.selection, head.standby) != (
-        manifest.sha256, narrate.selection(settings), settings.standby,
+        manifest.sha256, narrate.selection(settings, manifest), settings.standby,
     ):  # fmt: skip
         raise refuse(into, 1, "is a bundle of another manifest or selection, or with another --standby.", advice)
     for line in known.targets.values():
@@ -262,7 +262,7 @@ def _writer(
         environment=session.environment,
         endpoints=session.endpoints,
         manifest=ManifestFacts(manifest.uri, manifest.sha256, manifest.total),
-        selection=narrate.selection(settings),
+        selection=narrate.selection(settings, manifest),
         selected=len(manifest.targets),
         standby=settings.standby,
         accounts=[

@@ -18,7 +18,7 @@ from bulk_import.settings import Settings
 ARGUMENTS: dict[str, Any] = {
     "manifest": Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, s3://bucket/key, or - for stdin.")]
 }
-GROUPS = ("common", "caller", "manifest", "prove", "correct", "prove_use", "format", "iam")
+GROUPS = ("common", "caller", "manifest", "role", "failed", "prove", "correct", "prove_use", "format", "iam")
 FORMATS = ("json", "cloudformation", "cloudformation-caller", "vault-policy")
 
 
@@ -27,6 +27,8 @@ def without_effect(settings: Settings) -> Iterator[tuple[str, str]]:
     if settings.command == "prepare":
         for name in ("prove", "prove_use"):
             yield name, "with --command prepare: it proves nothing."
+    elif settings.command not in ("run", "submit"):
+        yield "prove_use", f"with --command {settings.command}, which encrypts nothing."
 
 
 def execute(settings: Settings, manifest: str) -> ExitCode:

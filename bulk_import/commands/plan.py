@@ -22,8 +22,8 @@ ARGUMENTS: dict[str, Any] = {
     "manifest": Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, s3://bucket/key, or - for stdin.")]
 }
 GROUPS = (
-    "common", "caller", "aws", "manifest", "shard", "sources", "hsm", "format", "prove", "correct", "decide",
-    "plan_only",
+    "common", "caller", "aws", "manifest", "role", "failed", "shard", "sources", "hsm", "format", "prove", "known",
+    "correct", "decide", "plan_only",
 )  # fmt: skip
 FORMATS = ("table", "json")
 

@@ -20,7 +20,7 @@ ARGUMENTS: dict[str, Any] = {
         str, typer.Argument(metavar="BUNDLE", help="The file to write or to continue, or s3://bucket/key.")
     ],
 }
-GROUPS = ("common", "caller", "aws", "manifest", "prepare", "sign", "s3")
+GROUPS = ("common", "caller", "aws", "manifest", "role", "failed", "prepare", "sign", "s3")
 _SOON: Final = timedelta(hours=1)
 
 

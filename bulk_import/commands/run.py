@@ -22,8 +22,8 @@ ARGUMENTS: dict[str, Any] = {
     "manifest": Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, s3://bucket/key, or - for stdin.")]
 }
 GROUPS = (
-    "common", "caller", "aws", "manifest", "sources", "hsm", "format", "prove", "correct", "decide", "run", "shard",
-    "dry_run", "s3", "prove_use",
+    "common", "caller", "aws", "manifest", "role", "failed", "sources", "hsm", "format", "prove", "known", "correct",
+    "decide", "steady", "run", "render", "shard", "dry_run", "s3", "prove_use",
 )  # fmt: skip
 FORMATS = plan.FORMATS
 
@@ -58,9 +58,12 @@ def execute(settings: Settings, manifest: str) -> ExitCode:
     if settings.dry_run:
         return plan.execute(settings, manifest)
     output.configure(settings)
-    known = loop.run(api.clear_results(manifest, settings))
+    try:
+        failed = api.load_failed(settings)  # it may be among the results that are moved away
+    finally:
+        known = loop.run(api.clear_results(manifest, settings))
     with Signals(settings.grace) as signals:
-        loaded = api.load_manifest(manifest, settings)
+        loaded = api.load_manifest(manifest, settings, failed=failed)
         progress = Progress(loaded, settings)
         result = loop.run(_run(loaded, settings, progress, signals, known))
         ending.tell(result, settings, elsewhere=progress.elsewhere)

@@ -1,4 +1,4 @@
-"""`schema manifest|report|plan`: JSON Schema on stdout."""
+"""`schema manifest|report|plan|status|bundle`: JSON Schema on stdout."""
 
 from __future__ import annotations
 

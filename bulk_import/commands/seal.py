@@ -23,7 +23,7 @@ ARGUMENTS: dict[str, Any] = {
     "manifest": Annotated[str, typer.Argument(metavar="MANIFEST", help="The custodian's own manifest.")],
     "sealed": Annotated[str, typer.Argument(metavar="SEALED", help="The file to write.")],
 }
-GROUPS = ("common", "manifest", "sources", "hsm", "trust", "sign")
+GROUPS = ("common", "manifest", "role", "sources", "hsm", "trust", "sign")
 
 
 def execute(settings: Settings, bundle: str, manifest: str, sealed: str) -> ExitCode:

@@ -24,7 +24,9 @@ ARGUMENTS: dict[str, Any] = {
     "bundle": Annotated[str, typer.Argument(metavar="BUNDLE", help="The file or s3:// object that `prepare` wrote.")],
     "sealed": Annotated[list[str], typer.Argument(metavar="SEALED", help="The sealed files, or s3:// objects.")],
 }
-GROUPS = ("common", "caller", "aws", "prove", "decide", "run", "s3", "prove_use", "trust")
+GROUPS = (
+    "common", "caller", "aws", "prove", "known", "decide", "steady", "run", "render", "s3", "prove_use", "trust",
+)  # fmt: skip
 _SOON: Final = timedelta(hours=1)
 _NAMED: Final = 10
 

@@ -17,7 +17,7 @@ from bulk_import.words import duration, plural
 ARGUMENTS: dict[str, Any] = {
     "manifest": Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, s3://bucket/key, or - for stdin.")]
 }
-GROUPS = ("common", "caller", "manifest", "shard", "hsm", "validate")
+GROUPS = ("common", "caller", "manifest", "role", "failed", "shard", "hsm", "validate")
 
 
 def without_effect(settings: Settings) -> Iterator[tuple[str, str]]:

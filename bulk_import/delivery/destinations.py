@@ -35,22 +35,27 @@ class Taken:
 
 
 def check(
-    settings: Settings, journal: Path, uri: str, manifest: Manifest | None = None, *, others: Iterable[str] = ()
+    settings: Settings, journal: Path | None, uri: str, manifest: Manifest | None = None, *, others: Iterable[str] = ()
 ) -> None:
     """`uri`: where the manifest is; `others`: further inputs. `manifest`: if it was read, no output may be where its
-    material is.
+    material is. `journal` None: there is none.
 
     Raises SettingsError with every problem.
     """
-    taken = Taken()
+    taken, known = Taken(), Taken()
     _inputs(taken, settings, uri)
     for name in others:
         taken.add(name, "an input is")
     if manifest is not None:
         _materials(taken, manifest)
+    for place in settings.known:  # the report itself may be known: the older one is kept
+        known.add(place, "a known report is")
+    if settings.only_failed:
+        known.add(settings.only_failed, "the report of --only-failed is")
     problems: list[Problem] = []
     for option, given, what in _outputs(settings, journal):
-        if used := taken.find(given):
+        used = taken.find(given) or (known.find(given) if option.startswith("--render") else None)
+        if used:
             problems.append(_problem(option, f"{given} is where {used}.", "Name another place."))
         elif problem := _foreign_sum(option, given) if what == _SUM else _unusable(option, given):
             problems.append(problem)
@@ -92,7 +97,7 @@ def _inputs(taken: Taken, settings: Settings, manifest: str) -> None:
         taken.add(settings.config_file, "the settings file is")
 
 
-def _outputs(settings: Settings, journal: Path) -> Iterable[tuple[str, str, str]]:
+def _outputs(settings: Settings, journal: Path | None) -> Iterable[tuple[str, str, str]]:
     """Option, place, and what goes there."""
     if settings.report != STDOUT:
         yield "--report", settings.report, "the report goes"
@@ -100,7 +105,8 @@ def _outputs(settings: Settings, journal: Path) -> Iterable[tuple[str, str, str]
         yield "--report", digest, _SUM
     if settings.checkpoint:
         yield "--checkpoint", settings.checkpoint, "the checkpoint goes"
-    yield "--journal", str(journal), "the journal goes"
+    if journal is not None:
+        yield "--journal", str(journal), "the journal goes"
     for name, target in settings.render.items():
         yield f"--render {name}", target, f"the rendering {name} goes"
 

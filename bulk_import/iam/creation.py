@@ -17,8 +17,8 @@ _SERVICE = "mrk.kms.amazonaws.com"
 _ROLE = f"aws-service-role/{_SERVICE}/AWSServiceRoleForKeyManagementServiceMultiRegionKeys"
 
 
-def statements(targets: Sequence[Target]) -> Iterator[dict[str, Any]]:
-    """For the targets with `create`. Nothing where there are none."""
+def statements(targets: Sequence[Target], command: str = "run") -> Iterator[dict[str, Any]]:
+    """For the targets with `create`. Nothing where there are none. `command`: plan searches, status only reads."""
     creating = [target for target in targets if target.create is not None]
     if not creating:
         return
@@ -36,9 +36,14 @@ def statements(targets: Sequence[Target]) -> Iterator[dict[str, Any]]:
     carried = {f"aws:ResourceTag/{ALIAS_TAG}": names, "kms:KeyOrigin": ["EXTERNAL"]}
     # A request for an alias that does not exist yet is answered with NotFound only where this allows it.
     yield _statement("Find", ["kms:DescribeKey"], [*keys, *aliases], {"kms:RequestAlias": names})
+    if command == "status":
+        return
     yield _statement("Search", ["kms:ListAliases", "tag:GetResources"], ["*"])
     compared = ["kms:GetKeyPolicy"] if any(one.policy is not None for one in wanted) else []
     compared += ["kms:ListResourceTags"] if any(len(one.tags) > 1 for one in wanted) else []  # one is ALIAS_TAG
+    if command == "plan":
+        yield _statement("Unfinished", ["kms:DescribeKey", *compared], keys, carried)
+        return
     yield _statement("Unfinished", ["kms:CreateAlias", "kms:DescribeKey", *compared], keys, carried)
     shape: dict[str, list[Any]] = {
         "aws:RequestedRegion": [lane.region for lane in lanes],

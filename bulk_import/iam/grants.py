@@ -21,11 +21,15 @@ from bulk_import.model import Create, Expect, Expiry, KeySpec, Target, WrappingA
 Condition = tuple[str, str, tuple[str, ...]]  # operator, condition key, values
 
 
-# Which grants each command needs. `prepare` imports nothing, and `submit` has its import parameters already.
+# Which grants each command needs. `prepare` imports nothing, `submit` has its import parameters already,
+# and the others only read.
 _PARTS: Final = {
     "run": ("Read", "SetPolicy", "SetTags", "SetDescription", "Parameters", "Import", "ProveUse"),
     "prepare": ("Read", "Parameters"),
     "submit": ("Read", "Import", "ProveUse"),
+    "plan": ("Read",),
+    "status": ("Read",),
+    "discover": ("Read",),
 }
 
 
@@ -35,17 +39,22 @@ class Asked:
 
     prove: str = "auto"  # auto | changed | all | none
     prove_use: bool = False
-    command: str = "run"  # run | prepare | submit
+    command: str = "run"  # run | prepare | submit | plan | status | discover
     correct: frozenset[str] = frozenset({"description"})
 
     @property
     def proves(self) -> bool:
-        return self.prove != "none" and self.command != "prepare"
+        return self.prove != "none" and self.command not in ("prepare", "discover")
 
     @property
     def opens_sources(self) -> bool:
         """Whether key material is read: the ceremony reads it in `seal`, which calls no AWS service."""
-        return self.command == "run"
+        return self.command in ("run", "plan", "status")
+
+    @property
+    def finds_missing(self) -> bool:
+        """Whether it makes sure that a key does not exist. The ceremony creates no keys."""
+        return self.command in ("run", "plan", "status")
 
     @property
     def creates(self) -> bool:
@@ -153,8 +162,8 @@ def _corrections(create: Create | None, asked: Asked) -> Iterator[Grant]:
 
 def _unconditional(specs: list[KeySpec], asked: Asked, create: Create | None) -> Iterator[str]:
     yield "DescribeKey"
-    if asked.command != "run":
-        create = None  # a ceremony does not compare it
+    if not asked.finds_missing:
+        create = None  # a ceremony does not compare it, and `discover` knows nothing of it
     if create is not None and create.tags:
         yield "ListResourceTags"
     if create is not None and create.policy is not None:

@@ -110,6 +110,8 @@ def caller_policies(manifest: Manifest, caller_arn: str | None, asked: Asked = R
 
 
 def _permissions(account: str, targets: Sequence[Target], asked: Asked, warnings: list[str]) -> tuple[Document, ...]:
+    if asked.command == "discover":
+        return _to_discover(targets)
     aliased = sum(alias_of(target) is not None for target in targets)
     if aliased:
         warnings.append(
@@ -117,8 +119,8 @@ def _permissions(account: str, targets: Sequence[Target], asked: Asked, warnings
             "EXTERNAL key that has the alias, so anyone who may move the alias moves the permission. For a policy on "
             "exactly these keys, specify key ARNs in the manifest."
         )
-    creating = list(creation.statements(targets)) if asked.creates else []
-    if creating:
+    creating = list(creation.statements(targets, asked.command)) if asked.finds_missing else []
+    if creating and asked.creates:
         warnings.append(
             f"Account {account}: the role may create KMS keys, each of which costs money, for aliases of the manifest."
         )
@@ -143,6 +145,16 @@ def _permissions(account: str, targets: Sequence[Target], asked: Asked, warnings
     everything = [_any_key(lane) for lane in lanes]
     wide = [*(_statement(grant, everything, (EXTERNAL,)) for grant in grouped), *creating]
     return tuple(pack(wide, most=len(wide)) or [policy(wide)])
+
+
+def _to_discover(targets: Sequence[Target]) -> tuple[Document, ...]:
+    """To list the keys of the targets' lanes, and to read each: ListKeys and ListAliases know no resources."""
+    keys = [_any_key(lane) for lane in dict.fromkeys(target.lane for target in targets)]
+    statements: list[Statement] = [
+        {"Sid": "List", "Effect": "Allow", "Action": ["kms:ListAliases", "kms:ListKeys"], "Resource": ["*"]},
+        {"Sid": "Read", "Effect": "Allow", "Action": ["kms:DescribeKey", "kms:ListKeyRotations"], "Resource": keys},
+    ]
+    return tuple(pack(statements, most=len(statements)) or [policy(statements)])
 
 
 def _by_grant(targets: Iterable[Target], asked: Asked, **options: Any) -> dict[Grant, list[Target]]:

@@ -41,7 +41,7 @@ def bound_to(manifest: Manifest, settings: Settings) -> dict[str, Any]:
     """What a journal is bound to: a resume must find the same."""
     return {
         "manifest": {"uri": manifest.shown_uri, "sha256": manifest.sha256, "targets": manifest.total},
-        "selection": selection(settings),
+        "selection": selection(settings, manifest),
         "partition": manifest.partition,
         "shard": settings.shard,
         "settings": settings.model_dump(mode="json", include=set(MATTERS)),
@@ -103,10 +103,11 @@ async def end(sink: Sink, *, stopped: str, failure: BulkImportError | None) -> N
     await sink.sync()
 
 
-def selection(settings: Settings) -> dict[str, list[str]]:
+def selection(settings: Settings, manifest: Manifest) -> dict[str, list[str]]:
     """What of the manifest was selected; empty lists: all."""
-    return {
+    chosen = {
         "accounts": list(settings.only_account),
         "regions": list(settings.only_region),
         "ids": list(settings.only_id),
     }
+    return chosen | {"failed_in": [manifest.failed_in]} if manifest.failed_in else chosen

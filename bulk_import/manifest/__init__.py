@@ -20,12 +20,12 @@ from bulk_import.manifest.json_nodes import is_json, read_json
 from bulk_import.manifest.level import Level, LevelReader
 from bulk_import.manifest.models import json_schema
 from bulk_import.manifest.policy import Policies, Unusable
-from bulk_import.manifest.problems import Findings, fail
+from bulk_import.manifest.problems import Findings, fail, problem
 from bulk_import.manifest.read import Format, Source, open_source
 from bulk_import.manifest.rows import read_csv, read_jsonl
 from bulk_import.manifest.select import Selection, guard
 from bulk_import.manifest.yaml_nodes import Map, Seq, read_yaml
-from bulk_import.model import Manifest
+from bulk_import.model import FailedTargets, Manifest
 
 __all__ = ["SCHEMES", "Check", "Unusable", "json_schema", "load"]
 
@@ -49,6 +49,7 @@ def load(
     only_accounts: Sequence[str] = (),
     only_regions: Sequence[str] = (),
     only_ids: Sequence[str] = (),
+    only_failed: FailedTargets | None = None,
     allow_accounts: Sequence[str] = (),
     max_targets: int | None = None,
     checks: Sequence[Check] = (),
@@ -71,7 +72,7 @@ def load(
     source = open_source(uri, manifest_format=manifest_format, material_root=material_root, stdin=stdin, data=data)
     findings = Findings(source.file)
     reader = LevelReader(findings, schemes=schemes, now=now if check_dates else None)
-    selection = Selection(only_accounts, only_regions, only_ids)
+    selection = Selection(only_accounts, only_regions, only_ids, only_failed)
     selects = selection.predicate()
     policies = Policies(lambda path: read_file(path, source.folder), findings)
     with closing(source):
@@ -88,6 +89,12 @@ def load(
             for index, (key, line) in enumerate(_keys(document, findings)):
                 expander.add(reader.entry(key, line, ("keys", index)))
 
+    if only_failed is not None and only_failed.manifest_sha256 != source.sha256:
+        message = f"this is the report of another manifest (SHA-256 {only_failed.manifest_sha256[:12]}…)"
+        findings.problems.append(
+            problem(only_failed.name, 0, "--only-failed", message, "Name a report of this manifest.")
+        )
+        findings.raise_if_any()
     accounts = {
         account.id: account.access(findings, expander.partition, role, external_id)
         for account in expander.accounts.values()
@@ -112,6 +119,7 @@ def load(
         partition=expander.partition,
         folder=source.folder,
         files=tuple(policies.files),
+        failed_in=only_failed.run_id if only_failed else None,
     )
 
 

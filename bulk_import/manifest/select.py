@@ -8,7 +8,7 @@ from itertools import islice
 
 from bulk_import.manifest.access import Account
 from bulk_import.manifest.problems import Findings, nearest, problem
-from bulk_import.model import Lane
+from bulk_import.model import FailedTargets, Lane
 
 _NEAR = 20_000  # names that are searched for the nearest: a hint is not worth minutes
 
@@ -20,14 +20,17 @@ class Selection:
     accounts: Sequence[str] = ()
     regions: Sequence[str] = ()
     ids: Sequence[str] = ()
+    failed: FailedTargets | None = None  # of an earlier run
 
     def predicate(self) -> Callable[[str, Lane], bool] | None:
         """(id, lane) → whether it is meant; None where everything is."""
         accounts, regions, ids = frozenset(self.accounts), frozenset(self.regions), frozenset(self.ids)
-        if not (accounts or regions or ids):
+        failed = None if self.failed is None else self.failed.targets
+        if failed is None and not (accounts or regions or ids):
             return None
         return lambda key, lane: (
-            (not accounts or lane.account in accounts)
+            (failed is None or (key, lane.account, lane.region) in failed)
+            and (not accounts or lane.account in accounts)
             and (not regions or lane.region in regions)
             and (not ids or key in ids)
         )
@@ -41,6 +44,9 @@ class Selection:
         _match("--only-region", self.regions, {lane.region for lane, _ in lanes}, findings)
         if self.ids:
             _match("--only-id", self.ids, {key for _, ids in lanes for key in ids}, findings)
+        if self.failed is not None and not self.failed.targets:
+            message = "no target of this report failed or was not attempted: there is nothing to select"
+            findings.problems.append(problem(self.failed.name, 0, "--only-failed", message, "Omit --only-failed."))
         if not selected and len(findings.problems) == before:
             message = "no target is selected: each --only-… matches something, but no target matches all"
             findings.add(0, "", message, "Loosen the selection.")

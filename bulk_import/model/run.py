@@ -57,6 +57,9 @@ class Selected:
     accounts: Annotated[list[str], about("--only-account")]
     regions: Annotated[list[str], about("--only-region")]
     ids: Annotated[list[str], about("--only-id")]
+    failed_in: Annotated[list[str], about("--only-failed: the run whose failed targets were selected.")] = field(
+        default_factory=list
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -240,6 +240,16 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class FailedTargets:
+    """Targets that failed or were not attempted in an earlier run, by id, account and Region. `name`: of its report."""
+
+    name: str
+    run_id: str
+    manifest_sha256: str
+    targets: frozenset[tuple[str, str, str]]
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """A manifest that was read, checked, expanded and selected from."""
 
@@ -253,6 +263,7 @@ class Manifest:
     before_sharding: int | None = None  # targets selected before --shard took its part; None: no shard
     files: tuple[str, ...] = ()  # other than material, that the manifest names: paths in `folder`
     ceremony: CeremonyFacts | None = None  # what the targets were read from, if not from a manifest
+    failed_in: str | None = None  # of --only-failed: the run whose failed targets were selected
 
     @property
     def shown_uri(self) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 
 from bulk_import.codes import advice_for
-from bulk_import.model.run import LaneEntry, Resume, Run, RunFailure
+from bulk_import.model.run import LaneEntry, Resume, Run, RunFailure, Selected
 from bulk_import.report.fold import Folded
 from bulk_import.report.reread import Lazily, Report
 from bulk_import.report.summary import outcome_of
@@ -84,7 +84,7 @@ def _run(folded: Folded, *, report_elsewhere: bool) -> Run:
         outcome=outcome_of(folded.summary, folded.ending),
         exit_code=folded.exit_code(report_elsewhere=report_elsewhere),
         manifest=started["manifest"],
-        selection=started["selection"],
+        selection=Selected(**started["selection"]),
         selected=started.get("selected", None if started["shard"] else folded.summary.total),
         caller=caller.get("caller"),
         partition=started["partition"],

@@ -97,7 +97,7 @@ _BINDING: Final = ("manifest", "selection", "partition", "number of selected tar
 
 def _binding(run: Values) -> tuple[object, ...]:
     shards = {_of(each) for each in run.get("runs") or [run]}
-    selection = {name: sorted(values) for name, values in run["selection"].items()}
+    selection = {name: sorted(values) for name, values in run["selection"].items() if values}
     manifest = (run["manifest"]["sha256"], run["manifest"]["targets"])
     return manifest, selection, run["partition"], run["selected"], shards
 

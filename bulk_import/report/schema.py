@@ -1,4 +1,4 @@
-"""JSON Schema (2020-12) of report and plan, generated from the model: the reference of every field.
+"""JSON Schema (2020-12) of report, plan and status, generated from the model: the reference of every field.
 
 Later versions may add fields, so further ones are allowed everywhere; those named here keep their meaning.
 """
@@ -10,12 +10,13 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from bulk_import.model.run import ReportDocument
+from bulk_import.run.inspected import StatusDocument
 from bulk_import.run.planned import PlanDocument
 
 Schema = dict[str, Any]
 
 _DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
-_MERGED_ONLY: Final = "runs"  # the only field that some reports do not have
+_SOMETIMES: Final = ("runs", "failed_in")  # fields that some reports do not have
 
 
 def report_schema() -> Schema:
@@ -26,6 +27,11 @@ def report_schema() -> Schema:
 def plan_schema() -> Schema:
     """What `plan --format json` and `run --dry-run --format json` print."""
     return _schema("plan", PlanDocument)
+
+
+def status_schema() -> Schema:
+    """What `status --format json` prints."""
+    return _schema("status", StatusDocument)
 
 
 def _schema(name: str, document: type) -> Schema:
@@ -50,7 +56,7 @@ def _plain(part: Any, definitions: Schema) -> Any:
         if name not in ("title", "default", "$defs")
     }
     if "properties" in made:
-        made["required"] = [name for name in made["properties"] if name != _MERGED_ONLY]
+        made["required"] = [name for name in made["properties"] if name not in _SOMETIMES]
     return _nullable(made)
 
 

@@ -9,10 +9,11 @@ from bulk_import.settings.model import Settings, group_of
 OTHERS: Final = "Options"  # --config, --help
 _MEMBERS: Final[dict[str, tuple[str, ...]]] = {
     "Selection and guards": (
-        "only_account", "only_region", "only_id", "shard", "shards", "allow_account", "allow_source",
+        "account", "region",
+        "only_account", "only_region", "only_id", "only_failed", "shard", "shards", "allow_account", "allow_source",
         "allow_source_role", "max_targets",
     ),
-    "Manifest": ("manifest",),
+    "Manifest": ("manifest", "role"),
     "Sources of key material": ("sources", "hsm"),
     "Verification and proof": ("prove", "correct", "decide", "prove_use", "require_proof", "known", "verify_timeout"),
     "Report and journal": (
@@ -20,7 +21,7 @@ _MEMBERS: Final[dict[str, tuple[str, ...]]] = {
         "allow_stale",
     ),
     "Ceremony": ("prepare", "trust", "sign"),
-    "Run": ("run", "dry_run", "plan_only", "validate", "iam", "sandbox"),
+    "Run": ("run", "dry_run", "plan_only", "status", "validate", "iam", "sandbox"),
     "Pace": ("aws",),
     "Access to AWS": ("caller",),
     "Log": ("common",),

@@ -79,11 +79,14 @@ class Settings(BaseSettings):
     material_root: str | None = _option(
         None, "Folder for relative material paths. Default: the manifest's.", "manifest"
     )
-    role: str | None = _option(None, "Role (name or ARN template) for accounts without one.", "manifest")
-    external_id: str | None = _option(None, "External ID for accounts without one.", "manifest")
+    role: str | None = _option(None, "Role (name or ARN template) for accounts without one.", "role")
+    external_id: str | None = _option(None, "External ID for accounts without one.", "role")
     only_account: Listed = _option((), "Select only targets in this account (repeatable).", "manifest")
     only_region: Listed = _option((), "Select only targets in this Region (repeatable).", "manifest")
     only_id: Listed = _option((), "Select only targets with this id (repeatable).", "manifest")
+    only_failed: str | None = _option(
+        None, "Report (path or s3://bucket/key). Select only targets that failed or were not attempted in it.", "failed"
+    )
     allow_account: Listed = _option(
         (), "Refuse a manifest that names any other account (repeatable).", "manifest", guard=True
     )
@@ -151,7 +154,9 @@ class Settings(BaseSettings):
     )
     require_proof: bool = _option(False, "Fail every target without a proof.", "run")  # noqa: FBT003
     prove_use: bool = _option(False, "Also encrypt and decrypt once with each symmetric key.", "prove_use")  # noqa: FBT003
-    verify_timeout: Seconds = _option(600.0, "Maximum time to wait for the wanted state after an import.", "run", gt=0)
+    verify_timeout: Seconds = _option(
+        600.0, "Maximum time to wait for the wanted state after an import.", "steady", gt=0
+    )
     max_failures: int | None = _option(None, "Start no new target after N have failed.", "run", ge=1)
     deadline: Seconds | None = _option(None, "Stop in an orderly way after this time (exit code 7).", "run", gt=0)
     grace: Seconds = _option(20.0, "How long calls in flight may take after a stop.", "run", ge=0, le=3600)
@@ -159,13 +164,13 @@ class Settings(BaseSettings):
         {},
         "FORMAT=PATH: also write the report as html, junit, markdown, github or csv, to a path or s3://bucket/key "
         "(repeatable).",
-        "run",
+        "render",
     )
     known: Listed = _option(
         (),
         "Report, folder of reports or s3:// prefix. What it proved shows whether a source still holds what was "
         "imported (repeatable).",
-        "run",
+        "known",
     )
     label: Mapped = _option({}, "KEY=VALUE to store in the report (repeatable).", "run")
     shard: str | None = _option(
@@ -181,6 +186,16 @@ class Settings(BaseSettings):
 
     # plan
     detailed_exitcode: bool = _option(False, "Exit with 10 if changes are pending and none is blocked.", "plan_only")  # noqa: FBT003
+
+    # status
+    within: Seconds | None = _option(
+        None, "Material that expires within this time counts as expiring. Default: renew_before, otherwise 30d.",
+        "status", ge=0,
+    )  # fmt: skip
+
+    # discover
+    account: Listed = _option((), "Look in this account (repeatable). It has no variable.", "discover", variable=False)
+    region: Listed = _option((), "Look in this Region (repeatable). It has no variable.", "discover", variable=False)
 
     # validate
     material: bool = _option(False, "Also read {offline_sources} and check the shape of the material.", "validate")  # noqa: FBT003
@@ -202,7 +217,9 @@ class Settings(BaseSettings):
     allow_stale: bool = _option(False, "Also merge reports of runs that began more than a day apart.", "report")  # noqa: FBT003
 
     # iam
-    command: Literal["run", "prepare", "submit"] = _option("run", "Which command the roles are for.", "iam")
+    command: Literal["run", "prepare", "submit", "plan", "status", "discover"] = _option(
+        "run", "Which command the roles are for.", "iam"
+    )
     caller_arn: str | None = _option(None, "Role, user or account that assumes the importer roles.", "iam")
 
     allow_source_role: Listed = _option(
@@ -269,7 +286,7 @@ class Settings(BaseSettings):
             raise ValueError("the URL holds a user or a password, which would be written down with it. Leave them out")
         return url
 
-    @field_validator("allow_account", "only_account")
+    @field_validator("allow_account", "only_account", "account")
     @classmethod
     def _accounts(cls, accounts: tuple[str, ...]) -> tuple[str, ...]:
         wrong = sum(not re.fullmatch(r"[0-9]{12}", account) for account in accounts)

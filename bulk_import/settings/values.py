@@ -8,16 +8,16 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 from pydantic_settings import NoDecode
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h)?")
-_SECONDS = {"ms": 0.001, "s": 1.0, None: 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d|w)?")
+_SECONDS = {"ms": 0.001, "s": 1.0, None: 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 
 
 def _duration(value: Any) -> Any:
-    """`2`, `2s`, `500ms`, `10m` or `1h` → seconds."""
+    """`2`, `2s`, `500ms`, `10m`, `1h`, `30d` or `2w` → seconds."""
     if isinstance(value, str):
         match = _DURATION.fullmatch(value.strip())
         if match is None:
-            raise ValueError("write a number of seconds, or a number with ms, s, m or h: 2s, 10m")
+            raise ValueError("write a number of seconds, or a number with ms, s, m, h, d or w: 2s, 10m, 30d")
         return float(match[1]) * _SECONDS[match[2]]
     return value
 

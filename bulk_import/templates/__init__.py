@@ -20,6 +20,9 @@ FILES: dict[str, str] = {
     "aws-batch": "aws-batch.yaml",
     "kubernetes": "kubernetes.yaml",
     "container": "Dockerfile",
+    # every night: state, expiry and drift of every key
+    "github-actions-nightly": "github-actions-nightly.yml",
+    "gitlab-nightly": "gitlab-nightly.yml",
     # one import on several machines, and one report of all
     "github-actions-matrix": "github-actions-matrix.yml",
     "gitlab-matrix": "gitlab-matrix.yml",

@@ -48,8 +48,8 @@ class Gatekeeper:
         tags = {f"aws:RequestTag/{tag['TagKey']}": tag["TagValue"] for tag in params.get("Tags", ())}
         if operation == "GetResources":
             yield self._noted(account, Request("tag:GetResources", "*"))
-        elif operation == "ListAliases":
-            yield self._noted(account, Request("kms:ListAliases", "*"))
+        elif operation in ("ListAliases", "ListKeys"):
+            yield self._noted(account, Request(f"kms:{operation}", "*"))
         elif operation == "CreateKey":
             asked = {f"kms:{name}": params[name] for name in ("KeySpec", "KeyUsage")}
             shape = {"kms:KeyOrigin": params["Origin"], "aws:RequestedRegion": region, **asked, **tags}

@@ -20,7 +20,8 @@ from bulk_import.templates import FILES, template
 NAMES = sorted(FILES)
 FLEETS = {"github-actions-matrix", "gitlab-matrix", "aws-batch-array", "kubernetes-indexed", "slurm"}
 STANDBY = {"github-actions-standby", "gitlab-standby"}
-RUNS = set(NAMES) - FLEETS - STANDBY - {"container"}  # one run, on one machine
+NIGHTLY = {"github-actions-nightly", "gitlab-nightly"}  # they import nothing
+RUNS = set(NAMES) - FLEETS - STANDBY - NIGHTLY - {"container"}  # one run, on one machine
 PREFIX = "BULK_IMPORT_"
 
 
@@ -359,6 +360,46 @@ def test_a_bundle_for_an_emergency_comes_each_day_and_is_kept_whatever_the_end(n
     assert kept == ["bundle.jsonl", "bundle.jsonl.sig"]
     assert always == "always"
     assert not calls(template(name))[0][1].count("run ")
+
+
+# --- every night
+
+
+def nightly(name: str) -> tuple[str, dict[str, str]]:
+    """The shell text of the check, and the variables that the engine sets for it."""
+    if name == "github-actions-nightly":
+        document = yaml.safe_load(template(name))
+        step = document["jobs"]["status"]["steps"][-2]
+        return step["run"], document["env"] | step["env"]
+    document = yaml.safe_load(template(name))["status"]
+    return "\n".join(document["script"]), document["variables"]
+
+
+@pytest.mark.parametrize("name", sorted(NIGHTLY))
+@pytest.mark.parametrize("code", [0, 4, 5, 6, 11, 130])
+def test_the_nightly_job_ends_as_the_check_does(name: str, code: int, tmp_path: Path) -> None:
+    text, environment = nightly(name)
+    summary = tmp_path / "summary"
+    assert script(text, tmp_path, environment | {"GITHUB_STEP_SUMMARY": str(summary)}, code) == code
+    assert (tmp_path / "calls").read_text().split() == ["status", "keys.yaml", "--format", "json"]
+    assert (tmp_path / "out" / "status.json").exists()
+
+
+@pytest.mark.parametrize("name", sorted(NIGHTLY))
+def test_the_nightly_job_keeps_its_page_and_imports_nothing(name: str) -> None:
+    _, environment = nightly(name)
+    assert "html=out/status.html" in environment["BULK_IMPORT_RENDER"]
+    assert {command for command, _ in calls(template(name))} == {"status", "iam", "template"} - (
+        {"template"} if name == "github-actions-nightly" else set()
+    )
+    document = yaml.safe_load(template(name))
+    if name == "github-actions-nightly":
+        assert document[True]["schedule"]  # YAML 1.1 reads `on` as true
+        assert document["jobs"]["status"]["steps"][-1]["if"] == "always()"
+        assert document["jobs"]["status"]["permissions"] == {"contents": "read", "id-token": "write"}
+    else:
+        assert document["status"]["artifacts"]["when"] == "always"
+        assert "schedule" in document["status"]["rules"][0]["if"]
 
 
 # --- several machines

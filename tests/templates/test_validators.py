@@ -28,7 +28,9 @@ def put(folder: Path, name: str, file: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["github-actions", "github-actions-matrix", "github-actions-standby"])
+@pytest.mark.parametrize(
+    "name", ["github-actions", "github-actions-matrix", "github-actions-standby", "github-actions-nightly"]
+)
 def test_github_actions(name: str, tmp_path: Path) -> None:
     """The workflow schema of SchemaStore; zizmor's audits, the pedantic ones too."""
     file = put(tmp_path, name, ".github/workflows/bulk-import.yml")
@@ -40,7 +42,7 @@ def test_github_actions(name: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("name", ["gitlab", "gitlab-matrix", "gitlab-standby"])
+@pytest.mark.parametrize("name", ["gitlab", "gitlab-matrix", "gitlab-standby", "gitlab-nightly"])
 def test_gitlab(name: str, tmp_path: Path) -> None:
     file = put(tmp_path, name, ".gitlab-ci.yml")
     done = check(

@@ -32,6 +32,7 @@ DEFAULT_QUOTAS: dict[str, float] = {
     "TagResource": 10,
     "PutKeyPolicy": 15,
     "GetKeyPolicy": 1000,
+    "ListKeys": 500,
     "ListResourceTags": 2000,
     # https://docs.aws.amazon.com/tag-editor/latest/userguide/reference.html
     "GetResources": 15,

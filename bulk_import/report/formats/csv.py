@@ -62,10 +62,10 @@ def write(report: Mapping[str, Any], out: TextIO) -> None:
             "materials": view.materials(result),
         }
         values = ((own if part is None else own[part] or {}).get(name) for _, part, name in _FIELDS)
-        rows.writerow([_cell(value) for value in (*run, *values)])
+        rows.writerow([cell(value) for value in (*run, *values)])
 
 
-def _cell(value: object) -> str | int | float:
+def cell(value: object) -> str | int | float:
     if value is None:
         return ""
     if isinstance(value, bool):

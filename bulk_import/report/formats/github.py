@@ -20,11 +20,11 @@ _MESSAGE_LIMIT = 2_000  # characters; GitHub cuts an annotation at 4 KB
 
 def write(report: Mapping[str, Any], out: TextIO) -> None:
     """Warnings (what is odd about the run, what was not attempted), then failures, then a notice that sums up."""
-    lines = [_command("warning", "bulk-import", text) for text in _bounded_warnings(report)]
+    lines = [command("warning", "bulk-import", text) for text in _bounded_warnings(report)]
     lines += _errors(view.failures(report))
     environment = " (not AWS)" if view.environment_warning(report) else ""
     lines.append(
-        _command("notice", "bulk-import", f"{view.headline(report)}{environment}, run {report['run']['run_id']}")
+        command("notice", "bulk-import", f"{view.headline(report)}{environment}, run {report['run']['run_id']}")
     )
     out.write("\n".join(lines) + "\n")
 
@@ -52,17 +52,17 @@ def _errors(failed: list[view.Result]) -> list[str]:
     if len(rest) > len(codes):
         codes.append(f"{len(rest) - len(codes)} other codes")
     summing = f"And {plural(rest.total(), 'more failure')}: {', '.join(codes)}. The report has them all."
-    return [*map(_error, shown), _command("error", "bulk-import", summing)]
+    return [*map(_error, shown), command("error", "bulk-import", summing)]
 
 
 def _error(result: view.Result) -> str:
     error = result["error"]
     ids = view.request_ids(result)
     text = f"{error['message']}\n{error['advice']}" + (f"\nRequest IDs: {ids}" if ids else "")
-    return _command("error", f"{error['code']}: {result['id']} in {result['account']}/{result['region']}", text)
+    return command("error", f"{error['code']}: {result['id']} in {result['account']}/{result['region']}", text)
 
 
-def _command(level: str, title: str, message: str) -> str:
+def command(level: str, title: str, message: str) -> str:
     if len(message) > _MESSAGE_LIMIT:
         message = message[: _MESSAGE_LIMIT - 1] + "…"
     return f"::{level} title={_property(title)}::{_data(message)}"

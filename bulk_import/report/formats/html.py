@@ -44,7 +44,7 @@ def write(report: Mapping[str, Any], out: TextIO) -> None:
     page = files("bulk_import.report.formats") / "page"
     style, script = ((page / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"duration": duration, "instant": _instant, "ticks": _ticks, "targets": _targets}
+    environment.filters |= {"duration": duration, "instant": instant, "ticks": ticks, "targets": _targets}
     causes = _causes(report["results"])
     grave = [cause for cause in causes if cause["code"] in GRAVE]
     template = environment.from_string((page / "page.html.j2").read_text(encoding="utf-8"))
@@ -63,9 +63,9 @@ def write(report: Mapping[str, Any], out: TextIO) -> None:
             grave_total=sum(cause["count"] for cause in grave),
             causes=[cause for cause in causes if cause["code"] not in GRAVE],
             style=style,
-            style_hash=_hash(style),
+            style_hash=hashed(style),
             script=script,
-            script_hash=_hash(script),
+            script_hash=hashed(script),
             data=_embedded({"lanes": report["lanes"], "results": _packed(report["results"]), "run": _span(report)}),
         )
     )
@@ -132,7 +132,7 @@ def _embedded(value: object) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _hash(text: str) -> str:
+def hashed(text: str) -> str:
     return "sha256-" + b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
@@ -140,7 +140,7 @@ def _targets(count: int) -> str:
     return plural(count, "target")
 
 
-def _ticks(text: str) -> Markup:
+def ticks(text: str) -> Markup:
     """What is between backticks is code; everything else, and what is in it, is escaped."""
     parts = str(text).split("`")
     if len(parts) % 2 == 0:  # the last backtick has no partner
@@ -150,6 +150,6 @@ def _ticks(text: str) -> Markup:
     )
 
 
-def _instant(value: str | None) -> str:
+def instant(value: str | None) -> str:
     """`2026-03-02T04:30:00.123Z` as people read it: `2026-03-02 04:30:00 UTC`."""
     return f"{value[:10]} {value[11:19]} UTC" if value else "unknown"

@@ -23,8 +23,8 @@ def write(report: Mapping[str, Any], out: TextIO) -> None:
     wrong = _wrong_with_the_run(report)
     root = Element(
         "testsuites",
-        name=_text(f"bulk-import {run['run_id']}"),
-        time=_time(run["duration_seconds"]),
+        name=text(f"bulk-import {run['run_id']}"),
+        time=time(run["duration_seconds"]),
         tests=str(summary["total"] + len(wrong)),
         failures=str(summary["failed"]),
         errors=str(len(wrong)),
@@ -60,12 +60,12 @@ def _run_suite(run: Mapping[str, Any], wrong: Sequence[tuple[str, str]]) -> Elem
     """A case for each thing that is wrong with the run itself."""
     suite = Element(
         "testsuite", name="the run", tests=str(len(wrong)), failures="0", errors=str(len(wrong)), skipped="0",
-        time=_time(run["duration_seconds"]), timestamp=_text(run["started_at"]),
+        time=time(run["duration_seconds"]), timestamp=text(run["started_at"]),
     )  # fmt: skip
     for code, message in wrong:
-        case = SubElement(suite, "testcase", name=_text(code), classname="run", time=_time(run["duration_seconds"]))
-        error = SubElement(case, "error", type=_text(code), message=_text(message))
-        error.text = _text(message)
+        case = SubElement(suite, "testcase", name=text(code), classname="run", time=time(run["duration_seconds"]))
+        error = SubElement(case, "error", type=text(code), message=text(message))
+        error.text = text(message)
     return suite
 
 
@@ -74,17 +74,17 @@ def _suite(run: Mapping[str, Any], lane: Mapping[str, Any], results: list[view.R
     started = min((r["started_at"] for r in results if r["started_at"]), default=run["started_at"])
     suite = Element(
         "testsuite",
-        name=_text(f"{account}/{region}"),
+        name=text(f"{account}/{region}"),
         tests=str(len(results)),
         failures=str(sum(r["status"] == "failed" for r in results)),
         errors="0",
         skipped=str(sum(r["status"] == "not_attempted" for r in results)),
-        time=_time(lane.get("duration_seconds")),
-        timestamp=_text(started),
+        time=time(lane.get("duration_seconds")),
+        timestamp=text(started),
     )
     properties = SubElement(suite, "properties")
     for name, value in _facts(run, lane):
-        SubElement(properties, "property", name=name, value=_text(value))
+        SubElement(properties, "property", name=name, value=text(value))
     for result in results:
         suite.append(_case(result))
     return suite
@@ -108,9 +108,9 @@ def _case(result: view.Result) -> Element:
     # A dot parts package and class in Jenkins's tree: account, then Region.
     case = Element(
         "testcase",
-        name=_text(result["id"]),
-        classname=_text(f"{result['account']}.{result['region']}"),
-        time=_time(view.seconds(result)),
+        name=text(result["id"]),
+        classname=text(f"{result['account']}.{result['region']}"),
+        time=time(view.seconds(result)),
     )
     error = result["error"] or {
         "code": result["status"],
@@ -120,10 +120,10 @@ def _case(result: view.Result) -> Element:
         "retryable": False,
     }
     if result["status"] == "not_attempted":
-        SubElement(case, "skipped", message=_text(f"{error['code']}: {error['message']} {error['advice']}".strip()))
+        SubElement(case, "skipped", message=text(f"{error['code']}: {error['message']} {error['advice']}".strip()))
     elif result["status"] == "failed":
-        failure = SubElement(case, "failure", type=_text(error["code"]), message=_text(error["message"]))
-        failure.text = _text("\n".join(_story(result, error)))
+        failure = SubElement(case, "failure", type=text(error["code"]), message=text(error["message"]))
+        failure.text = text("\n".join(_story(result, error)))
     return case
 
 
@@ -143,9 +143,9 @@ def _story(result: view.Result, error: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _text(value: str) -> str:
+def text(value: str) -> str:
     return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", value)
 
 
-def _time(value: float | None) -> str:
+def time(value: float | None) -> str:
     return f"{value or 0:.3f}"

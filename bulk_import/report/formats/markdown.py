@@ -51,8 +51,8 @@ def append_step_summary(report: Mapping[str, Any], env: Mapping[str, str]) -> bo
 def _document(report: Mapping[str, Any], limit: int) -> str:
     """At most `limit` bytes: the head and the foot are small, the tables fill what is left, failures first."""
     environment = view.environment_warning(report)
-    head = [*([f"**{_cell(environment)}**", ""] if environment else []), *_head(report)]
-    foot = [*_foot(report), *(["", f"**{_cell(environment)}**"] if environment else [])]
+    head = [*([f"**{cell(environment)}**", ""] if environment else []), *_head(report)]
+    foot = [*_foot(report), *(["", f"**{cell(environment)}**"] if environment else [])]
     left = limit - _size(head) - _size(foot)
     failures = _failures(report, left * 3 // 4)
     lanes = _lanes(report, left - _size(failures))
@@ -61,11 +61,11 @@ def _document(report: Mapping[str, Any], limit: int) -> str:
 
 def _head(report: Mapping[str, Any]) -> list[str]:
     summary = report["summary"]
-    lines = [f"## bulk-import {_cell(view.headline(report))}", ""]
+    lines = [f"## bulk-import {cell(view.headline(report))}", ""]
     skip = view.environment_warning(report)
     for text in view.warnings(report):
         if text != skip:
-            lines += [f"> {_cell(text)}", ""]
+            lines += [f"> {cell(text)}", ""]
     names = (*view.counts(summary), "unproved", "total")
     return [
         *lines,
@@ -81,13 +81,13 @@ def _failures(report: Mapping[str, Any], limit: int) -> list[str]:
     if not failed:
         return []
     groups = view.by_code(failed)
-    codes = _table(
+    codes = bounded_table(
         ("Code", "Targets", "What to do"),
         ([code, f"{len(group):,}", group[0]["error"]["advice"]] for code, group in groups.items()),
         rows=min(_CODE_ROWS, len(groups)), total=len(groups), limit=limit // 2, what="codes",
     )  # fmt: skip
     head = ["### Failures", "", *codes, ""]
-    targets = _table(
+    targets = bounded_table(
         ("Target", "Account", "Region", "Code", "Message", "Last request ID"),
         (
             [
@@ -107,7 +107,7 @@ def _lanes(report: Mapping[str, Any], limit: int) -> list[str]:
         return []
     head = ["### Lanes, the longest first", ""]
     operation = "GetParametersForImport"
-    table = _table(
+    table = bounded_table(
         ("Account", "Region", "Targets", "Duration", f"{operation} calls", "Quota", "Throttled"),
         (
             [
@@ -127,15 +127,15 @@ def _foot(report: Mapping[str, Any]) -> list[str]:
     run, tool = report["run"], report["tool"]
     took = f"{duration(run['duration_seconds'])} from {run['started_at']}"
     facts = [
-        f"Run {_cell(run['run_id'])}, {_cell(took)}, {view.exit_code(report)}.",
-        f"Manifest {_cell(run['manifest']['uri'])}, SHA-256 {_cell(run['manifest']['sha256'])}.",
-        f"{_cell(tool['name'])} {_cell(tool['version'])}.",
+        f"Run {cell(run['run_id'])}, {cell(took)}, {view.exit_code(report)}.",
+        f"Manifest {cell(run['manifest']['uri'])}, SHA-256 {cell(run['manifest']['sha256'])}.",
+        f"{cell(tool['name'])} {cell(tool['version'])}.",
     ]
-    steps = [f"- {step}: {_cell('; '.join(facts))}" for step, facts in view.ceremony(report)]
+    steps = [f"- {step}: {cell('; '.join(facts))}" for step, facts in view.ceremony(report)]
     return [" ".join(facts), *(["", "### Ceremony", "", *steps] if steps else [])]
 
 
-def _table(
+def bounded_table(
     columns: Iterable[str], cells: Iterable[Iterable[str]], *, rows: int, total: int, limit: int, what: str
 ) -> list[str]:
     """Up to `rows` rows and `limit` bytes; a line below says how many of `total` are left out."""
@@ -144,7 +144,7 @@ def _table(
     used = _size(lines) + 120  # the line below
     shown = 0
     for row in cells:
-        line = f"| {' | '.join(map(_cell, row))} |"
+        line = f"| {' | '.join(map(cell, row))} |"
         used += len(line.encode(errors="backslashreplace")) + 1
         if shown == rows or used > limit:
             break
@@ -166,7 +166,7 @@ _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;", "://": "&#58;
 _ENTITY = re.compile("|".join(map(re.escape, _ENTITIES)), re.IGNORECASE)
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
     """One line of plain text, cut to a cell's length, that Markdown shows as it stands."""
     text = " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
     if len(text) > _CELL:

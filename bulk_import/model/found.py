@@ -1,0 +1,39 @@
+"""Keys that `discover` found: what a manifest of them can say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from bulk_import.model.vocabulary import KeyRotation, KeyView, Lane
+
+
+@dataclass(frozen=True, slots=True)
+class FoundKey:
+    """One key of Origin EXTERNAL, as KMS shows it."""
+
+    lane: Lane
+    view: KeyView
+    aliases: tuple[str, ...]  # in order of their names
+    materials: tuple[KeyRotation, ...] = ()  # symmetric keys only
+
+
+@dataclass(frozen=True, slots=True)
+class NotRead:
+    """A lane, or (`key_arn`) one key, that could not be read."""
+
+    lane: Lane
+    code: str
+    message: str
+    advice: str
+    key_arn: str | None = None
+
+
+@dataclass(slots=True)
+class Inventory:
+    """What one lane holds. `listed`: its keys of any kind."""
+
+    lane: Lane
+    listed: int = 0
+    keys: list[FoundKey] = field(default_factory=list)
+    not_read: list[NotRead] = field(default_factory=list)
+    reached: bool = False  # its keys could be listed
