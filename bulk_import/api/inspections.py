@@ -77,6 +77,7 @@ async def status(manifest: Manifest, settings: Settings, *, known: Known | None 
             LaneInspector(
                 lane, targets, await session.lane(lane, manifest.accounts[lane.account]), policy, stop=stop,
                 within=within,
+                knows=bool(settings.known),
             )
             for lane, targets in lanes.items()
         ]  # fmt: skip

@@ -18,7 +18,7 @@ from bulk_import.model.fields import (
     TargetId,
     about,
 )
-from bulk_import.model.result import Failure, Proof
+from bulk_import.model.result import Failure, HeldMaterial, Proof
 from bulk_import.model.run import (
     ENDPOINTS,
     ENVIRONMENT,
@@ -70,17 +70,6 @@ class Difference:
     found: Annotated[str | None, about("What KMS shows. null: nothing.")]
 
 
-@dataclass(frozen=True, slots=True)
-class InspectedMaterial:
-    """One key material of a symmetric key, as ListKeyRotations shows it."""
-
-    key_material_id: Annotated[str, about("KMS's name of the material.")]
-    state: Annotated[str, about("CURRENT, NON_CURRENT, PENDING_ROTATION, …")]
-    import_state: Annotated[str | None, about("IMPORTED or PENDING_IMPORT.")]
-    expiration_model: Annotated[str | None, about("KEY_MATERIAL_EXPIRES or KEY_MATERIAL_DOES_NOT_EXPIRE.")]
-    valid_to: Annotated[Moment | None, about("When it expires. null: never, or not known.")]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectedTarget:
     """One key, compared with the manifest."""
@@ -102,7 +91,7 @@ class InspectedTarget:
     proof: Annotated[Proof, about("What showed that KMS holds the material. none: `detail` says why, if it was tried.")]
     detail: Annotated[str, about("A remark, such as material_not_compared. Often empty.")]
     drift: Annotated[list[Difference], about("What differs from the manifest.")]
-    materials: Annotated[list[InspectedMaterial], about("The key's materials (symmetric keys only).")]
+    materials: Annotated[list[HeldMaterial], about("The key's materials (symmetric keys only).")]
     error: Annotated[Failure | None, about("Why the key could not be read, or what was found. null: nothing.")]
 
 

@@ -9,17 +9,19 @@ from functools import partial
 
 from bulk_import.codes import UNSUPPORTED
 from bulk_import.errors import ServiceError, TargetError
-from bulk_import.model import Failure, KeyRotation, KeySpec, KeyView, Lane, Outcome, Proof, Target
-from bulk_import.plan import Wanted, needs_rotations
+from bulk_import.model import Failure, HeldMaterial, KeyRotation, KeySpec, KeyView, Lane, Outcome, Proof, Target
+from bulk_import.plan import needs_rotations, wanted_of
 from bulk_import.ports import KeyService
 from bulk_import.run import standing
 from bulk_import.run.creator import Missing
 from bulk_import.run.found import SHORTEST_WAIT, Steady
-from bulk_import.run.inspected import Difference, InspectedMaterial, InspectedTarget, Standing
+from bulk_import.run.inspected import Difference, InspectedTarget, Standing
 from bulk_import.run.lane import LaneRunner
 from bulk_import.run.metadata import with_metadata
 from bulk_import.run.planner import NoSink
 from bulk_import.run.prover import ProofResult, prove
+from bulk_import.run.prover_several import prove_several
+from bulk_import.run.several import shown, with_materials
 from bulk_import.run.stop import Stop
 from bulk_import.run.target_run import Policy, TargetRun
 
@@ -52,14 +54,17 @@ class LaneInspector(LaneRunner):
         *,
         stop: Stop,
         within: timedelta | None,
+        knows: bool,
     ) -> None:
+        """`within`: --within. `knows`: whether --known says anything of symmetric material."""
         # Above 0, so that a key that is not found is always looked for again.
         policy = replace(policy, consistency_timeout=max(policy.consistency_timeout, SHORTEST_WAIT))
         super().__init__(
             lane, targets, kms, policy, sink=NoSink(), stop=stop, import_rate=lambda: 1.0, on_end=lambda _: None,
-            wanted=lambda target: Wanted(target, target.expiry.instant(policy.started_at)),
+            wanted=lambda target: wanted_of(target, policy.started_at),
         )  # fmt: skip
         self._within = within
+        self._knows = knows
         self.inspected: list[InspectedTarget] = []
 
     def _new_run(self, target: Target) -> TargetRun:
@@ -80,16 +85,18 @@ class LaneInspector(LaneRunner):
         if owner != run.target.id:
             raise TargetError(f"{view.arn} is the key of target {owner!r} already.", code="DuplicateKey")
         if not (settled or unfinished):
-            run.view = await with_metadata(run, self._kms, view)
+            view = await with_metadata(run, self._kms, view)
+            run.view = await with_materials(run, run.target, self._kms, view)
             steady = Steady(run, self._kms, self._policy, partial(self._on_back, run, settled=True))
             self._send_away(run, steady, steady.delay)
             return
         found = await self._read(run, view)
         now = datetime.now(UTC)
         if view.state in standing.USABLE and not found.other:
-            found.differences += standing.expiry(run.wanted, view, now)
+            if not run.target.materials:
+                found.differences += standing.expiry(run.wanted, view, now)
             await self._compare(run, found)
-        word = standing.standing(run.target, view, found.differences, other=found.other, now=now, within=self._within)
+        word = standing.standing(run.wanted, view, found.differences, other=found.other, now=now, within=self._within)
         self._keep(run, word, found)
 
     async def _read(self, run: TargetRun, view: KeyView) -> Found:
@@ -100,6 +107,10 @@ class LaneInspector(LaneRunner):
             return found
         found.differences += standing.state(view)
         found.differences += standing.metadata(target, view)
+        if target.materials:
+            found.rotations = list(view.materials or ())
+            found.differences += standing.several(run.wanted, view, datetime.now(UTC))
+            return found
         if needs_rotations(view):
             try:
                 found.rotations = await self._kms.list_key_rotations(view.arn, run)
@@ -119,7 +130,12 @@ class LaneInspector(LaneRunner):
         if spec is None:
             found.differences.append(Difference("key_spec", "one that can be imported into", view.key_spec))
             return
-        known = policy.known(run.target, view.arn) if policy.known else None
+        if run.target.materials:
+            if not found.differences and self._knows:
+                found.proof = await prove_several(run, view, policy)
+                found.compared = found.proof.proof is not Proof.NONE and SOURCE_NOT_COMPARED not in found.proof.detail
+            return
+        known = policy.known(run.target, view.arn, "") if policy.known else None
         if spec.symmetric and known is None:
             # Nothing shows which bytes KMS holds, so the source is not opened for it.
             if run.target.key_material_id is not None and not found.differences:
@@ -164,16 +180,25 @@ class LaneInspector(LaneRunner):
                 proof=found.proof.proof if found else Proof.NONE,
                 detail=found.proof.detail if found else "",
                 drift=found.differences if found else [],
-                materials=[
-                    InspectedMaterial(
-                        one.key_material_id, one.key_material_state, one.import_state, one.expiration_model,
-                        one.valid_to,
-                    )
-                    for one in (found.rotations if found else ())
-                ],
+                materials=_materials(run, found),
                 error=found.error if found and found.error else error,
             )
         )  # fmt: skip
+
+
+def _materials(run: TargetRun, found: Found | None) -> list[HeldMaterial]:
+    if found is None:
+        return []
+    if run.target.materials:
+        return list(shown(run.target, found.view, run.several))
+    return [
+        HeldMaterial(
+            name=one.description or "", key_material_id=one.key_material_id, state=one.key_material_state,
+            import_state=one.import_state, expiration_model=one.expiration_model, valid_to=one.valid_to,
+            material_check=None, proof=Proof.NONE,
+        )
+        for one in found.rotations
+    ]  # fmt: skip
 
 
 async def _no_search() -> Mapping[str, list[str]]:

@@ -6,8 +6,11 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from bulk_import.drift import Correctable, drift
+from bulk_import.errors import TargetError
+from bulk_import.matching import CURRENT, NON_CURRENT, match
 from bulk_import.model import KeyRotation, KeyState, KeyView, Target
 from bulk_import.plan import Wanted
+from bulk_import.rotation import as_view
 from bulk_import.run.inspected import Difference, Standing
 from bulk_import.shown import shown as hidden
 
@@ -60,6 +63,41 @@ def material(target: Target, view: KeyView, rotations: Sequence[KeyRotation]) ->
             yield Difference("key_material_id", target.key_material_id, found)
 
 
+def several(wanted: Wanted, view: KeyView, now: datetime) -> Iterator[Difference]:
+    """What of `materials` the key does not hold as wanted. `view`: with its materials."""
+    entries = wanted.target.materials
+    try:
+        held = match(wanted.target, view)
+    except TargetError as error:  # what KMS holds contradicts the list
+        yield Difference("materials", ", ".join(entry.name for entry in entries), hidden(error.message))
+        return
+    for at, (entry, part, one) in enumerate(zip(entries, wanted.parts, held, strict=True)):
+        field = f"materials.{entry.name}"
+        if one is None:
+            yield Difference(field, "imported", None)
+            continue
+        if one.import_state != "IMPORTED":
+            yield Difference(f"{field}.import_state", "IMPORTED", one.import_state)
+        elif differs := list(expiry(part, as_view(view, one), now)):
+            yield from (Difference(f"{field}.{each.field}", each.wanted, each.found) for each in differs)
+        if one.description != entry.name:
+            yield Difference(f"{field}.name", entry.name, None if one.description is None else hidden(one.description))
+        state = CURRENT if at == len(held) - 1 else NON_CURRENT
+        if one.key_material_state != state:
+            yield Difference(f"{field}.state", state, one.key_material_state)
+
+
+def expires_soon(wanted: Wanted, view: KeyView, now: datetime, within: timedelta | None) -> bool:
+    """Whether the material, or one of several, expires within --within or what stands for it."""
+    parts = [(wanted, view)]
+    if wanted.parts and view.materials is not None:
+        held = match(wanted.target, view)
+        parts = [(part, as_view(view, one)) for part, one in zip(wanted.parts, held, strict=True) if one is not None]
+    return any(
+        each.valid_to is not None and each.valid_to - now <= threshold(part.target, within) for part, each in parts
+    )
+
+
 def expiry(wanted: Wanted, view: KeyView, now: datetime) -> Iterator[Difference]:
     """Whether the material expires when the manifest says. That it expires soon is no difference."""
     stated, found = wanted.target.expiry, view.valid_to
@@ -86,7 +124,7 @@ def threshold(target: Target, within: timedelta | None) -> timedelta:
 
 
 def standing(
-    target: Target, view: KeyView, differences: Sequence[Difference], *, other: bool, now: datetime,
+    wanted: Wanted, view: KeyView, differences: Sequence[Difference], *, other: bool, now: datetime,
     within: timedelta | None,
 ) -> Standing:  # fmt: skip
     """The state in one word. `other`: whether the key is another one than the manifest means."""
@@ -94,7 +132,7 @@ def standing(
         return Standing.EMPTY
     if differences:
         return Standing.DRIFT
-    if view.valid_to is not None and view.valid_to - now <= threshold(target, within):
+    if expires_soon(wanted, view, now, within):
         return Standing.EXPIRING
     return Standing.AS_WANTED
 

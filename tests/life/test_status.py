@@ -357,3 +357,26 @@ def test_no_key_material_in_any_output(sandbox: Sandbox, work: Workplace, tmp_pa
     everything = result.stdout + result.stderr.encode() + (tmp_path / "page.html").read_bytes()
     assert material.hex().encode() not in everything
     assert material not in everything
+
+
+def test_several_materials_are_compared_one_by_one(sandbox: Sandbox, work: Workplace) -> None:
+    key = sandbox.key()
+    for name in ("v1", "v2"):
+        (work.folder / f"{name}.key").write_bytes(materials.make("SYMMETRIC_DEFAULT"))
+    work.key(key["key_id"], b"", name="payments", key_spec="SYMMETRIC_DEFAULT")
+    del work.keys[-1]["material"], work.keys[-1]["encoding"]
+    entries = [{"name": name, "material": f"file:{name}.key", "encoding": "raw"} for name in ("v1", "v2")]
+    work.keys[-1]["materials"] = entries
+    before = by_id(status(work, "--format", "json"))["payments"]
+    assert before["state"] == "empty"
+    first = work.run()
+    assert first.code == 0, first.stderr
+    target = by_id(status(work, "--format", "json"))["payments"]
+    assert (target["state"], target["material"]) == ("as_wanted", "not_compared")
+    assert [(one["name"], one["state"]) for one in target["materials"]] == [("v1", "NON_CURRENT"), ("v2", "CURRENT")]
+    known = by_id(status(work, "--format", "json", "--known", "report.json"))["payments"]
+    assert (known["material"], known["proof"]) == ("compared", "material_id")
+    work.keys[-1]["materials"] = [*entries, {"name": "v3", "material": "file:v1.key", "encoding": "raw"}]
+    wanted = status(work, "--format", "json")
+    fields = [(one["field"], one["found"]) for one in by_id(wanted)["payments"]["drift"]]
+    assert (wanted.code, fields) == (11, [("materials.v2.state", "CURRENT"), ("materials.v3", None)])
