@@ -94,6 +94,7 @@ class Work:
         except BulkImportError as error:
             return error
         except Exception as error:  # noqa: BLE001 - a defect ends the run, and the report still says how far it came
+            error = _innermost(error)
             where = place_of(error)
             log.error("internal error", at=where, exception=type(error).__name__)  # noqa: TRY400 - a traceback's text could quote a secret
             return BulkImportError(f"{type(error).__name__} at {where}.", code="InternalError")
@@ -188,6 +189,13 @@ class Work:
             quota=limiter.quotas_used(),
             effective_rate=limiter.effective_rates(),
         )
+
+
+def _innermost(error: Exception) -> Exception:
+    """What a task group was ended by: the group itself says nothing."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def policy_of(

@@ -20,6 +20,7 @@ import argparse
 import hashlib
 import os
 import random
+import re
 import signal
 import sys
 import tempfile
@@ -35,13 +36,21 @@ import orjson
 
 from bulk_import.report.fold import fold
 from tests.e2e import materials
+from tests.e2e.rewriter import Rewriter
 from tests.e2e.support import Result, Workplace
 from tests.faults.forks import Forks, Kill
 from tests.sandbox_client import Sandbox, clean_environment
 
 TARGETS = 240  # of a campaign
 LANES = [(account, region) for account in ("111122223333", "444455556666") for region in ("us-east-1", "eu-west-1")]
-SPECS = ("HMAC_256", "HMAC_512", "SYMMETRIC_DEFAULT", "ECC_NIST_P256")
+SPECS = (
+    "SYMMETRIC_DEFAULT", "SYMMETRIC_DEFAULT", "HMAC_224", "HMAC_256", "HMAC_512", "ECC_NIST_P256", "ECC_SECG_P256K1",
+    "ECC_NIST_EDWARDS25519",
+)  # fmt: skip
+CREATED = 0.05  # of the targets: their keys are missing
+LIES = 0.01  # of the responses about a key, in a campaign with a lying proxy: they name another key
+TAG = "bulk-import:alias"
+A_KEY = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 OPTIONS = (
     "--quota", "GetParametersForImport=20", "--quota", "ImportKeyMaterial=200", "--read-interval", "10ms",
     "--consistency-timeout", "5s", "--retry-timeout", "20s", "--read-timeout", "1s", "--grace", "1s",
@@ -57,19 +66,27 @@ EFFECTS: tuple[dict[str, Any], ...] = (
 )  # fmt: skip
 OPERATIONS = (
     "DescribeKey", "DescribeKey", "GetParametersForImport", "ImportKeyMaterial", "ImportKeyMaterial", "GenerateMac",
-    "GetPublicKey", "ListKeyRotations",
+    "GetPublicKey", "ListKeyRotations", "CreateKey", "CreateAlias", "GetResources",
 )  # fmt: skip
 WELL = frozenset({"imported", "reimported", "unchanged"})
-LEGITIMATE = frozenset({0, 4, 5, 128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGKILL})
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+LEGITIMATE = frozenset({0, 4, 5, *(128 + number for number in STOPS), -signal.SIGKILL})
 
 
 @dataclass
 class Wanted:
-    """What must become of a target. `well` None: of all targets with this key ID exactly one."""
+    """What must become of a target. `well` None: of all targets with this key ID exactly one.
+
+    `key_id`: of a key that the run creates, the alias.
+    """
 
     key_id: str
     sha256: str
     well: bool | None
+
+    @property
+    def created(self) -> bool:
+        return self.key_id.startswith("alias/")
 
 
 @dataclass
@@ -82,10 +99,23 @@ class Campaign:
     dice: random.Random
     counts: Counter[str]
     wanted: dict[str, Wanted] = field(default_factory=dict)
-    changes: dict[str, int] = field(default_factory=dict)  # key ID → KMS's changes before the first run
+    changes: dict[str, int] = field(default_factory=dict)  # key ID → KMS's changes that no run has made
+    emptied: Counter[str] = field(default_factory=Counter)  # key ARN → how often somebody deleted its material
+    meddled: bool = False  # somebody changed keys since the last run
+    lying: bool = False
+    lanes: dict[str, list[str]] = field(default_factory=dict)  # key ID → those of its lane
 
     def run(self) -> None:
         self._plant()
+        if self.dice.random() < 0.4:
+            with Rewriter(self.sandbox.url, self._lie) as proxy:
+                proxy.server.handle_error = nothing  # type: ignore[method-assign]  # connections break on purpose
+                self.work.url = proxy.url
+                self._live()
+        else:
+            self._live()
+
+    def _live(self) -> None:
         lag = self.dice.random() < 0.4
         if lag:
             self.sandbox.post("lag", seconds=0.05, share=0.3, seed=self.dice.randrange(1000))
@@ -96,8 +126,12 @@ class Campaign:
                 break
             self._spoil()
             resume = number > 0 and not well and (lag or self.dice.random() < 0.85)
+            self.lying = True
             well = self._cut_short(["--resume"] if resume else []) == 0
+            self.lying = False
             self._clear()
+            if not well:
+                self._meddle()
         self.sandbox.post("lag", seconds=0)
         self._judge_the_end(self._go(["--resume"]))
 
@@ -110,13 +144,19 @@ class Campaign:
             material = materials.make(spec)
             kind = self.dice.random() * (0.1 if clean and self.dice.random() < 0.2 else 1)
             kind = 1.0 if clean and 0.1 <= kind < 0.14 else kind
-            fields: dict[str, Any] = {"key_spec": spec}
+            name = f"t{number}"
+            if self.dice.random() < CREATED:
+                alias = f"alias/{name}"
+                fields = {"account": account, "region": region, "key_spec": spec, "key_usage": materials.usage(spec)}
+                self.work.key(alias, material, name=name, create={}, **fields)
+                self.wanted[name] = Wanted(alias, hashlib.sha256(material).hexdigest(), well=True)
+                continue
+            fields = {"key_spec": spec}
             if kind < 0.1:  # holds it already
                 fields["material"] = {"hex": material.hex()}
             elif kind < 0.12 and spec != "SYMMETRIC_DEFAULT":  # holds another
                 fields["material"] = {"hex": materials.make(spec).hex()}
             other = kind >= 0.1 and "material" in fields
-            name = f"t{number}"
             key = self.sandbox.key(account, region, **fields)
             names = [name, f"{name}-again"] if 0.12 <= kind < 0.14 else [name]
             for each in names:
@@ -125,6 +165,9 @@ class Campaign:
                 self.wanted[each] = Wanted(key["key_id"], hashlib.sha256(material).hexdigest(), well)
         keys = self.sandbox.keys()
         self.changes = {key["key_id"]: key["changes"] for key in keys}
+        for place in LANES:
+            there = [key["key_id"] for key in keys if (key["account"], key["region"]) == place]
+            self.lanes |= dict.fromkeys(there, there)
         self.work.defaults["wrapping_key_spec"] = "RSA_2048"  # made quickly
         self.work.write()
         self.counts["targets"] += len(self.wanted)
@@ -144,6 +187,36 @@ class Campaign:
         self.counts["faults"] += sum(rule["fired"] for rule in self.sandbox.faults())
         self.sandbox.post("faults/clear")
 
+    def _lie(self, operation: str, answer: dict[str, Any]) -> dict[str, Any]:
+        """A response for another key. Called by the proxy's threads."""
+        text = orjson.dumps(answer).decode()
+        named = [key_id for key_id in set(A_KEY.findall(text)) if key_id in self.lanes]
+        if not self.lying or not named or random.random() >= LIES:  # noqa: S311 - no secret
+            return answer
+        self.counts["responses for another key"] += 1
+        other = random.choice(self.lanes[named[0]])  # noqa: S311 - no secret
+        return dict(orjson.loads(text.replace(named[0], other)))
+
+    def _meddle(self) -> None:
+        """Somebody else changes a few keys that hold their material."""
+        keys = self.sandbox.keys()
+        held = {key["key_id"]: key for key in keys}
+        self.sandbox.forget_sessions()  # a fault may have revoked them
+        for name, wanted in self.dice.sample(sorted(self.wanted.items()), 4):
+            key = held.get(wanted.key_id)
+            if key is None or wanted.well is not True or key["state"] != "Enabled":
+                continue
+            kms = self.sandbox.client("kms", key["account"], key["region"])
+            if self.dice.random() < 0.75:
+                kms.delete_imported_key_material(KeyId=key["key_id"])
+                self.emptied[key["arn"]] += 1
+            else:
+                kms.schedule_key_deletion(KeyId=key["key_id"], PendingWindowInDays=7)
+                self.wanted[name].well = False
+            self.changes[key["key_id"]] += 1
+            self.meddled = True
+            self.counts["keys that somebody changed"] += 1
+
     # --- runs
     def _go(
         self, options: list[str], *, kill: Kill | None = None, meanwhile: Callable[[int], None] = lambda _: None
@@ -155,10 +228,13 @@ class Campaign:
         if result.code == 3 and ("holds no run" in result.stderr or "no journal to resume" in result.stderr):
             # Killed before its first line. The next one is a first run.
             return self._go([option for option in options if option != "--resume"], kill=kill, meanwhile=meanwhile)
+        if result.code == 3 and "nothing to resume" in result.stderr and self.meddled:
+            return self._go([option for option in options if option != "--resume"], kill=kill, meanwhile=meanwhile)
         if result.code == 3 and "nothing to resume" in result.stderr:
             # It came to a good end, and its report is there: that is what counts.
             self.counts["resumes that had nothing to do"] += 1
             return Result(result.report["run"]["exit_code"], b"", "", self.work.folder)
+        self.meddled = False
         self.counts[f"exit code {result.code}"] += 1
         if result.code not in LEGITIMATE:
             self.counts["unexpected"] += 1
@@ -172,8 +248,8 @@ class Campaign:
         if how == "event":
             kill = Kill(self._some_event(resume="--resume" in options), self.dice.choice(("before", "torn", "after")))
         elif how != "not at all":
-            first = signal.SIGKILL if how == "moment" else self.dice.choice((signal.SIGINT, signal.SIGTERM))
-            signals = [first, self.dice.choice((signal.SIGINT, signal.SIGTERM))][: 2 if how == "two signals" else 1]
+            first = signal.SIGKILL if how == "moment" else self.dice.choice(STOPS)
+            signals = [first, self.dice.choice(STOPS)][: 2 if how == "two signals" else 1]
             delays = [self.dice.uniform(0.1, 3), self.dice.uniform(0, 0.3)]
 
             def meanwhile(pid: int) -> None:
@@ -185,10 +261,8 @@ class Campaign:
         self.counts["stopped by signals"] += result.code > 128
         journal = self.work.folder / "report.journal.jsonl"
         if result.code >= 0:
-            if (
-                "before anything was changed" not in result.stderr
-                and "before the report was written" not in result.stderr
-            ):
+            unwritten = ("before anything was changed", "before the report was written", "No key was changed")
+            if not any(text in result.stderr for text in unwritten):
                 self._judge(result)
         elif journal.exists() and journal.read_bytes().count(b"\n"):
             fold(journal)  # what a killed run leaves can always be read
@@ -208,16 +282,19 @@ class Campaign:
         """One report against KMS."""
         keys = self.sandbox.keys()
         held = {key["key_id"]: key for key in keys}
+        held |= {alias: key for key in keys for alias in key["aliases"]}
         if set(result.entries) != set(self.wanted):
             self._complain("lost", "the report has other targets than the manifest")
         for name, entry in result.entries.items():
             wanted = self.wanted[name]
-            key = held[wanted.key_id]
+            key = held.get(wanted.key_id, {"state": "", "materials": [], "changes": 0})
             holds = key["state"] == "Enabled" and [m["sha256"] for m in key["materials"]] == [wanted.sha256]
             if entry["status"] in WELL and not (holds and entry["verification"]["verified"]):
-                self._complain("wrong green", f"{name}: {entry}")
+                self._complain("wrong green", f"{name}, exit code {result.code}: {entry}; KMS: {key}")
             elif entry["status"] not in WELL and entry["error"] is None:
                 self._complain("untrue", f"{name}: {entry}")
+            if wanted.created:
+                continue
             imported = key["changes"] > self.changes[wanted.key_id]
             if entry["changed"] is True and not imported:
                 self._complain("untrue", f"{name}: no import took effect: {entry}")
@@ -239,7 +316,13 @@ class Campaign:
                 self._complain("wrong green", f"{name}: {entries[name]}")
         allowed = self._allowed()
         keys = self.sandbox.keys()
+        made = Counter(key["tags"].get(TAG) for key in keys)
+        for name, wanted in self.wanted.items():
+            if wanted.created and made[wanted.key_id] != 1:
+                self._complain("doubled" if made[wanted.key_id] else "lost", f"{name}: {made[wanted.key_id]} keys")
         for key in keys:
+            if key["key_id"] not in self.changes:
+                continue
             done = key["changes"] - self.changes[key["key_id"]]
             if done > allowed[key["arn"]]:
                 self._complain("doubled", f"{key['arn']}: {done} imports, {allowed[key['arn']]} allowed")
@@ -247,8 +330,8 @@ class Campaign:
             self.counts["imports repeated because the answer was lost"] += max(0, done - 1)
 
     def _allowed(self) -> Counter[str]:
-        """By key ARN: one, and one for each import whose answer no journal has."""
-        allowed: Counter[str] = Counter()
+        """By key ARN: one, and one for each import whose answer no journal has, and for each deletion."""
+        allowed = Counter(self.emptied)
         for journal in self.work.folder.glob("report.journal*.jsonl"):
             arns: dict[int, str] = {}
             asked: Counter[int] = Counter()
@@ -259,6 +342,8 @@ class Campaign:
                     event = orjson.loads(line)
                     if event["event"] == "pinned":
                         arns[event["index"]] = event["key_arn"]
+                    elif event.get("operation") != "ImportKeyMaterial":
+                        continue
                     elif event["event"] == "intent":
                         asked[event["index"]] += 1
                     elif event["event"] == "answered" and event["outcome"] != "unknown":
@@ -281,7 +366,7 @@ def say(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
-def nothing(_: int) -> None:
+def nothing(*_: object) -> None:
     """The run is left alone."""
 
 

@@ -34,7 +34,7 @@ class LaneKms(LaneCalls):
         for _ in range(MOST_PAGES):
             answer = await self._read("ListKeyRotations", trace, request, "Rotations")
             for entry in answer["Rotations"]:
-                whole("ListKeyRotations", entry, "KeyId")  # without it nothing tells whose material this is
+                whole("ListKeyRotations", entry, "KeyId")  # without it nobody knows whose material this is
             rotations += [
                 KeyRotation(
                     key_material_id=entry.get("KeyMaterialId", ""),

@@ -1,6 +1,6 @@
 """A run that wrong settings or wrong usage end, all the same: no older result may be taken for its own.
 
-Commands that write results have a function `refused`, which is told where they would be.
+Commands that write results have a function `refused`, which gets the settings that say where they would be.
 """
 
 from __future__ import annotations

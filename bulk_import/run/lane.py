@@ -125,7 +125,7 @@ class LaneRunner:
             self._watch.close()
 
     async def _pull(self, group: asyncio.TaskGroup) -> None:
-        window: deque[tuple[TargetRun, asyncio.Task[None]]] = deque()
+        window: deque[tuple[TargetRun, asyncio.Task[bool]]] = deque()
         waiting: Iterator[Target] = iter(self.targets)
         width = 1
         claimed_before = asyncio.Event()
@@ -145,8 +145,7 @@ class LaneRunner:
                 claimed_before = claimed
             if window:
                 run, inspected = window.popleft()
-                await inspected
-                if run.life.state in (State.PREPARING, State.APPLIED):
+                if await inspected:
                     width = max(width, LOOK_AHEAD, math.ceil(SECONDS_AHEAD * self._import_rate()))
                     places = self._creator.places if changes_more(run.decision) else self._importing
                     await self._start_in(places, group, run, self._change)
@@ -178,10 +177,13 @@ class LaneRunner:
 
     def _start(
         self, group: asyncio.TaskGroup, run: TargetRun, work: Callable[[], Awaitable[None]]
-    ) -> asyncio.Task[None]:
+    ) -> asyncio.Task[bool]:
         return group.create_task(self._bounded(run, work))
 
-    async def _bounded(self, run: TargetRun, work: Callable[[], Awaitable[None]]) -> None:
+    async def _bounded(self, run: TargetRun, work: Callable[[], Awaitable[None]]) -> bool:
+        """Returns whether this work left the target ready to be changed. Work that sent it away did not: by the time
+        that somebody asks, the target may have come back.
+        """
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a target is worked on in a task")
@@ -191,16 +193,18 @@ class LaneRunner:
             async with run.boundary(self._stop):
                 if self._stop.requested.is_set() and run.life.state in UNCHANGING:
                     run.stop(self._stop.why())
-                    return
-                await work()
+                else:
+                    await work()
         finally:
             del self._active[task]
+        return run.life.state in (State.PREPARING, State.APPLIED)
 
     async def _inspect(self, run: TargetRun, claimed_before: asyncio.Event, claimed: asyncio.Event) -> None:
         """Finds the key and decides. Keys are claimed in manifest order, however the answers come.
 
         A key that is not found, or not settled, waits in the watch: no one waits behind it.
         """
+        view: KeyView | None = None
         try:
             run.start()
             try:
@@ -209,14 +213,16 @@ class LaneRunner:
                 creates = error.code == NOT_FOUND and run.target.create is not None
                 if not creates and (error.code not in NOT_YET_CONSISTENT or not self._policy.consistency_timeout):
                     raise
-                self._look_again(run)
-                return
             finally:
                 await claimed_before.wait()  # also where nothing was found: who comes next waits for all before
-            self._claimed.setdefault(view.arn, run.target.id)
+            if view is not None:
+                self._claimed.setdefault(view.arn, run.target.id)
         finally:
             claimed.set()
-        await self._judge(run, view)
+        if view is None:
+            self._look_again(run)  # nothing may follow: from here on the target is the watch's
+        else:
+            await self._judge(run, view)
 
     async def _judge(self, run: TargetRun, view: KeyView, *, settled: bool = False, unfinished: bool = False) -> None:
         """Decides by what was found. `settled`: the key is no longer waited for, in any state.

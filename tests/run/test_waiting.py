@@ -66,7 +66,7 @@ def policy() -> Policy:
     )  # fmt: skip
 
 
-async def work(kms: SlowKms, targets: int) -> tuple[list[tuple[float, Outcome]], float]:
+async def work(kms: SlowKms, targets: int, *, rate: float = 1.0) -> tuple[list[tuple[float, Outcome]], float]:
     """Ends with their instants, in their order, and how long all took."""
     loop, ended = asyncio.get_running_loop(), []
     lane = LaneRunner(
@@ -75,7 +75,7 @@ async def work(kms: SlowKms, targets: int) -> tuple[list[tuple[float, Outcome]],
             Target(n, f"key-{n}", LANE, f"alias/{n}", "env:WAITING", wrapping_key_spec=WrappingKeySpec.RSA_2048)
             for n in range(targets)
         ],
-        kms, policy(), sink=Journal(), stop=Stop(), import_rate=lambda: 1.0,
+        kms, policy(), sink=Journal(), stop=Stop(), import_rate=lambda: rate,
         on_end=lambda outcome: ended.append((loop.time() - kms.began, outcome)),
         wanted=lambda target: Wanted(target, None),
     )  # fmt: skip
@@ -136,6 +136,42 @@ def test_a_fleet_found_as_wanted_takes_one_window(targets: int) -> None:
         assert {outcome.verification.reads for _, outcome in ended if outcome.verification} == {READS}
         assert set(kms.reads.values()) == {READS}
         assert (READS - 1) * INTERVAL <= took < (READS - 1) * INTERVAL + 1 + targets * 3 * CALL
+
+    run(story())
+
+
+class LateKms(SlowKms):
+    """The keys of targets 1 and 2 take their time to be described; those after them are missing at first."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self.imports: Counter[str] = Counter()
+
+    async def describe_key(self, key_id: str, trace: Trace, *, at_once: bool = False) -> KeyView:
+        view = await super().describe_key(key_id, trace, at_once=at_once)
+        number, first = int(view.arn.rpartition("/")[2]), self.reads[view.arn] == 1
+        if number in (1, 2) and first:
+            await asyncio.sleep(self.seconds * number)
+        if number > 2 and first:
+            raise ServiceError("There is no such key.", code="NotFoundException", operation="DescribeKey")
+        return view
+
+    async def import_key_material(self, key_id: str, trace: Trace, **fields: Any) -> str:
+        self.imports[key_id] += 1
+        return await super().import_key_material(key_id, trace, **fields)
+
+
+@pytest.mark.parametrize("seconds", [0.05, INTERVAL + 0.02, 5.0])
+@pytest.mark.parametrize("rate", [1.0, 10.0])
+def test_a_target_that_comes_back_while_others_are_waited_for_is_changed_once(rate: float, seconds: float) -> None:
+    """It is found before its turn among those whose keys are claimed in manifest order."""
+
+    async def story() -> None:
+        kms = LateKms(seconds)
+        ended, _ = await work(kms, 12, rate=rate)
+        assert {outcome.status for _, outcome in ended} == {Status.IMPORTED}
+        assert set(kms.imports.values()) == {1}
 
     run(story())
 

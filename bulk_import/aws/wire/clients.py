@@ -97,7 +97,7 @@ class Clients:
         )
         # For what the credential chain creates by itself, which would otherwise use a global endpoint.
         self._core.set_config_variable("region", self._region)
-        # The global endpoint of STS is in us-east-1, whatever sts_regional_endpoints or its variable says.
+        # Never the global endpoint of STS, which is in us-east-1 (sts_regional_endpoints = legacy).
         self._core.set_config_variable("sts_regional_endpoints", "regional")
         trust = trust_of(self._core.get_scoped_config())
         self.in_flight = connections(settings.max_in_flight)
