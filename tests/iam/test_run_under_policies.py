@@ -127,6 +127,25 @@ def test_a_run_that_creates_its_keys(sandbox: Sandbox, work: Workplace) -> None:
     assert again.entries["new"]["status"] == "unchanged"
 
 
+def test_a_run_that_rotates_a_key(sandbox: Sandbox, work: Workplace) -> None:
+    """Each material is imported under the condition of its own expiry."""
+    sandbox.key(A, alias="alias/rotated")
+    work.defaults["encoding"] = "raw"
+    work.key("alias/rotated", materials.make("SYMMETRIC_DEFAULT"), name="old", account=A)
+    (work.folder / "new.key").write_bytes(materials.make("SYMMETRIC_DEFAULT"))
+    old = {"name": "old", "material": work.keys[0].pop("material"), "valid_to": "never"}
+    work.keys[0]["materials"] = [old, {"name": "new", "material": "file:new.key", "valid_for": "9d"}]
+    _, policies = policies_of(work)
+    with Gatekeeper(sandbox, policies) as gate:
+        first = work.run(BULK_IMPORT_ENDPOINT_URL=gate.url)
+        changes = first.entries["old"]["changes"]
+        again = work.run(BULK_IMPORT_ENDPOINT_URL=gate.url)
+    assert (first.code, again.code) == (0, 0), first.stderr + again.stderr
+    assert (changes, again.entries["old"]["changes"]) == (["imported", "rotated"], [])
+    assert all(verdict for _, verdict in gate.asked)
+    assert {request.action for request, _ in gate.asked} == actions(policies)
+
+
 def _without(document: dict[str, Any], action: str) -> dict[str, Any]:
     kept = [
         statement | {"Action": [one for one in statement["Action"] if one != f"kms:{action}"]}
