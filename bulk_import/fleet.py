@@ -13,8 +13,7 @@ from bulk_import.plan import floor_seconds
 from bulk_import.settings import Settings
 from bulk_import.shards import Shard
 
-# Per second. A little less than one process did on one core: 335 (full_core in tests/bench/README.md). The floor of a
-# division is an estimate, so that a machine that is a tenth slower still meets it.
+# Per second and core: an estimate, for machines differ. full_core (tests/bench/README.md) has measured 228 and 335.
 IMPORTS_PER_CORE: Final = 300
 
 

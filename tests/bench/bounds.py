@@ -39,6 +39,11 @@ BOUNDS = (
     Bound("cpu", "in warm calls", 6.5),
     Bound("cpu", "x least", 1.75),
     Bound("cpu", "ours / warm", 0.6),
+    Bound("merged", "peak MB", 200, (("what", "json"),)),
+    Bound("merged", "peak MB", 800),
+    Bound("merged", "MB written", 100, (("what", "html"),)),
+    Bound("merged", "MB written", 30, (("what", "junit"),)),  # GitLab takes no larger one
+    Bound("merged", "MB written", 1, (("what", "markdown"),)),  # GitHub takes no larger one
     Bound("two_cores", "two / one", 1 / 1.8),
     Bound("thousand_lanes", "wall / floor", 1.05),
     Bound("fairness", "others' finish moved, worst %", 5),

@@ -20,7 +20,7 @@ Row = dict[str, Any]
 SHARDS: Final = 100
 LANES: Final = 1_000
 TARGETS: Final = 100_000
-FORMATS: Final = ("json", "html", "junit", "markdown", "csv", "github")
+FORMATS: Final = ("json", "html", "junit", "markdown")
 
 
 def merged(*, full: bool) -> list[Row]:
