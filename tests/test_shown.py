@@ -153,8 +153,12 @@ def document(field: str, value: str, shape: str) -> str:
     return json.dumps({**head, "keys": [key]}, indent=1)
 
 
-@pytest.mark.parametrize("shape", ["json", "yaml", "jsonl", "csv"])
-@pytest.mark.parametrize("form", FORMS)
+# Every form in one shape, and in every shape those that its syntax may take apart: colons, signs, plain digits.
+APART = ("hex", "hex with colons", "base64")
+SHAPES = [(form, "json") for form in FORMS] + [(form, shape) for form in APART for shape in ("yaml", "jsonl", "csv")]
+
+
+@pytest.mark.parametrize(("form", "shape"), SHAPES)
 def test_no_field_of_a_manifest_is_quoted_if_it_may_be_a_key(
     form: str, shape: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,11 +166,10 @@ def test_no_field_of_a_manifest_is_quoted_if_it_may_be_a_key(
     (tmp_path / "one.key").write_bytes(os.urandom(32))
     for field in FIELDS:
         Path(f"m.{shape}").write_text(document(field, KEYS[form], shape))
-        for options in ([], ["--material"]):
-            main(["validate", f"m.{shape}", *options])
-            said = capsys.readouterr()
-            leaked = [piece for piece in pieces(KEYS[form]) if piece in said.out + said.err]
-            assert not leaked or field == "id", (field, said.err)
+        main(["validate", f"m.{shape}", "--material"])  # says all that it says without the option, and more
+        said = capsys.readouterr()
+        leaked = [piece for piece in pieces(KEYS[form]) if piece in said.out + said.err]
+        assert not leaked or field == "id", (field, said.err)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -198,7 +201,7 @@ def test_no_option_variable_or_key_of_the_settings_file_is_quoted(
         ["run", "m.json", f"--{option}", value]
         for option in ("endpoint-url", "sts-region", "reads", "quota", "label", "render", "shard", "prove", "s3-sse",
                        "checkpoint", "deadline", "profile")
-        for value in (key, f"a={key}", f"{key}=a")
+        for value in ((key, f"a={key}", f"{key}=a") if form in APART else (f"a={key}",))
     ]  # fmt: skip
     for call in calls:
         main(call)

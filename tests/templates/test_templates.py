@@ -7,7 +7,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import yaml
 
 from bulk_import import __version__, cli, settings
 from bulk_import.templates import FILES, template
+from tests.faults.forks import Forks
 
 NAMES = sorted(FILES)
 FLEETS = {"github-actions-matrix", "gitlab-matrix", "aws-batch-array", "kubernetes-indexed", "slurm"}
@@ -97,16 +97,13 @@ def test_the_version_is_this_one(name: str) -> None:
     assert all(pin == __version__ for pin in re.findall(r"bulk-import==([\w.]+?)(?=[\\'\s])", text))
 
 
-def test_the_command_prints_it() -> None:
+def test_the_command_prints_it(forks: Forks, tmp_path: Path) -> None:
     for name in NAMES:
-        done = subprocess.run([sys.executable, "-m", "bulk_import", "template", name], capture_output=True, check=True)
-        assert done.stdout.decode() == template(name)
-        assert done.stderr == b""
-    wrong = subprocess.run(
-        [sys.executable, "-m", "bulk_import", "template", "travis"], capture_output=True, check=False
-    )
-    assert wrong.returncode == 2
-    assert b"kubernetes" in wrong.stderr
+        done = forks.run(tmp_path, os.environ, ["template", name])
+        assert (done.code, done.stdout.decode(), done.stderr) == (0, template(name), "")
+    wrong = forks.run(tmp_path, os.environ, ["template", "travis"])
+    assert wrong.code == 2
+    assert "kubernetes" in wrong.stderr
 
 
 # --- secrets
