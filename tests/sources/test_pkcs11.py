@@ -85,6 +85,24 @@ def test_an_aes_key_whose_value_is_known_has_the_usual_check_value(sandbox: Sand
         assert entry["material_check"] == cmac.finalize()[:8].hex()
 
 
+def test_a_key_is_rotated_to_a_second_key_of_the_token(sandbox: Sandbox, work: Workplace, softhsm: SoftHsm) -> None:
+    names = ("2025", "2026")
+    for name in names:
+        softhsm.aes(f"rotated {name}")
+    materials = [{"name": name, "material": f"pkcs11:token=byok;object=rotated%20{name}"} for name in names]
+    key = sandbox.key()["key_id"]
+    work.keys.append({"id": "one", "account": ACCOUNT, "region": REGION, "key_id": key, "materials": materials})
+    assert work.run(*ALLOW, **softhsm.environment()).code == 0
+    again = work.run(*ALLOW, "--require-proof", "--known", "report.json", **softhsm.environment())
+    assert again.code == 0, again.stderr
+    assert again.entries["one"]["status"] == "unchanged"
+    shown = again.entries["one"]["materials"]
+    assert [(each["name"], each["state"], each["proof"]) for each in shown] == [
+        ("2025", "NON_CURRENT", "material_id"), ("2026", "CURRENT", "material_id"),
+    ]  # fmt: skip
+    assert len({each["material_check"] for each in shown} - {None}) == 2
+
+
 def test_what_the_token_may_not_compare_is_said(sandbox: Sandbox, work: Workplace, hsm: Hsm) -> None:
     hsm.aes("silent", CKA_SIGN=False, CKA_ENCRYPT=False)
     add(work, "pkcs11:token=byok;object=silent", sandbox.key()["key_id"], expect={"kcv": "000000"})
