@@ -23,6 +23,14 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def alive(pid: int) -> bool:
+    """Not ended, whether or not somebody has waited for it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def codes(entries: dict[str, dict[str, object]]) -> dict[str, object]:
     return {name: entry["error"] and entry["error"]["code"] for name, entry in entries.items()}  # type: ignore[index]
 
@@ -76,6 +84,7 @@ def test_where_the_pin_comes_from(sandbox: Sandbox, work: Workplace, softhsm: So
     del environment["BULK_IMPORT_PKCS11_PIN_FILE"]
     if content is not None:
         (work.folder / "pin").write_text(content)
+        (work.folder / "pin").chmod(0o644)
         environment["BULK_IMPORT_PKCS11_PIN_FILE"] = str(work.folder / "pin")
     else:
         environment["PKCS11_PIN"] = str(variable)
@@ -83,6 +92,7 @@ def test_where_the_pin_comes_from(sandbox: Sandbox, work: Workplace, softhsm: So
     error = result.entries["one"]["error"]
     assert (error and error["code"]) == code, result.stderr
     assert said in (error or {"message": ""})["message"]
+    assert result.stderr.count("can be read by other users") == (content is not None)
     assert "canary" not in result.stderr + (work.folder / "report.json").read_text()
 
 
@@ -126,6 +136,21 @@ def test_a_token_process_that_is_killed_costs_its_targets_only(
     assert result.entries["good"]["status"] == "imported"
     assert result.entries["k2"]["error"]["code"] == "SourceFailed"
     assert "has ended (by the signal SIGKILL)" in result.entries["k2"]["error"]["message"]
+
+
+def test_no_token_process_outlives_a_killed_run(sandbox: Sandbox, work: Workplace, softhsm: SoftHsm) -> None:
+    softhsm.mac("orphan")
+    add(work, "pkcs11:token=byok;object=orphan", sandbox.key(key_spec="HMAC_256")["key_id"])
+    process = work.start(*ALLOW, "--read-interval", "60s", **softhsm.environment())
+    while not sandbox.calls(operation="ImportKeyMaterial"):
+        time.sleep(0.02)
+    [child] = children(process.pid)
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 30
+    while alive(child):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 ABORTS = "#include <stdlib.h>\n__attribute__((constructor)) static void at_load(void) { abort(); }\n"

@@ -6,15 +6,20 @@ import asyncio
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Final
 
+import structlog
+
 import bulk_import
 from bulk_import.errors import MaterialError
 from bulk_import.material import environment
 from bulk_import.settings import Settings
+
+log = structlog.get_logger()
 
 PIN_VARIABLE: Final = "PKCS11_PIN"
 _SECONDS: Final = 60.0  # that one operation of a token may take
@@ -88,8 +93,11 @@ def pin(settings: Settings) -> str:
     """
     if not settings.pkcs11_pin_file:
         return os.environ.get(PIN_VARIABLE, "")
+    path = Path(settings.pkcs11_pin_file)
     try:
-        found = Path(settings.pkcs11_pin_file).read_text("utf-8").rstrip("\r\n")
+        found = path.read_text("utf-8").rstrip("\r\n")
+        if path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+            log.warning("the file with the PIN can be read by other users: set its mode to 0600", path=str(path))
     except (OSError, UnicodeDecodeError):
         raise MaterialError(
             "--pkcs11-pin-file cannot be read", code="SourceDenied", advice="Check its path and permissions."
