@@ -112,6 +112,10 @@ CODES: dict[str, Code] = {
     "JournalError": Code(
         "Check that the path names the journal of this run, and that its disk is writable and not full.",
     ),
+    "KeyDisabled": Code(
+        "Somebody disabled the key on purpose. Give --disabled-too if its material is to be deleted all the same.",
+    ),
+    "NoSuchMaterial": Code("Correct --material-name: the message lists the names that the key has."),
     "KeySpecMismatch": Code("Correct key_spec in the manifest, or let key_id name the intended key."),
     "KeyStateNotImportable": Code(
         "First bring the key to PendingImport, Enabled or Disabled (cancel its deletion, reconnect its "

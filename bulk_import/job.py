@@ -34,15 +34,23 @@ from bulk_import.journal.writer import Journal
 from bulk_import.manifest.read import MAX_BYTES
 from bulk_import.material import Materials
 from bulk_import.model import Manifest, ObjectUri, Outcome, in_s3
-from bulk_import.model.run import Summary
+from bulk_import.model.run import Command, Summary
 from bulk_import.ports import ObjectStore
 from bulk_import.report import known as reports_known
 from bulk_import.report.fold import fold
 from bulk_import.report.known import Known
 from bulk_import.report.reread import Report
+from bulk_import.run.deleter import LaneDeleter
+from bulk_import.run.lane import LaneRunner
 from bulk_import.run.stop import Stop
 from bulk_import.settings import Settings
 from bulk_import.work import Started, Work, by_lane, creating_lanes, sizes
+
+LANES: Mapping[Command, type[LaneRunner]] = {"run": LaneRunner, "submit": LaneRunner, "delete": LaneDeleter}
+# The call whose quota decides how fast a lane can be. Sealed material has its import parameters already.
+SCARCEST: Mapping[Command, str] = {
+    "run": "GetParametersForImport", "submit": "ImportKeyMaterial", "delete": "DeleteImportedKeyMaterial",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +78,7 @@ async def run(
     on_end: Callable[[Outcome], None],
     on_event: Callable[[str, Mapping[str, Any]], None],
     known: Known,
+    command: Command = "run",
 ) -> RunResult:
     """One run. See api.run for what goes in and out, and for what is raised."""
     destinations.check(settings, journal_path(settings), manifest.uri, manifest)
@@ -77,12 +86,11 @@ async def run(
     async with AsyncExitStack() as whole:
         # begin: S3 if it is used, then the journal, which stays this run's until the report is made from it
         store, checkpoint = await _storage(manifest, settings, stop, whole)
-        begun = begin(manifest, settings, labels=pipeline.labels(os.environ) | settings.label)
+        begun = begin(manifest, settings, labels=pipeline.labels(os.environ) | settings.label, command=command)
         whole.enter_context(structlog.contextvars.bound_contextvars(run=begun.run_id))
         async with AsyncExitStack() as stack:
-            # Sealed material has its import parameters already.
             s3 = bool(settings.uploads) or in_s3(manifest.uri)
-            scarcest = "ImportKeyMaterial" if manifest.ceremony else "GetParametersForImport"
+            scarcest = SCARCEST[command]
             session = AwsSession(
                 settings, begun.run_id, manifest.partition, sizes(by_lane(manifest)), scarcest=scarcest, s3=s3,
                 creating=creating_lanes(manifest),
@@ -92,7 +100,9 @@ async def run(
             stack.callback(journal.finish)
             begun.write(journal)
             await _keep_checkpoints(checkpoint, journal, stop, stack)
-            work = Work(manifest, settings, session, journal, begun, materials, stop, on_end, on_event, known)
+            work = Work(
+                manifest, settings, session, journal, begun, materials, stop, on_end, on_event, known, LANES[command]
+            )
             on_start(work.started())
             materials.record(journal, begun.left)
             await stack.enter_async_context(materials)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -15,7 +16,7 @@ from bulk_import.material.checks import conflicts, manifest_checks, variables_of
 from bulk_import.material.sources.allowed import wrong
 from bulk_import.material.sources.base import Opening
 from bulk_import.material.sources.file import read_inside
-from bulk_import.model import FailedTargets, Manifest
+from bulk_import.model import FailedTargets, Manifest, Target
 from bulk_import.ports import Stores
 from bulk_import.settings import Settings
 
@@ -84,6 +85,19 @@ def materials(manifest: Manifest, settings: Settings, stores: Stores | None = No
     return Materials(
         Opening(settings=settings, root=_root(manifest), variables=variables_of(manifest.targets), stores=stores)
     )
+
+
+class NoMaterials(Materials):
+    """For a command that imports nothing: no source is opened."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(Opening(settings=settings, root=None))
+
+    def check(self, targets: Iterable[Target]) -> None:
+        """Nothing to check."""
+
+    async def begin(self, targets: Iterable[Target]) -> None:
+        """Nothing to connect to."""
 
 
 def _root(manifest: Manifest) -> Path | None:

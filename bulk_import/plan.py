@@ -36,6 +36,7 @@ class StepKind(StrEnum):
     UPDATE_DESCRIPTION = "update_key_description"
     IMPORT_MATERIAL = "import_material"
     ROTATE = "rotate"
+    DELETE_MATERIAL = "delete_material"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,12 @@ class Action(StrEnum):
     BLOCKED = "blocked"
 
 
+class Deleting(StrEnum):
+    """What the command `delete` does, which no plan shows."""
+
+    DELETE = "delete"
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What KMS must show for one target, frozen at the run's start."""
@@ -75,13 +82,14 @@ class Decision:
     `action`: the steps in one word. `error`: why blocked.
     """
 
-    action: Action
+    action: Action | Deleting
     key_spec: KeySpec | None = None
     algorithm: WrappingAlgorithm | None = None
     final_state: str = KeyState.ENABLED
     detail: str = ""
     error: TargetError | None = None
     steps: tuple[Step, ...] = ()
+    material_id: str | None = None  # of the material that `delete` deletes; empty: it has none
     keeps_expiry: bool = False  # the import is sent with the ValidTo that KMS has: it proves, and renews nothing
 
 

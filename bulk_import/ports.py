@@ -82,6 +82,10 @@ class KeyService(Protocol):
         """Replaces the key policy; the lockout check is never bypassed. One attempt, never repeated inside."""
         ...
 
+    async def delete_imported_key_material(self, key_id: str, trace: Trace, *, key_material_id: str | None) -> None:
+        """`key_material_id` None: for material without an ID. One attempt, never repeated inside."""
+        ...
+
     async def get_key_policy(self, key_id: str, trace: Trace) -> str:
         """JSON, as KMS normalises it."""
         ...

@@ -13,6 +13,7 @@ import structlog
 
 from bulk_import.aws.pace.limiter import LaneLimiter
 from bulk_import.aws.session import AwsSession
+from bulk_import.deletion import Asked
 from bulk_import.errors import BulkImportError, CallerError
 from bulk_import.journal import narrate
 from bulk_import.journal.begin import Begun
@@ -69,6 +70,7 @@ class Work:
     on_end: Callable[[Outcome], None]
     on_event: Callable[[str, Mapping[str, Any]], None]
     known: Known = field(default_factory=Known)
+    lane_type: type[LaneRunner] = LaneRunner
 
     def started(self) -> Started:
         return Started(
@@ -112,7 +114,7 @@ class Work:
         on_end = self._counting()
         policy = policy_of(self.settings, self.session, self.begun.started, self.materials, self.known)
         runners = [
-            LaneRunner(
+            self.lane_type(
                 kms.lane,
                 self.lanes[kms.lane],
                 kms,
@@ -218,6 +220,7 @@ def policy_of(
         prove_use=settings.prove_use,
         consistency_timeout=settings.consistency_timeout,
         correct=frozenset(settings.correct),
+        deletion=Asked(settings.material_name, settings.disabled_too),
         known=known.of(session.environment, session.endpoints) if known else None,
     )
 

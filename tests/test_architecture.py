@@ -39,6 +39,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("rotation",),
     ("creation",),
     ("drift",),
+    ("deletion",),
     ("run",),
     ("journal",),
     ("report",),

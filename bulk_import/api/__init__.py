@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bulk_import.api.inventories import Discovery, discover
     from bulk_import.api.manifests import check_material, division, load_manifest
     from bulk_import.api.reports import Merged, Report, json_chunks, open_reports, render, upload_report, write_report
-    from bulk_import.api.runs import clear_results, plan, run
+    from bulk_import.api.runs import clear_results, delete, plan, run
     from bulk_import.api.s3 import fetch
     from bulk_import.api.schemas import SCHEMAS
     from bulk_import.delivery.older_results import clear_files
@@ -44,7 +44,7 @@ _PARTS: Final = {
     "bulk_import.api.reports": (
         "Merged", "Report", "json_chunks", "open_reports", "render", "upload_report", "write_report",
     ),
-    "bulk_import.api.runs": ("clear_results", "plan", "run"),
+    "bulk_import.api.runs": ("clear_results", "delete", "plan", "run"),
     "bulk_import.api.s3": ("fetch",),
     "bulk_import.api.schemas": ("SCHEMAS",),
     "bulk_import.delivery.older_results": ("clear_files",),
@@ -55,7 +55,8 @@ _PARTS: Final = {
 
 __all__ = [
     "SCHEMAS", "Discovery", "Inputs", "Known", "Merged", "Preparation", "Report", "RunResult", "Started",
-    "StatusValues", "check_material", "clear_files", "clear_renderings", "clear_results", "discover", "division",
+    "StatusValues", "check_material", "clear_files", "clear_renderings", "clear_results", "delete", "discover",
+    "division",
     "expiring", "fetch", "json_chunks", "load_failed", "load_manifest", "load_settings", "manifest_of",
     "open_reports", "plan", "prepare", "read_inputs", "render", "run", "show_status", "status", "submit",
     "upload_report", "write_report", "write_status",

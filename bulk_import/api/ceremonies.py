@@ -116,5 +116,5 @@ async def submit(
         known = await clear_results(files[0], settings, others=files[1:])
     return await job.run(
         manifest_of(inputs), settings, submission.SealedMaterials(inputs, settings), stop=stop or Stop(),
-        on_start=on_start, on_end=on_end, on_event=on_event, known=known,
+        on_start=on_start, on_end=on_end, on_event=on_event, known=known, command="submit",
     )  # fmt: skip

@@ -128,3 +128,30 @@ async def run(
         on_event=on_event,
         known=known,
     )
+
+
+async def delete(
+    manifest: Manifest,
+    settings: Settings,
+    *,
+    stop: Stop | None = None,
+    on_start: Callable[[Started], None] = lambda _: None,
+    on_end: Callable[[Outcome], None] = lambda _: None,
+    on_event: Callable[[str, Mapping[str, Any]], None] = lambda _, __: None,
+) -> RunResult:
+    """Deletes the imported material of every selected target, verifies, and writes journal and report.
+
+    Asks no one whether it may. Parameters and exceptions as in `run`; no source of material is opened.
+    """
+    await clear_results(manifest.uri, settings)
+    return await job.run(
+        manifest,
+        settings,
+        load.NoMaterials(settings),
+        stop=stop or Stop(),
+        on_start=on_start,
+        on_end=on_end,
+        on_event=on_event,
+        known=Known(),
+        command="delete",
+    )

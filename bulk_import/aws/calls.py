@@ -40,6 +40,7 @@ METHODS: dict[str, tuple[str, bool]] = {
     "TagResource": ("tag_resource", True),
     "PutKeyPolicy": ("put_key_policy", True),
     "RotateKeyOnDemand": ("rotate_key_on_demand", True),
+    "DeleteImportedKeyMaterial": ("delete_imported_key_material", True),
     "GenerateMac": ("generate_mac", False),
     "GetPublicKey": ("get_public_key", False),
     "Encrypt": ("encrypt", False),
@@ -52,6 +53,7 @@ CHANGES = frozenset(
     (
         "ImportKeyMaterial", "CreateKey", "CreateAlias", "UpdateKeyDescription", "TagResource", "PutKeyPolicy",
         "RotateKeyOnDemand",
+        "DeleteImportedKeyMaterial",
     )
 )  # fmt: skip
 

@@ -40,6 +40,7 @@ class LaneKms(LaneCalls):
                     key_material_id=entry.get("KeyMaterialId", ""),
                     key_material_state=entry.get("KeyMaterialState", ""),
                     import_state=entry.get("ImportState"),
+                    description=entry.get("KeyMaterialDescription"),
                     expiration_model=entry.get("ExpirationModel"),
                     valid_to=entry.get("ValidTo"),
                     description=entry.get("KeyMaterialDescription") or None,
@@ -121,6 +122,11 @@ class LaneKms(LaneCalls):
 
     async def put_key_policy(self, key_id: str, trace: Trace, *, policy: str) -> None:
         await self._call("PutKeyPolicy", trace, {"KeyId": key_id, "PolicyName": "default", "Policy": policy})
+
+    async def delete_imported_key_material(self, key_id: str, trace: Trace, *, key_material_id: str | None) -> None:
+        """One attempt, never repeated inside."""
+        request = {"KeyId": key_id} | ({"KeyMaterialId": key_material_id} if key_material_id else {})
+        whole("DeleteImportedKeyMaterial", await self._call("DeleteImportedKeyMaterial", trace, request), "KeyId")
 
     async def get_key_policy(self, key_id: str, trace: Trace) -> str:
         answer = await self._read("GetKeyPolicy", trace, {"KeyId": key_id, "PolicyName": "default"}, "Policy")

@@ -148,14 +148,14 @@ class LanePreparer(LaneRunner):
             )
         super()._look_again(run)
 
-    async def _decide(self, run: TargetRun, view: KeyView, *, unfinished: bool = False) -> Decision:
+    async def _decide(self, run: TargetRun, view: KeyView, *, unfinished: bool = False, again: bool = True) -> Decision:
         if run.target.materials:
             raise TargetError(
                 "The manifest lists several materials (`materials`), and a ceremony seals one.",
                 code="RotatedKey",
                 advice="Use `run` for this key: it imports and rotates in one go.",
             )
-        decision = await super()._decide(run, view, unfinished=unfinished)
+        decision = await super()._decide(run, view, unfinished=unfinished, again=again)
         if self._standby and decision.action is Action.UNCHANGED:
             return replace(decision, action=Action.REIMPORT)
         return decision

@@ -23,7 +23,7 @@ ARGUMENTS: dict[str, Any] = {
 }
 GROUPS = (
     "common", "caller", "aws", "manifest", "role", "failed", "sources", "hsm", "format", "prove", "known", "correct",
-    "decide", "steady", "run", "render", "shard", "dry_run", "s3", "prove_use",
+    "decide", "steady", "run", "proof", "render", "shard", "dry_run", "s3", "prove_use",
 )  # fmt: skip
 FORMATS = plan.FORMATS
 

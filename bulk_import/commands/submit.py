@@ -25,7 +25,8 @@ ARGUMENTS: dict[str, Any] = {
     "sealed": Annotated[list[str], typer.Argument(metavar="SEALED", help="The sealed files, or s3:// objects.")],
 }
 GROUPS = (
-    "common", "caller", "aws", "prove", "known", "decide", "steady", "run", "render", "s3", "prove_use", "trust",
+    "common", "caller", "aws", "prove", "known", "decide", "steady", "run", "proof", "render", "s3", "prove_use",
+    "trust",
 )  # fmt: skip
 _SOON: Final = timedelta(hours=1)
 _NAMED: Final = 10

@@ -19,6 +19,8 @@ from bulk_import.model import Manifest
 _DOES: Final = {
     "run": "Imports key material into",
     "prepare": "Gets import parameters for",
+    "delete": "Deletes key material of",
+    **dict.fromkeys(("plan", "status", "discover"), "Reads"),
     "submit": "Imports sealed key material into",
 }
 LARGEST_BODY = 51_200  # bytes that CreateStack takes directly; a larger template goes through S3, up to 1 MB

@@ -30,6 +30,7 @@ _PARTS: Final = {
     "plan": ("Read",),
     "status": ("Read",),
     "discover": ("Read",),
+    "delete": ("Read", "Delete"),
 }
 
 
@@ -39,12 +40,12 @@ class Asked:
 
     prove: str = "auto"  # auto | changed | all | none
     prove_use: bool = False
-    command: str = "run"  # run | prepare | submit | plan | status | discover
+    command: str = "run"  # run | prepare | submit | plan | status | discover | delete
     correct: frozenset[str] = frozenset({"description"})
 
     @property
     def proves(self) -> bool:
-        return self.prove != "none" and self.command not in ("prepare", "discover")
+        return self.prove != "none" and self.command not in ("prepare", "discover", "delete")
 
     @property
     def opens_sources(self) -> bool:
@@ -125,6 +126,7 @@ def _grants(
         *_corrections(create, asked),
         Grant("Parameters", ("GetParametersForImport",), _wrapping(specs, algorithm, wrapping_key_spec)),
         Grant("Import", ("ImportKeyMaterial",), _expiry(expiry)),
+        Grant("Delete", ("DeleteImportedKeyMaterial",)),
     ]
     if asked.prove_use and any(spec.symmetric for spec in specs):
         # The round trip's own encryption context: the role can open nothing that others have encrypted.

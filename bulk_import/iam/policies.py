@@ -40,6 +40,7 @@ ORDER = (
     "Import",
     "Rotate",
     "ProveUse",
+    "Delete",
 )  # of the grants in a policy: that of a run
 EXTERNAL: Condition = ("StringEquals", "kms:KeyOrigin", ("EXTERNAL",))
 

@@ -16,6 +16,7 @@ from bulk_import.journal.older import set_aside
 from bulk_import.journal.resume import Unfinished, read_unfinished
 from bulk_import.journal.writer import Journal
 from bulk_import.model import STDOUT, Manifest, Target, in_s3
+from bulk_import.model.run import Command
 from bulk_import.plan import Wanted, wanted_of
 from bulk_import.settings import Settings
 
@@ -27,17 +28,17 @@ def new_run_id() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
 
 
-def begin(manifest: Manifest, settings: Settings, *, labels: Mapping[str, str]) -> Begun:
+def begin(manifest: Manifest, settings: Settings, *, labels: Mapping[str, str], command: Command = "run") -> Begun:
     """With --resume, reads the journal there is; else sets it aside. Raises JournalError."""
     path = journal_path(settings)
     left = wrapping_keys(path)
     if settings.resume:
-        past = read_unfinished(path, manifest, settings)
-        return Begun(past.run_id, past.started_at, path, manifest, settings, labels, past, left)
+        past = read_unfinished(path, manifest, settings, command)
+        return Begun(past.run_id, past.started_at, path, manifest, settings, labels, past, left=left, command=command)
     older = set_aside(path)
     if older is not None and not older.finished:
         log.warning("an unfinished journal was set aside; this run reads every key first", kept=str(older.path))
-    return Begun(new_run_id(), datetime.now(UTC), path, manifest, settings, labels, left=left)
+    return Begun(new_run_id(), datetime.now(UTC), path, manifest, settings, labels, left=left, command=command)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Begun:
     settings: Settings
     labels: Mapping[str, str]
     past: Unfinished | None = None
+    command: Command = "run"
     left: Sequence[Mapping[str, str]] = ()  # wrapping keys that an earlier run made at a source and did not remove
 
     @property
@@ -72,6 +74,7 @@ class Begun:
                 run_id=self.run_id,
                 started=self.started,
                 labels=self.labels,
+                command=self.command,
             )
             for key in self.left:  # known until they are removed: the journal that named them was set aside
                 journal.write("wrapping_key", action="made", **key)

@@ -9,7 +9,8 @@ event        written                                 fields (further ones are ke
 run_started  first of all                            run_id, started_at, tool {name, version}, manifest {uri, sha256,
                                                      targets}, selection {accounts, regions, ids}, partition, labels,
                                                      shard, settings (those that matter to a resume), report (asked
-                                                     path) [selected: targets before sharding]
+                                                     path) [selected: targets before sharding,
+                                                     command: run | submit | delete; absent: run]
 target       up front, each selected target in       index, id, account, region, key_id, valid_to (frozen; null:
              order; sync before the first call       never) [position: in the report; absent: index]
 caller       after GetCallerIdentity                 caller {account, arn}, environment, endpoints {service: URL}

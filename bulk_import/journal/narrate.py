@@ -10,18 +10,31 @@ from typing import Any
 from bulk_import import __version__
 from bulk_import.errors import BulkImportError
 from bulk_import.model import Lane, Manifest
+from bulk_import.model.run import Command
 from bulk_import.plan import wanted_of
 from bulk_import.ports import Sink
 from bulk_import.settings import Settings
 
 # Settings without which a result cannot be judged; a resume must not change them.
 MATTERS = frozenset(
-    {"prove", "reads", "read_interval", "verify_timeout", "require_proof", "prove_use", "quota", "correct"}
-)
+    (
+        "prove", "reads", "read_interval", "verify_timeout", "require_proof", "prove_use", "quota", "correct",
+        "material_name", "disabled_too",
+    )
+)  # fmt: skip
+# What a journal without the setting was written with.
+UNSET: dict[str, Any] = {"correct": ["description"], "material_name": None, "disabled_too": False}
 
 
 def begin(
-    sink: Sink, manifest: Manifest, settings: Settings, *, run_id: str, started: datetime, labels: Mapping[str, str]
+    sink: Sink,
+    manifest: Manifest,
+    settings: Settings,
+    *,
+    run_id: str,
+    started: datetime,
+    labels: Mapping[str, str],
+    command: Command = "run",
 ) -> None:
     """The run and its targets. Each target's ValidTo is frozen here."""
     sink.write(
@@ -32,14 +45,15 @@ def begin(
         labels=dict(labels),
         selected=manifest.selected,
         report=settings.report,
-        **bound_to(manifest, settings),
+        **bound_to(manifest, settings, command),
     )
     name_targets(sink, manifest, started)
 
 
-def bound_to(manifest: Manifest, settings: Settings) -> dict[str, Any]:
+def bound_to(manifest: Manifest, settings: Settings, command: Command) -> dict[str, Any]:
     """What a journal is bound to: a resume must find the same."""
     return {
+        "command": command,
         "manifest": {"uri": manifest.shown_uri, "sha256": manifest.sha256, "targets": manifest.total},
         "selection": selection(settings, manifest),
         "partition": manifest.partition,

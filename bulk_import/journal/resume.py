@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from bulk_import.errors import JournalError, Problem
-from bulk_import.journal.narrate import bound_to
+from bulk_import.journal.narrate import UNSET, bound_to
 from bulk_import.journal.reader import NEWER, JournalReader
 from bulk_import.kept import HEAD, named_after
 from bulk_import.model import STDOUT, Manifest, Past, Sent, Status, in_s3
+from bulk_import.model.run import Command
 from bulk_import.settings import Settings
 
 FOR_THE_REPORT = timedelta(hours=1)  # so long after its end a run that was killed before its report is continued
@@ -42,7 +43,7 @@ class Unfinished:
         return datetime.fromisoformat(text) if text else None
 
 
-def read_unfinished(path: Path, manifest: Manifest, settings: Settings) -> Unfinished:
+def read_unfinished(path: Path, manifest: Manifest, settings: Settings, command: Command = "run") -> Unfinished:
     """Raises JournalError for a missing or damaged journal, one of another manifest or other settings, and one that
     nothing is left to do for, or whose results time has overtaken.
     """
@@ -57,7 +58,7 @@ def read_unfinished(path: Path, manifest: Manifest, settings: Settings) -> Unfin
             raise reader.problem(f"this version cannot read this event ({type(error).__name__}).", NEWER) from None
     if not state.started:
         raise JournalError([Problem(str(path), 0, "", "the journal holds no run.", "Run without --resume.")])
-    _refuse_another(path, state.started, manifest, settings)
+    _refuse_another(path, state.started, bound_to(manifest, settings, command))
     if (
         state.ended_at is not None
         and state.finished
@@ -70,7 +71,8 @@ def read_unfinished(path: Path, manifest: Manifest, settings: Settings) -> Unfin
         message = "the journal's run is complete and all its targets are OK: there is nothing to resume."
         advice = "Run without --resume: it reads every key again. `bulk-import report` creates its report again."
         raise JournalError([Problem(str(path), 0, "", message, advice)])
-    _refuse_due(path, state, manifest)
+    if command != "delete":
+        _refuse_due(path, state, manifest)
     if state.good_until is not None and state.good_until <= datetime.now(UTC):
         message = f"material of a target that was OK has expired since ({state.good_until:%Y-%m-%dT%H:%M:%SZ})."
         raise JournalError([Problem(str(path), 0, "", message, "Run without --resume: it reads every key again.")])
@@ -248,9 +250,15 @@ def _says(report: Path, journal_sha256: str) -> bool:
         return False
 
 
-def _refuse_another(path: Path, started: dict[str, Any], manifest: Manifest, settings: Settings) -> None:
-    wanted = bound_to(manifest, settings)
-    if any(wanted["manifest"][name] != started["manifest"][name] for name in ("sha256", "targets")):  # lie it anywhere
+def _refuse_another(path: Path, started: dict[str, Any], wanted: dict[str, Any]) -> None:
+    # Journals of earlier versions lack the command, and settings that had no other value then.
+    started = {"command": "submit" if "ceremony" in started else "run", **started}
+    started["settings"] = UNSET | started["settings"]
+    if started["command"] != wanted["command"]:
+        message = f"the journal belongs to the command {started['command']}."
+    elif any(
+        wanted["manifest"][name] != started["manifest"][name] for name in ("sha256", "targets")
+    ):  # lie it anywhere
         message = f"the journal belongs to another manifest (SHA-256 {started['manifest']['sha256'][:12]}…)."
     else:
         differing = [name for name, value in wanted.items() if name != "manifest" and started.get(name) != value]

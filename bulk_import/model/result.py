@@ -7,10 +7,10 @@ default (older reports lack it), and add its row to the report's documentation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from bulk_import.model.fields import ACCOUNT, REGION, AccountId, Count, Moment, Seconds, TargetId, about
 from bulk_import.model.vocabulary import KeySpec, KeyState, WrappingAlgorithm, WrappingKeySpec
@@ -23,6 +23,7 @@ class Status(StrEnum):
     REIMPORTED = "reimported"
     UNCHANGED = "unchanged"
     CORRECTED = "corrected"
+    DELETED = "deleted"
     FAILED = "failed"
     NOT_ATTEMPTED = "not_attempted"
 
@@ -40,9 +41,13 @@ _MEANINGS: Final = {
     Status.REIMPORTED: "The key was in any other state, and now is as wanted.",
     Status.UNCHANGED: "The key was as wanted; no import call was made.",
     Status.CORRECTED: "Its material was as wanted; alias, policy, tags or description were set.",
+    Status.DELETED: "Its imported material was deleted (command `delete`).",
     Status.FAILED: "`error` says why.",
     Status.NOT_ATTEMPTED: "Nothing was sent for it that changes a key; `error` says why.",
 }
+
+
+NO_MATERIAL: Final = "no_material"  # a verification's detail: the key is to hold none, so there is nothing to prove
 
 
 class Proof(StrEnum):
@@ -64,6 +69,7 @@ class Change(StrEnum):
     TAGS = "tags"
     DESCRIPTION = "description"
     ROTATED = "rotated"
+    DELETED = "deleted"
 
     @classmethod
     def made_by(cls, operations: Iterable[str]) -> tuple[Change, ...]:
@@ -79,6 +85,7 @@ _MADE_BY: Final = {
     "TagResource": Change.TAGS,
     "UpdateKeyDescription": Change.DESCRIPTION,
     "RotateKeyOnDemand": Change.ROTATED,
+    "DeleteImportedKeyMaterial": Change.DELETED,
 }
 
 
@@ -95,6 +102,13 @@ class Verification:
     ]
     round_trip: Annotated[bool | None, about("Encrypt and Decrypt worked. null: not requested.")]
     detail: Annotated[str, about("A remark, such as material_not_compared. Often empty.")] = ""
+
+
+def unproved(status: Status, verification: Mapping[str, Any] | None) -> bool:
+    """Whether a target that is OK lacks a proof. `verification`: a Verification as a report has it."""
+    if not status.well or (verification is not None and verification["detail"] == NO_MATERIAL):
+        return False
+    return verification is None or verification["proof"] == Proof.NONE.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +165,8 @@ class Outcome:
         tuple[Change, ...],
         about(
             "What took effect, in order. created: the key; alias: its alias; imported: its material; rotated: a newer "
-            "material became the current one; policy, tags, description: those that `create` states."
+            "material became the current one; policy, tags, description: those that `create` states; deleted: its "
+            "material."
         ),
     ] = ()
     # No enums: a key spec or state that KMS gets later is reported as it is.

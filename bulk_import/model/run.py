@@ -26,6 +26,7 @@ from bulk_import.model.result import Outcome, Status
 RunOutcome = Literal["succeeded", "partial", "failed", "interrupted"]
 StopReason = Literal["SIGINT", "SIGTERM", "SIGHUP", "deadline", "max_failures", "checkpoint"]
 
+Command = Literal["run", "submit", "delete"]
 Environment = Literal["aws", "custom", "sandbox"]
 
 PARTITION = about("AWS partition of all targets: aws, aws-cn, aws-us-gov, …")
@@ -101,6 +102,9 @@ class Run:
         RunOutcome,
         about("All OK; some OK; none OK; or stopped (signal, deadline, kill) with work left."),
     ]
+    command: Annotated[
+        Command, about("The command: run, submit, or delete. Of `delete`, unchanged means: the key held no material.")
+    ] = "run"
     exit_code: Annotated[int | None, about("The process's. null: it was killed, or is still working.", ge=0, le=255)]
     manifest: Annotated[ManifestFacts, about("The manifest.")]
     selection: Annotated[Selected, about("What --only-… chose. Empty: all.")]
@@ -144,14 +148,15 @@ class Summary:
     imported: Annotated[Count, about(Status.IMPORTED.meaning)]
     reimported: Annotated[Count, about(Status.REIMPORTED.meaning)]
     unchanged: Annotated[Count, about(Status.UNCHANGED.meaning)]
-    corrected: Annotated[Count, about(Status.CORRECTED.meaning)] = 0  # older reports lack it
+    corrected: Annotated[Count, about(Status.CORRECTED.meaning)] = 0  # older reports lack it, and the next one
+    deleted: Annotated[Count, about(Status.DELETED.meaning)] = 0
     failed: Annotated[Count, about(Status.FAILED.meaning)]
     not_attempted: Annotated[Count, about(Status.NOT_ATTEMPTED.meaning)]
-    unproved: Annotated[Count, about("Of the OK ones, those whose proof is none.")]
+    unproved: Annotated[Count, about("Of the OK ones that are to hold material, those whose proof is none.")]
 
     @property
     def well(self) -> int:
-        return self.imported + self.reimported + self.unchanged + self.corrected
+        return self.imported + self.reimported + self.unchanged + self.corrected + self.deleted
 
     @property
     def all_well(self) -> bool:

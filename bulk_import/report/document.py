@@ -83,6 +83,7 @@ def _run(folded: Folded, *, report_elsewhere: bool) -> Run:
         duration_seconds=folded.duration_seconds,
         outcome=outcome_of(folded.summary, folded.ending),
         exit_code=folded.exit_code(report_elsewhere=report_elsewhere),
+        command=started.get("command", "submit" if started.get("ceremony") else "run"),
         manifest=started["manifest"],
         selection=Selected(**started["selection"]),
         selected=started.get("selected", None if started["shard"] else folded.summary.total),

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from bulk_import.codes import CUTS_SHORT
-from bulk_import.model import Proof, Status
+from bulk_import.model import Status
+from bulk_import.model.result import unproved
 from bulk_import.model.run import Summary
 
 _STATUSES: Final = tuple(status.value for status in Status)
@@ -27,7 +28,7 @@ def mark(result: Mapping[str, Any]) -> int:
     status = Status(result["status"])
     verification, error = result["verification"], result["error"]
     byte = _STATUSES.index(status.value)
-    if status.well and (verification is None or verification["proof"] == Proof.NONE.value):
+    if unproved(status, verification):
         byte |= _UNPROVED
     byte |= CHANGED if result["changed"] else 0
     if error is not None:

@@ -92,14 +92,14 @@ def _belong_together(parts: Sequence[Part], *, allow_stale: bool) -> None:
             _one_day(parts)
 
 
-_BINDING: Final = ("manifest", "selection", "partition", "number of selected targets", "number of shards")
+_BINDING: Final = ("command", "manifest", "selection", "partition", "number of selected targets", "number of shards")
 
 
 def _binding(run: Values) -> tuple[object, ...]:
     shards = {_of(each) for each in run.get("runs") or [run]}
     selection = {name: sorted(values) for name, values in run["selection"].items() if values}
     manifest = (run["manifest"]["sha256"], run["manifest"]["targets"])
-    return manifest, selection, run["partition"], run["selected"], shards
+    return run.get("command", "run"), manifest, selection, run["partition"], run["selected"], shards
 
 
 def _where(run: Values) -> tuple[str, str | None]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from bulk_import.errors import InputError, Problem
-from bulk_import.model import Proof, Status
+from bulk_import.model import Status
+from bulk_import.model.result import unproved
 from bulk_import.model.run import Summary
 from bulk_import.report.reread import Report
 
@@ -104,7 +105,7 @@ def _contradiction(result: Values) -> str:
 def _count(found: Recount, result: Values, lane: tuple[str, str]) -> None:
     status, verification = Status(result["status"]), result["verification"]
     found.counts[status.value] += 1
-    if status.well and (verification is None or verification["proof"] == Proof.NONE.value):
+    if unproved(status, verification):
         found.unproved += 1
     count, first = found.lanes.get(lane, (0, result["index"]))
     found.lanes[lane] = (count + 1, min(first, result["index"]))

@@ -269,6 +269,9 @@ class LaneRunner:
             await self._continue(run, view)  # by what an earlier part of the run has sent
             return
         run.life.advance(Event.AS_WANTED)
+        self._compare(run)
+
+    def _compare(self, run: TargetRun) -> None:
         found = Found(run, self._kms, self._policy, partial(self._on_differing, run))
         self._send_away(run, found, found.delay)
 
@@ -281,10 +284,11 @@ class LaneRunner:
         self._send_away(run, steady, steady.delay)
         return True
 
-    async def _decide(self, run: TargetRun, view: KeyView, *, unfinished: bool = False) -> Decision:
+    async def _decide(self, run: TargetRun, view: KeyView, *, unfinished: bool = False, again: bool = True) -> Decision:
+        """`again`: whether --prove all may ask for an import of what is as wanted."""
         if unfinished:
             return await decide_unfinished(run, self._kms, self._policy, view)
-        return await decide_by(run, self._kms, self._policy, view, import_again=self._policy.prove == "all")
+        return await decide_by(run, self._kms, self._policy, view, import_again=again and self._policy.prove == "all")
 
     async def _recheck(self, run: TargetRun, view: KeyView) -> None:
         """A target that ended OK before the resume. N equal reads decide whether it is as wanted still."""
@@ -295,7 +299,7 @@ class LaneRunner:
             steady = Steady(run, self._kms, self._policy, partial(self._on_back, run, settled=True))
             self._send_away(run, steady, steady.delay)
             return
-        decision = await decide_by(run, self._kms, self._policy, view)
+        decision = await self._decide(run, view, again=False)
         if decision.error is not None:
             raise decision.error
         if decision.action is Action.UNCHANGED:

@@ -111,7 +111,7 @@ class LanePlanner(LaneRunner):
                 region=target.lane.region,
                 key_id=target.shown_key_id,
                 key_arn=view.arn if view else None,
-                action=Action.BLOCKED if error or decision is None else decision.action,
+                action=Action.BLOCKED if error or decision is None else Action(decision.action),
                 key_state=view.state if view else None,
                 key_spec=view.key_spec if view else None,
                 expiration_model=view.expiration_model if view else None,

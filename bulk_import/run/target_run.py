@@ -14,6 +14,7 @@ from pathlib import Path
 import structlog
 
 from bulk_import.codes import advice_for
+from bulk_import.deletion import NOTHING, Asked
 from bulk_import.errors import JournalError, TargetError
 from bulk_import.material import Held, Materials
 from bulk_import.model import (
@@ -37,6 +38,7 @@ from bulk_import.run.stop import Stop
 
 log = structlog.get_logger()
 IMPORT = "ImportKeyMaterial"
+DELETION = "DeleteImportedKeyMaterial"
 # Changes that decide who may use a key; KMS takes up to five minutes to act on them:
 # https://docs.aws.amazon.com/kms/latest/developerguide/alias-authorization.html
 AUTHORIZES = frozenset({"CreateKey", "CreateAlias", "PutKeyPolicy", "TagResource"})
@@ -63,6 +65,7 @@ class Policy:
     known: KnownOf | None = None  # of --known: what an earlier run has proved of a symmetric target
     # What of `create` is set where a key differs; None: it is not compared at all.
     correct: frozenset[str] | None = frozenset({"description"})
+    deletion: Asked = NOTHING
     consistency_timeout: float = 0.0  # how long a key that is not found is waited for
 
 
@@ -204,6 +207,8 @@ class TargetRun:
             self._end(self._status_of_change(), changed=True, error=None)
 
     def _status_of_change(self) -> Status:
+        if DELETION in self.effects:
+            return Status.DELETED
         if self.decision is not None and self.decision.action in (Action.CREATE, Action.IMPORT):
             return Status.IMPORTED
         imported = IMPORT in self.effects or self.decision is None or self.decision.action is Action.REIMPORT

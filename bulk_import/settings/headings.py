@@ -10,7 +10,8 @@ OTHERS: Final = "Options"  # --config, --help
 _MEMBERS: Final[dict[str, tuple[str, ...]]] = {
     "Selection and guards": (
         "account", "region",
-        "only_account", "only_region", "only_id", "only_failed", "shard", "shards", "allow_account", "allow_source",
+        "only_account", "only_region", "only_id", "only_failed", "all", "shard", "shards", "allow_account",
+        "allow_source",
         "allow_source_role", "max_targets",
     ),
     "Manifest": ("manifest", "role"),
@@ -21,7 +22,7 @@ _MEMBERS: Final[dict[str, tuple[str, ...]]] = {
         "allow_stale",
     ),
     "Ceremony": ("prepare", "trust", "sign"),
-    "Run": ("run", "dry_run", "plan_only", "status", "validate", "iam", "sandbox"),
+    "Run": ("run", "delete", "dry_run", "plan_only", "status", "validate", "iam", "sandbox"),
     "Pace": ("aws",),
     "Access to AWS": ("caller",),
     "Log": ("common",),

@@ -152,7 +152,7 @@ class Settings(BaseSettings):
         "dry_run",
         variable=False,
     )
-    require_proof: bool = _option(False, "Fail every target without a proof.", "run")  # noqa: FBT003
+    require_proof: bool = _option(False, "Fail every target without a proof.", "proof")  # noqa: FBT003
     prove_use: bool = _option(False, "Also encrypt and decrypt once with each symmetric key.", "prove_use")  # noqa: FBT003
     verify_timeout: Seconds = _option(
         600.0, "Maximum time to wait for the wanted state after an import.", "steady", gt=0
@@ -182,6 +182,19 @@ class Settings(BaseSettings):
         "validate",
         ge=1,
         le=LARGEST,
+    )
+
+    # delete
+    all: bool = _option(False, "Select all targets of the manifest.", "delete")  # noqa: FBT003 - a default
+    yes: bool = _option(
+        False,  # noqa: FBT003 - a default
+        "Do not ask for the number of targets. It has no variable.",
+        "delete",
+        variable=False,
+    )
+    disabled_too: bool = _option(False, "Also delete material of Disabled keys.", "delete")  # noqa: FBT003 - a default
+    material_name: str | None = _option(
+        None, "Name (KeyMaterialDescription) of the material to delete, for keys with several.", "delete"
     )
 
     # plan
@@ -217,7 +230,7 @@ class Settings(BaseSettings):
     allow_stale: bool = _option(False, "Also merge reports of runs that began more than a day apart.", "report")  # noqa: FBT003
 
     # iam
-    command: Literal["run", "prepare", "submit", "plan", "status", "discover"] = _option(
+    command: Literal["run", "prepare", "submit", "plan", "status", "discover", "delete"] = _option(
         "run", "Which command the roles are for.", "iam"
     )
     caller_arn: str | None = _option(None, "Role, user or account that assumes the importer roles.", "iam")

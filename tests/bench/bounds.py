@@ -29,6 +29,7 @@ BOUNDS = (
     Bound("slow_quota", "wall / floor", 1.08),
     Bound("ceremony", "wall / floor", 1.1, (("by", "submit"),)),
     Bound("ceremony", "throttled", 0),
+    Bound("created", "wall / floor", 1.05),
     Bound("full_core", "throttled %", 0.5),
     Bound("full_core", "spread %", 10),
     Bound("full_core", "peak MB", 400),

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from tests.bench import harness, shards
+from tests.bench import harness, lives, shards
 from tests.bench.ceremony import ceremony
 from tests.bench.harness import LIFTED, PYTHON, Run, RunFailedError, Simulator
 from tests.bench.merged import merged
@@ -286,6 +286,7 @@ MEASUREMENTS: dict[str, tuple[str, Callable[..., list[Row]]]] = {
     "ceremony": ("One lane of prepared keys by submit, and the same lane by run", ceremony),
     "full_core": ("A thousand lanes at a full core", full_core),
     "cpu": ("Client CPU, quotas lifted", cpu),
+    "created": ("Keys created and filled, and keys found as wanted", lives.created),
     "memory": ("Memory by targets", memory),
     "manifest": ("Reading a manifest", manifest),
     "merged": ("A hundred shards as one report", merged),

@@ -31,6 +31,7 @@ DEFAULT_QUOTAS: dict[str, float] = {
     "UpdateKeyDescription": 5,
     "TagResource": 10,
     "PutKeyPolicy": 15,
+    "DeleteImportedKeyMaterial": 15,
     "GetKeyPolicy": 1000,
     "ListKeys": 500,
     "ListResourceTags": 2000,

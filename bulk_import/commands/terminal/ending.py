@@ -103,7 +103,7 @@ def show(
 def counts(report: Mapping[str, Any]) -> str:
     """`276 imported, 24 failed of 300 in 27 s. Partial, exit code 4.`"""
     run, summary = report["run"], report["summary"]
-    names = ("imported", "reimported", "unchanged", "corrected", "failed", "not_attempted")
+    names = ("imported", "reimported", "unchanged", "corrected", "deleted", "failed", "not_attempted")
     if not summary["total"]:
         return f"{reports.headline(report).capitalize()}."
     parts = [f"{summary[name]:,} {name.replace('_', ' ')}" for name in names if summary[name]] or ["nothing"]

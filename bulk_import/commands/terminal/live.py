@@ -57,7 +57,7 @@ class LiveView:
         tally, wide = self._tally, options.max_width >= WIDE
         lines: list[RenderableType] = [_cut(self._head), _overall(tally)]
         times = f"{duration(tally.elapsed)} elapsed, about {duration(tally.seconds_left())} left"
-        pace = f"{tally.rate():.1f} imports/s of {tally.quota_now():g}/s"
+        pace = f"{tally.rate():.1f} {tally.words[1]}/s of {tally.quota_now():g}/s"
         lines += [_cut(phases(tally))]
         lines += [_cut(f"{times}, {pace}")] if wide else [_cut(times), _cut(pace)]
         if tally.failed:
@@ -74,7 +74,7 @@ class LiveView:
 def phases(tally: Tally) -> str:
     """`waiting 40, importing 3, verifying 12, done 23 of 78 targets`"""
     return (
-        f"waiting {tally.waiting:,}, importing {tally.importing:,}, verifying {tally.verifying:,}, "
+        f"waiting {tally.waiting:,}, {tally.words[0]} {tally.importing:,}, verifying {tally.verifying:,}, "
         f"done {tally.ended:,} of {plural(tally.total, 'target')}"
     )
 

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from bulk_import.commands import output
 from bulk_import.commands.terminal.live import LiveView, causes, phases
-from bulk_import.commands.terminal.tally import Tally
+from bulk_import.commands.terminal.tally import IMPORTS, Tally
 from bulk_import.model import Manifest, Outcome, Status
 from bulk_import.settings import Settings
 from bulk_import.words import duration, plural
@@ -35,7 +35,8 @@ log = structlog.get_logger()
 class Progress:
     """An asynchronous context manager. Pass `started`, `event` and `ended` to the run."""
 
-    def __init__(self, manifest: Manifest, settings: Settings) -> None:
+    def __init__(self, manifest: Manifest, settings: Settings, words: tuple[str, str] = IMPORTS) -> None:
+        self._words = words
         self.elsewhere = False  # whether the run's endpoints are not AWS's; known once it has started
         self._manifest = manifest
         self._quiet = settings.quiet
@@ -63,7 +64,7 @@ class Progress:
     def started(self, run: Started) -> None:
         """Called before the run's first call."""
         self.elsewhere = bool(run.endpoints)
-        self._tally = Tally(run.lanes, run.import_rate, asyncio.get_running_loop().time)
+        self._tally = Tally(run.lanes, run.import_rate, asyncio.get_running_loop().time, self._words)
         first = _first_line(self._manifest, run)
         output.divert(None)
         if self._json:
@@ -126,7 +127,7 @@ class Progress:
                 )
             else:
                 failed = f"; failed: {causes(tally)}" if tally.failed else ""
-                pace = f"{tally.rate():.1f} imports/s of {tally.quota_now():g}/s"
+                pace = f"{tally.rate():.1f} {tally.words[1]}/s of {tally.quota_now():g}/s"
                 output.say(
                     f"{duration(tally.elapsed)}: {tally.percent}%, {phases(tally)}{failed}; {pace}, "
                     f"about {duration(tally.seconds_left())} left."

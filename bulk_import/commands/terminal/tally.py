@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from bulk_import.model import Lane, Outcome, Status
+from bulk_import.model import Change, Lane, Outcome, Status
 
 WINDOW = 10.0  # seconds over which the rate of imports is counted
+IMPORTS = ("importing", "imports")
+DELETIONS = ("deleting", "deletions")
 ENOUGH = 10  # ended targets of a lane, from which on its own pace counts
 
 
@@ -49,11 +51,19 @@ class LaneTally:
 
 
 class Tally:
-    """Every lane's counts. `import_rate`: imports per second that a lane may make; `clock` in seconds."""
+    """Every lane's counts. `import_rate`: imports per second that a lane may make; `clock` in seconds.
+
+    `words`: what is counted as imports, as in IMPORTS.
+    """
 
     def __init__(
-        self, lanes: Mapping[Lane, int], import_rate: Callable[[Lane], float], clock: Callable[[], float]
+        self,
+        lanes: Mapping[Lane, int],
+        import_rate: Callable[[Lane], float],
+        clock: Callable[[], float],
+        words: tuple[str, str] = IMPORTS,
     ) -> None:
+        self.words = words
         self.lanes = {
             (lane.account, lane.region): LaneTally(lane.account, lane.region, count, partial(import_rate, lane))
             for lane, count in lanes.items()
@@ -113,9 +123,10 @@ class Tally:
             self.failed += 1
             if outcome.error is not None:
                 self.causes[outcome.error.code] += 1
-        if outcome.attempts:
+        sent = outcome.attempts or outcome.changes.count(Change.DELETED)
+        if sent:
             lane.imports += 1
-            self._imports.append((self._clock(), lane, outcome.attempts))
+            self._imports.append((self._clock(), lane, sent))
 
     def rate(self) -> float:
         """Recent imports per second of the lanes that still have work: comparable with `quota_now`."""

@@ -9,8 +9,8 @@ from typing import Any
 from bulk_import.codes import GRAVE
 from bulk_import.words import not_aws, plural, spoken
 
-COUNTS = ("imported", "reimported", "unchanged", "corrected", "failed", "not_attempted")
-WELL = ("imported", "reimported", "unchanged", "corrected")
+COUNTS = ("imported", "reimported", "unchanged", "corrected", "deleted", "failed", "not_attempted")
+WELL = ("imported", "reimported", "unchanged", "corrected", "deleted")
 _WHERE_ANY = ("corrected", "deleted")  # shown only where there are some: most manifests create no keys
 Result = Mapping[str, Any]
 

@@ -21,6 +21,7 @@ from bulk_import.run.prover import check_stated_id
 from bulk_import.run.several import OF_MATERIALS
 from bulk_import.run.steps.create_alias import CreateAlias
 from bulk_import.run.steps.create_key import CreateKey
+from bulk_import.run.steps.delete_material import DeleteMaterial
 from bulk_import.run.steps.import_entry import ImportEntry
 from bulk_import.run.steps.import_material import ImportMaterial
 from bulk_import.run.steps.metadata import Correction, PutKeyPolicy, TagResource, UpdateKeyDescription
@@ -35,6 +36,7 @@ KINDS: dict[str, type[Kind]] = {
     StepKind.UPDATE_DESCRIPTION: UpdateKeyDescription,
     StepKind.IMPORT_MATERIAL: ImportMaterial,
     StepKind.ROTATE: Rotate,
+    StepKind.DELETE_MATERIAL: DeleteMaterial,
 }
 
 
