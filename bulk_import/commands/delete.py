@@ -23,7 +23,8 @@ ARGUMENTS: dict[str, Any] = {
     "manifest": Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, s3://bucket/key, or - for stdin.")]
 }
 GROUPS = (
-    "common", "caller", "aws", "manifest", "role", "failed", "decide", "steady", "run", "render", "shard", "s3", "delete",
+    "common", "caller", "aws", "manifest", "role", "failed", "decide", "steady", "run", "render", "shard", "s3",
+    "delete",
 )  # fmt: skip
 NAMED = 20  # targets that the question names
 

@@ -91,6 +91,7 @@ def make_report(
             "total": n,
             **{s: counts[s] for s in ("imported", "reimported", "unchanged", "failed", "not_attempted")},
             "corrected": 0,
+            "deleted": 0,
             "unproved": sum(1 for r in results if r["status"] in _WELL and r["verification"]["proof"] == "none"),
         },
         "lanes": [_lane(lane, results[i :: len(lane_names)], rng) for i, lane in enumerate(lane_names)],

@@ -58,7 +58,7 @@ def with_canaries() -> dict[str, Any]:
 # ---- all -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", ["corrected"])
+@pytest.mark.parametrize("status", ["corrected", "deleted"])
 def test_a_status_that_is_rare_is_shown_where_it_occurs(status: str) -> None:
     report = make_report(10)
     summary = report["summary"]

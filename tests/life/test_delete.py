@@ -171,7 +171,7 @@ def pending(sandbox: Sandbox, key_id: str, name: str) -> None:
     """New material beside the current one, as somebody begins a rotation."""
     import_material(
         kms(sandbox), key_id, materials.make("SYMMETRIC_DEFAULT"), ImportType="NEW_KEY_MATERIAL",
-        KeyMaterialDescription=name,
+        KeyMaterialDescription=name, ExpirationModel="KEY_MATERIAL_DOES_NOT_EXPIRE",
     )  # fmt: skip
 
 
