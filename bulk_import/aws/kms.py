@@ -40,7 +40,6 @@ class LaneKms(LaneCalls):
                     key_material_id=entry.get("KeyMaterialId", ""),
                     key_material_state=entry.get("KeyMaterialState", ""),
                     import_state=entry.get("ImportState"),
-                    description=entry.get("KeyMaterialDescription"),
                     expiration_model=entry.get("ExpirationModel"),
                     valid_to=entry.get("ValidTo"),
                     description=entry.get("KeyMaterialDescription") or None,

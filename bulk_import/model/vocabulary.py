@@ -335,7 +335,6 @@ class KeyRotation:
     key_material_id: str
     key_material_state: str  # CURRENT | NON_CURRENT | PENDING_ROTATION | …
     import_state: str | None = None  # IMPORTED | PENDING_IMPORT
-    description: str | None = None  # KeyMaterialDescription: the name that an import gave it
     expiration_model: str | None = None
     valid_to: datetime | None = None
     description: str | None = None  # KeyMaterialDescription

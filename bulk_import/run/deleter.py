@@ -27,8 +27,8 @@ class LaneDeleter(LaneRunner):
         """A key that is missing is not created here."""
         self._settle(run)
 
-    def _wait_until_steady(self, run: TargetRun) -> bool:
-        return False
+    def _wait_until_steady(self, _: TargetRun) -> bool:
+        return False  # the reads that matter come after the deletion
 
     async def _decide(self, run: TargetRun, view: KeyView, **_: bool) -> Decision:
         rotations = await materials_of(run, self._kms, view)
