@@ -35,7 +35,7 @@ class LaneDeleter(LaneRunner):
         sent = DeleteMaterial.operation in run.tried
         return decide_deletion(run.wanted, view, rotations, self._policy.deletion, sent=sent)
 
-    def _compare(self, run: TargetRun) -> None:
+    def _read_again(self, run: TargetRun) -> None:
         empty = Empty(run, self._kms, self._policy, partial(self._on_differing, run))
         self._send_away(run, empty, empty.delay)
 

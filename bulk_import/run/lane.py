@@ -269,9 +269,9 @@ class LaneRunner:
             await self._continue(run, view)  # by what an earlier part of the run has sent
             return
         run.life.advance(Event.AS_WANTED)
-        self._compare(run)
+        self._read_again(run)
 
-    def _compare(self, run: TargetRun) -> None:
+    def _read_again(self, run: TargetRun) -> None:
         found = Found(run, self._kms, self._policy, partial(self._on_differing, run))
         self._send_away(run, found, found.delay)
 
