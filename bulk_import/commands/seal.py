@@ -44,7 +44,9 @@ def execute(settings: Settings, bundle: str, manifest: str, sealed: str) -> Exit
 
 
 async def _seal(vouched: trust.Vouched, manifest: Manifest, settings: Settings, into: Path) -> Sealing:
-    async with load.materials(manifest, settings) as materials:
+    opened = load.materials(manifest, settings)
+    opened.check(manifest.targets)
+    async with opened as materials:
         await materials.begin(manifest.targets)
         try:
             return await seal(vouched, manifest, materials, into)

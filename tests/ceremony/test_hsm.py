@@ -59,6 +59,20 @@ def test_keys_of_an_hsm_go_through_the_three_steps(ceremony: Ceremony, sandbox: 
     assert answer["Mac"].hex() == by_token
 
 
+def test_seal_says_which_settings_are_missing(ceremony: Ceremony, sandbox: Sandbox, softhsm: SoftHsm) -> None:
+    softhsm.mac("settings")
+    add(ceremony.vault, "pkcs11:token=byok;object=settings", sandbox.key(key_spec="HMAC_256")["key_id"])
+    ceremony.online.keys = ceremony.vault.keys
+    ceremony.online.write()
+    ceremony.vault.write()
+    prepared = ceremony.prepare(*ALLOW)
+    sealed = ceremony.seal(*ALLOW, *ceremony.vouched(prepared))  # without a module or a PIN
+    assert sealed.code == 3, sealed.stderr
+    for said in ("--pkcs11-module: is missing", "--pkcs11-pin-file: is missing"):
+        assert said in sealed.stderr
+    assert not (ceremony.vault.folder / "sealed.jsonl").exists()
+
+
 def test_an_algorithm_that_the_hsm_lacks_is_said_by_seal(
     ceremony: Ceremony, sandbox: Sandbox, softhsm: SoftHsm
 ) -> None:
