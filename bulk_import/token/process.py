@@ -61,6 +61,7 @@ class Desk:
         found: dict[str, Any] = {
             "key_spec": key.spec, "what": key.what, "algorithms": ways.algorithms, "without": ways.without,
             "probe": ways.probe.hex(), "largest_rsa": token.largest_rsa(),
+            "readable": keys.attribute(token.session, key.handle, PyKCS11.CKA_SENSITIVE) is False,
         }  # fmt: skip
         if key.spec in evidence.MACS:
             found["mac"] = evidence.mac(token, key, bytes.fromhex(message)).hex()

@@ -229,7 +229,7 @@ def test_uris_that_are_none(work: Workplace, uri: str) -> None:
 
 def test_validate_says_what_the_token_can_do(work: Workplace, softhsm: SoftHsm) -> None:
     softhsm.aes("fähig")
-    softhsm.mac("able mac")
+    softhsm.mac("able mac", CKA_SENSITIVE=False)
     add(work, "pkcs11:token=byok;object=f%C3%A4hig", key_spec="SYMMETRIC_DEFAULT", name="one")
     add(work, "pkcs11:token=byok;object=able%20mac", "alias/two", name="two")  # of which only KMS knows the spec
     work.write()
@@ -242,7 +242,8 @@ def test_validate_says_what_the_token_can_do(work: Workplace, softhsm: SoftHsm) 
         "RSAES_OAEP_SHA_1 (CKM_RSA_PKCS_OAEP); used: RSAES_OAEP_SHA_1; proof: material_id; material_check: yes" in aes
     )
     assert "for HMAC_256" in mac
-    assert "proof: hmac, by the token" in mac
+    assert "proof: hmac, by the token; warning: CKA_SENSITIVE=false" in mac
+    assert "warning" not in aes
 
 
 def test_validate_reports_what_cannot_go(work: Workplace, softhsm: SoftHsm) -> None:

@@ -123,14 +123,11 @@ class Pkcs11Sealer:
         algorithm = _algorithm(found, target, key_spec)
         _check_probe(found, key_spec)
         able = ", ".join(f"{name} ({by})" for name, by in found["algorithms"].items())
-        return "; ".join(
-            (
-                f"{found['what']}, for {key_spec}",
-                f"the token wraps with {able}",
-                f"used: {algorithm}",
-                _proof(found, key_spec),
-            )
-        )
+        said = [f"{found['what']}, for {key_spec}", f"the token wraps with {able}", f"used: {algorithm}"]
+        said.append(_proof(found, key_spec))
+        if found["readable"]:
+            said.append("warning: CKA_SENSITIVE=false, so anyone with the PIN can read this key")
+        return "; ".join(said)
 
     async def _look(
         self, rest: str, target: Target, key_spec: KeySpec | None, key_arn: str
