@@ -200,6 +200,12 @@ def floor_of_calls(calls: Mapping[str, tuple[int, float]], *, reads: int, interv
     return 0.0 if longest is None else longest + (reads - 1) * interval
 
 
+def limit_of_calls(calls: Mapping[str, tuple[int, float]]) -> str | None:
+    """Of the same: the operation whose quota takes the longest. None: there are no calls."""
+    made = [(count / rate, name) for name, (count, rate) in calls.items() if count]
+    return max(made)[1] if made else None
+
+
 def importable(target: Target, view: KeyView) -> KeySpec:
     """The key's spec. Raises TargetError where the key cannot take the target's material."""
     if view.manager == "AWS":

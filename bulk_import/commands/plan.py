@@ -13,7 +13,7 @@ from bulk_import.commands import loop, output
 from bulk_import.errors import ExitCode
 from bulk_import.model.run import CallerFacts, ManifestFacts, Selected, Tool
 from bulk_import.plan import Action
-from bulk_import.run.planned import PlanDocument, PlanSummary
+from bulk_import.run.planned import PlanDocument, PlannedTarget, PlanSummary
 from bulk_import.run.planner import Plan
 from bulk_import.settings import Settings
 from bulk_import.words import not_aws, plural
@@ -70,13 +70,20 @@ def _document(plan: Plan) -> PlanDocument:
     )
 
 
+def _detail(target: PlannedTarget) -> str:
+    """Why it is blocked, or each change with its cause, or why there is none."""
+    if target.error:
+        return f"{target.error.code}: {target.detail}"
+    return "; ".join(f"{step.operation}: {step.cause}" for step in target.steps) or target.detail
+
+
 def _table(plan: Plan) -> str:
     if not plan.targets:
         return "This shard has no target: there is nothing to do.\n"
     rows = [("ACTION", "ID", "ACCOUNT", "REGION", "KEY STATE", "DETAIL")]
     rows += [
         (target.action.value, target.id, target.account, target.region, target.key_state or "-",
-         f"{target.error.code}: {target.detail}" if target.error else target.detail)
+         _detail(target))
         for target in plan.targets
     ]  # fmt: skip
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
@@ -87,8 +94,9 @@ def _table(plan: Plan) -> str:
     counts = ", ".join(f"{count} {action.value}" for action, count in sorted(plan.counts().items()))
     lines.append("")
     lines.append(f"{plural(len(plan.targets), 'target')} in {plural(len(plan.lanes), 'lane')}: {counts}.")
+    limit = f"; {longest.limit} is the limit, {longest.quota[longest.limit]:g} per second" if longest.limit else ""
     lines.append(
         f"Quotas allow no faster than {longest.floor_seconds:.0f} s "
-        f"({plural(longest.imports, 'import')} in {longest.account}/{longest.region})."
+        f"({plural(longest.imports, 'import')} in {longest.account}/{longest.region}{limit})."
     )
     return "\n".join(lines) + "\n"

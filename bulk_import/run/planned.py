@@ -30,6 +30,14 @@ _MEANINGS: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """One change that a run would make."""
+
+    operation: Annotated[str, about("KMS's name of it.")]
+    cause: Annotated[str, about("Why it is needed.")]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedTarget:
     """What a run would do with one target, and what it found."""
@@ -49,6 +57,7 @@ class PlannedTarget:
     valid_to: Annotated[Moment | None, about("When the material expires, as KMS showed it. null: never, or not known.")]
     wanted_valid_to: Annotated[Moment | None, about("The ValidTo to import with. null: never.")]
     detail: Annotated[str, about("Why this action. Often empty.")]
+    steps: Annotated[list[PlannedStep], about("The changes that a run would make, in order. Empty: none.")]
     error: Annotated[Failure | None, about("Why the target is blocked. null: it is not.")]
 
 
@@ -65,6 +74,7 @@ class PlannedLane:
         about("The shortest time that the quotas of all calls that change something and the verification allow."),
     ]
     quota: Annotated[dict[str, Rate], about("Requests per second that the run would use.")]
+    limit: Annotated[str | None, about("The operation whose quota takes the longest. null: nothing would be changed.")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from typing import Any
 
 from bulk_import.model import Lane, Manifest, Outcome, Target
 from bulk_import.model.run import Environment
-from bulk_import.plan import Action, StepKind, Wanted, floor_of_calls
+from bulk_import.plan import Action, StepKind, Wanted, floor_of_calls, limit_of_calls
 from bulk_import.ports import KeyService
 from bulk_import.run.lane import LaneRunner
-from bulk_import.run.planned import PlannedLane, PlannedTarget
+from bulk_import.run.planned import PlannedLane, PlannedStep, PlannedTarget
 from bulk_import.run.steps import KINDS
 from bulk_import.run.stop import Stop
 from bulk_import.run.target_run import Policy, TargetRun
@@ -118,6 +118,10 @@ class LanePlanner(LaneRunner):
                 valid_to=view.valid_to if view else None,
                 wanted_valid_to=run.wanted.valid_to,
                 detail=error.message if error else detail,
+                steps=[
+                    PlannedStep(KINDS[step.kind].operation, step.cause)
+                    for step in (decision.steps if decision and not error else ())
+                ],
                 error=error,
             )
         )
@@ -157,6 +161,7 @@ def summarise(
                 imports,
                 round(floor, 3),
                 rates,
+                limit_of_calls(calls),
             )
         )
     targets = sorted((target for planner in planners for target in planner.planned), key=lambda target: target.index)
