@@ -88,15 +88,27 @@ def test_the_policies_are_those_that_iam_prints(policies: dict[str, Any]) -> Non
 
 
 def test_every_operation_is_in_the_table(tmp_path: Path) -> None:
-    path = tmp_path / "keys.csv"
-    lines = [f"{spec},111122223333,us-east-1,Importer,alias/{spec},{spec},file:k,," for spec in KeySpec]
-    lines += ["new,111122223333,us-east-1,Importer,alias/new,HMAC_256,file:k,true,payments"]
-    header = "id,account,region,role,key_id,key_spec,material,create.multi_region,create.tags.Team"
-    path.write_text("\n".join([header, *lines]))
+    path = tmp_path / "keys.json"
+    common = {"account": "111122223333", "region": "us-east-1"}
+    keys = [{"id": spec, "key_id": f"alias/{spec}", "key_spec": spec, "material": "file:k"} for spec in KeySpec]
+    root = {"AWS": "arn:aws:iam::111122223333:root"}
+    statement = {"Effect": "Allow", "Principal": root, "Action": "kms:*", "Resource": "*"}
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    create = {"multi_region": True, "description": "x", "tags": {"Team": "payments"}, "policy": policy}
+    keys += [{"id": "new", "key_id": "alias/new", "key_spec": "HMAC_256", "material": "file:k", "create": create}]
+    several = [{"name": "2025", "material": "file:a"}, {"name": "2026", "material": "file:b"}]
+    keys += [{"id": "old", "key_id": "alias/old", "key_spec": "SYMMETRIC_DEFAULT", "materials": several}]
+    whole = {"version": 1, "defaults": {"role": "Importer"}, "keys": [{**common, **key} for key in keys]}
+    path.write_text(json.dumps(whole))
     manifest = api.load_manifest(str(path), api.load_settings())
-    access = iam.access(manifest, "111122223333", iam.Asked(prove_use=True), CALLER)
+    everything = frozenset({"description", "tags", "policy"})
+    asked = [iam.Asked(prove_use=True, correct=everything), iam.Asked(command="discover")]
     granted = {
-        action for policy in access.permissions for statement in policy["Statement"] for action in statement["Action"]
+        action
+        for one in asked
+        for document in iam.access(manifest, "111122223333", one, CALLER).permissions
+        for granting in document["Statement"]
+        for action in granting["Action"]
     }
     listed = {operation for cells in rows(pages.IAM.section("Operations"), "operation")
               for operation in ticked(cells[0])}  # fmt: skip
