@@ -366,7 +366,7 @@ def test_durations(written: str, seconds: float) -> None:
         ("BULK_IMPORT_ONLY_ACCOUNTS", "BULK_IMPORT_ONLY_ACCOUNT"),
         ("BULK_IMPORT_PROFIL", "BULK_IMPORT_PROFILE"),
         ("BULK_IMPORT_CONFIGG", "BULK_IMPORT_CONFIG"),
-        ("BULK_IMPORT_SURE", "--help"),  # --yes has no variable
+        ("BULK_IMPORT_SURE", "--help"),
         ("BULK_IMPORT_MANIFEST", "BULK_IMPORT_MANIFEST_FORMAT"),
         ("BULK_IMPORT_reads", "BULK_IMPORT_READS"),
         ("bulk_import_reads", "BULK_IMPORT_READS"),  # else it would count, or not, by the system
