@@ -125,6 +125,10 @@ CODES: dict[str, Code] = {
     "NotImportableOrigin": Code(
         "Only keys with Origin EXTERNAL take imported material. Create such a key, and name it here.",
     ),
+    "PrimaryNotReady": Code(
+        "A replica gets its first material only after its primary. Select the primary too, and fix what the message "
+        "says of it. Nothing was sent for the replica.",
+    ),
     "ProofMissing": Code(
         "--require-proof was given and no proof was possible. Grant the operation of the proof to the "
         "role (kms:GenerateMac, kms:GetPublicKey), or specify key_material_id.",

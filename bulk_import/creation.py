@@ -57,6 +57,26 @@ def decide_missing(
     return Decision(Action.CREATE, target.key_spec, algorithm, KeyState.ENABLED, detail, steps=steps)
 
 
+def decide_replica(wanted: Wanted, *, now: datetime) -> Decision:
+    """The steps for a replica that is missing and whose primary is filled."""
+    target = wanted.target
+    if target.create is None or target.key_spec is None or target.alias is None:
+        raise RuntimeError("only a target with `create`, a key spec and an alias can be created")
+    try:
+        algorithm = algorithm_for(target, target.key_spec)
+        check_expiry(wanted, now)
+    except TargetError as error:
+        return Decision(Action.BLOCKED, detail=error.message, error=error)
+    region = target.lane.region
+    steps = (
+        Step(StepKind.REPLICATE_KEY, f"the key has no replica in {region}"),
+        Step(StepKind.CREATE_ALIAS, "the replica has no alias"),
+        Step(StepKind.IMPORT_MATERIAL, "the replica waits for its material"),
+    )
+    detail = f"the key has no replica in {region}: replicate it, create the alias, import"
+    return Decision(Action.CREATE, target.key_spec, algorithm, KeyState.ENABLED, detail, steps=steps)
+
+
 def new_key(target: Target) -> NewKey:
     """What CreateKey is asked for. The tag is how an unfinished key is found again."""
     if target.create is None or target.key_spec is None or target.alias is None:

@@ -8,6 +8,7 @@ from typing import Final
 
 from bulk_import import shards
 from bulk_import.aws.pace.limiter import SCARCE, merge_quotas
+from bulk_import.family import links
 from bulk_import.model import Target
 from bulk_import.plan import floor_seconds
 from bulk_import.settings import Settings
@@ -35,8 +36,9 @@ def division(targets: Sequence[Target], settings: Settings, of: int) -> Division
         largest = max(shard.lanes.values(), default=0)
         return floor_seconds(largest, rate, reads=settings.reads, interval=settings.read_interval)
 
-    parts = shards.divide(targets, of)
+    connected = links(targets)
+    parts = shards.divide(targets, of, connected)
     floors = [floor(shard) for shard in parts]
     longest = max(floors, default=0.0)
-    enough = shards.smallest(targets, lambda shard: shard.targets / IMPORTS_PER_CORE <= longest)
+    enough = shards.smallest(targets, lambda shard: shard.targets / IMPORTS_PER_CORE <= longest, connected)
     return Division(parts, floors, enough)

@@ -44,7 +44,7 @@ from bulk_import.run.deleter import LaneDeleter
 from bulk_import.run.lane import LaneRunner
 from bulk_import.run.stop import Stop
 from bulk_import.settings import Settings
-from bulk_import.work import Started, Work, by_lane, creating_lanes, sizes
+from bulk_import.work import Started, Work, creating_lanes, lanes_used
 
 LANES: Mapping[Command, type[LaneRunner]] = {"run": LaneRunner, "submit": LaneRunner, "delete": LaneDeleter}
 # The call whose quota decides how fast a lane can be. Sealed material has its import parameters already.
@@ -92,7 +92,7 @@ async def run(
             s3 = bool(settings.uploads) or in_s3(manifest.uri)
             scarcest = SCARCEST[command]
             session = AwsSession(
-                settings, begun.run_id, manifest.partition, sizes(by_lane(manifest)), scarcest=scarcest, s3=s3,
+                settings, begun.run_id, manifest.partition, lanes_used(manifest), scarcest=scarcest, s3=s3,
                 creating=creating_lanes(manifest),
             )  # fmt: skip
             await stack.enter_async_context(session)

@@ -30,6 +30,7 @@ class StepKind(StrEnum):
     """One kind of change that a run makes; each has a file in run/steps/."""
 
     CREATE_KEY = "create_key"
+    REPLICATE_KEY = "replicate_key"
     CREATE_ALIAS = "create_alias"
     PUT_KEY_POLICY = "put_key_policy"
     TAG_RESOURCE = "tag_resource"

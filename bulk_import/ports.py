@@ -7,7 +7,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
-from bulk_import.model import AmongSeveral, ImportParameters, KeyRotation, KeyView, Lane, NewKey, ObjectFacts, ObjectUri
+from bulk_import.model import (
+    AmongSeveral,
+    ImportParameters,
+    KeyRotation,
+    KeyView,
+    Lane,
+    NewKey,
+    NewReplica,
+    ObjectFacts,
+    ObjectUri,
+)  # fmt: skip
 
 T = TypeVar("T")
 
@@ -58,6 +68,7 @@ class KeyService(Protocol):
         sealed: bytes,
         valid_to: datetime | None,
         among: AmongSeveral | None = None,
+        import_type: str | None = None,
     ) -> str | None:
         """One attempt, never repeated inside. Returns KeyMaterialId (symmetric keys), else None."""
         ...
@@ -92,6 +103,14 @@ class KeyService(Protocol):
 
     async def rotate_key_on_demand(self, key_id: str, trace: Trace) -> None:
         """One attempt, never repeated inside. KMS answers before the pending material is the current one."""
+        ...
+
+    async def replicate_key(self, key_id: str, trace: Trace, *, wanted: NewReplica) -> KeyView:
+        """One attempt, never repeated inside. Called in the primary's lane; returns the replica."""
+        ...
+
+    async def count_replica(self) -> None:
+        """Takes the permits that KMS counts in the replica's lane for one ReplicateKey elsewhere: two of CreateKey."""
         ...
 
     async def list_aliases(self, key_id: str, trace: Trace) -> list[str]:

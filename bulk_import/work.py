@@ -15,12 +15,14 @@ from bulk_import.aws.pace.limiter import LaneLimiter
 from bulk_import.aws.session import AwsSession
 from bulk_import.deletion import Asked
 from bulk_import.errors import BulkImportError, CallerError
+from bulk_import.family import primary_lanes
 from bulk_import.journal import narrate
 from bulk_import.journal.begin import Begun
 from bulk_import.journal.writer import Journal
 from bulk_import.material import Materials
 from bulk_import.model import Lane, Manifest, Outcome, Status, Target
 from bulk_import.report.known import Known
+from bulk_import.run.barrier import Barrier
 from bulk_import.run.lane import LaneRunner
 from bulk_import.run.runner import run_lanes
 from bulk_import.run.stop import Stop
@@ -110,13 +112,19 @@ class Work:
 
     async def run_lanes(self) -> None:
         """Takes every target to the end. Raises JournalError where the journal failed."""
-        ports = [await self.session.lane(lane, self.manifest.accounts[lane.account]) for lane in self.lanes]
-        on_end = self._counting()
+        lanes, barrier = self.lanes, Barrier(self.manifest.targets)
+        known = {
+            lane: await self.session.lane(lane, self.manifest.accounts[lane.account])
+            for lane in dict.fromkeys((*lanes, *barrier.lanes))
+        }
+        barrier.connect(known)
+        ports = [known[lane] for lane in lanes]
+        on_end = self._counting(barrier)
         policy = policy_of(self.settings, self.session, self.begun.started, self.materials, self.known)
         runners = [
             self.lane_type(
                 kms.lane,
-                self.lanes[kms.lane],
+                lanes[kms.lane],
                 kms,
                 policy,
                 sink=Tap(self.journal, self.on_event),
@@ -126,10 +134,11 @@ class Work:
                 wanted=self.begun.wanted,
                 pasts=self.begun.past.pasts if self.begun.past else None,
                 claimed=self.begun.past.claimed if self.begun.past else None,
+                barrier=barrier,
             )
             for kms in ports
         ]
-        await run_lanes(runners, self.stop, grace=self.settings.grace)
+        await run_lanes(runners, self.stop, grace=self.settings.grace, barrier=barrier)
         for runner, kms in zip(runners, ports, strict=True):
             self._note_lane(runner, kms.limiter)
 
@@ -168,8 +177,8 @@ class Work:
             endpoints=self.session.endpoints,
         )
 
-    def _counting(self) -> Callable[[Outcome], None]:
-        """Passes each end on, and stops the run at --max-failures."""
+    def _counting(self, barrier: Barrier) -> Callable[[Outcome], None]:
+        """Passes each end on, also to those who wait for it, and stops the run at --max-failures."""
         failures = 0
 
         def on_end(outcome: Outcome) -> None:
@@ -178,6 +187,7 @@ class Work:
             if self.settings.max_failures is not None and failures >= self.settings.max_failures:
                 self.stop.request("max_failures")
             self.on_end(outcome)
+            barrier.ended(outcome)
 
         return on_end
 
@@ -236,6 +246,12 @@ def by_lane(manifest: Manifest) -> dict[Lane, list[Target]]:
 def sizes(lanes: Mapping[Lane, Sequence[Target]]) -> dict[Lane, int]:
     """Targets to work on, by lane."""
     return {lane: len(targets) for lane, targets in lanes.items()}
+
+
+def lanes_used(manifest: Manifest) -> dict[Lane, int]:
+    """Every lane that is called, with its number of targets: a replica's primary may be in a lane without any."""
+    lanes = {lane: len(targets) for lane, targets in by_lane(manifest).items()}
+    return lanes | {lane: 0 for lane in primary_lanes(manifest.targets) if lane not in lanes}
 
 
 def creating_lanes(manifest: Manifest) -> set[Lane]:

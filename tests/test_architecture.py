@@ -27,6 +27,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("kept",),
     ("model",),
     ("ports",),
+    ("family",),
     ("shards",),
     ("settings",),
     ("manifest",),

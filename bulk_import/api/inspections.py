@@ -24,12 +24,13 @@ from bulk_import.model import Manifest, ObjectUri, Target, in_s3
 from bulk_import.model.run import CallerFacts, ManifestFacts, Selected, Tool
 from bulk_import.report.formats import inspection
 from bulk_import.report.known import Known
+from bulk_import.run.barrier import Barrier
 from bulk_import.run.inspected import ALARMING, InspectedTarget, Standing, StatusDocument, StatusRun, StatusSummary
 from bulk_import.run.inspector import LaneInspector
 from bulk_import.run.runner import run_lanes
 from bulk_import.run.stop import Stop
 from bulk_import.settings import Settings
-from bulk_import.work import by_lane, policy_of
+from bulk_import.work import by_lane, lanes_used, policy_of
 
 StatusValues = dict[str, Any]  # a StatusDocument as JSON
 
@@ -67,21 +68,23 @@ async def status(manifest: Manifest, settings: Settings, *, known: Known | None 
     within = None if settings.within is None else timedelta(seconds=settings.within)
     async with (
         opened as materials,
-        AwsSession(settings, run_id, manifest.partition, lanes, s3=in_s3(manifest.uri)) as session,
+        AwsSession(settings, run_id, manifest.partition, lanes_used(manifest), s3=in_s3(manifest.uri)) as session,
     ):
         await session.connect()
         if compared:
             await materials.begin(compared)
         policy = replace(policy_of(settings, session, started, materials, known), require_proof=False, prove_use=False)
+        barrier = Barrier(manifest.targets)
+        ports = {lane: await session.lane(lane, manifest.accounts[lane.account]) for lane in lanes_used(manifest)}
+        barrier.connect(ports)
         inspectors = [
             LaneInspector(
-                lane, targets, await session.lane(lane, manifest.accounts[lane.account]), policy, stop=stop,
-                within=within,
+                lane, targets, ports[lane], policy, stop=stop, barrier=barrier, within=within,
                 knows=bool(settings.known),
             )
             for lane, targets in lanes.items()
         ]  # fmt: skip
-        await run_lanes(inspectors, stop, grace=0)
+        await run_lanes(inspectors, stop, grace=0, barrier=barrier)
         if stop.fatal is not None:
             raise stop.fatal
         connection = {

@@ -7,6 +7,7 @@ from typing import BinaryIO, NamedTuple
 from bulk_import import fleet, load, shards
 from bulk_import.api.failed import load_failed
 from bulk_import.errors import ManifestError, MaterialError, ObjectError, Problem
+from bulk_import.family import links
 from bulk_import.manifest.read import MAX_BYTES
 from bulk_import.material import Materials, sources
 from bulk_import.model import FailedTargets, Manifest, Target, in_s3
@@ -31,7 +32,7 @@ def load_manifest(
     data = _manifest_in_s3(uri, settings) if in_s3(uri) else None
     failed = failed or load_failed(settings)
     loaded = load.manifest(uri, settings, data=data, stdin=stdin, check_dates=check_dates, failed=failed)
-    return shards.take(loaded, settings.shard)
+    return shards.take(loaded, settings.shard, links(loaded.targets))
 
 
 def _manifest_in_s3(uri: str, settings: Settings) -> bytes:

@@ -17,11 +17,12 @@ from bulk_import.journal.begin import journal_path, new_run_id
 from bulk_import.model import Manifest, Outcome, in_s3
 from bulk_import.plan import wanted_of
 from bulk_import.report.known import Known
+from bulk_import.run.barrier import Barrier
 from bulk_import.run.planner import LanePlanner, Plan, summarise
 from bulk_import.run.runner import run_lanes
 from bulk_import.run.stop import Stop
 from bulk_import.settings import Settings
-from bulk_import.work import Started, by_lane, creating_lanes, policy_of
+from bulk_import.work import Started, by_lane, creating_lanes, lanes_used, policy_of
 
 
 async def plan(manifest: Manifest, settings: Settings) -> Plan:
@@ -38,24 +39,33 @@ async def plan(manifest: Manifest, settings: Settings) -> Plan:
     async with (
         opened as materials,
         AwsSession(
-            settings, run_id, manifest.partition, lanes, s3=in_s3(manifest.uri), creating=creating_lanes(manifest)
-        ) as session,
+            settings,
+            run_id,
+            manifest.partition,
+            lanes_used(manifest),
+            s3=in_s3(manifest.uri),
+            creating=creating_lanes(manifest),
+        ) as session,  # fmt: skip
     ):
         await session.connect()
         await materials.begin(manifest.targets)
         policy = policy_of(settings, session, started, materials, known)
+        barrier = Barrier(manifest.targets)
+        ports = {lane: await session.lane(lane, manifest.accounts[lane.account]) for lane in lanes_used(manifest)}
+        barrier.connect(ports)
         planners = [
             LanePlanner(
                 lane,
                 targets,
-                await session.lane(lane, manifest.accounts[lane.account]),
+                ports[lane],
                 policy,
                 stop=stop,
+                barrier=barrier,
                 wanted=lambda target: wanted_of(target, started),
             )
             for lane, targets in lanes.items()
         ]
-        await run_lanes(planners, stop, grace=0)
+        await run_lanes(planners, stop, grace=0, barrier=barrier)
         if stop.fatal is not None:
             raise stop.fatal
         return summarise(

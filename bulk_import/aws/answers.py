@@ -11,6 +11,7 @@ from bulk_import.model import KeyView
 
 def key_view(found: Mapping[str, Any]) -> KeyView:
     """KeyMetadata. https://docs.aws.amazon.com/kms/latest/APIReference/API_KeyMetadata.html"""
+    family = found.get("MultiRegionConfiguration") or {}
     return KeyView(
         arn=found["Arn"],
         state=found.get("KeyState", ""),
@@ -23,6 +24,8 @@ def key_view(found: Mapping[str, Any]) -> KeyView:
         current_key_material_id=found.get("CurrentKeyMaterialId"),
         description=found.get("Description", ""),
         multi_region=bool(found.get("MultiRegion")),
+        primary_region=(family.get("PrimaryKey") or {}).get("Region"),
+        replica_regions=tuple(str(key.get("Region", "")) for key in family.get("ReplicaKeys") or ()),
     )
 
 
@@ -38,6 +41,16 @@ def whole(operation: str, answer: dict[str, Any], *needed: str) -> dict[str, Any
             outcome_unknown=True,
         )
     return answer
+
+
+def made_key(operation: str, answer: dict[str, Any], member: str) -> KeyView:
+    """The key that an operation created. Raises ServiceError where the response does not say which one."""
+    found = whole(operation, answer, member)[member]
+    if not found.get("Arn"):
+        raise ServiceError(
+            "The response names no key.", code="MalformedAnswer", operation=operation, outcome_unknown=True
+        )
+    return key_view(found)
 
 
 def endless(operation: str) -> ServiceError:

@@ -31,6 +31,7 @@ METHODS: dict[str, tuple[str, bool]] = {
     "ImportKeyMaterial": ("import_key_material", True),
     "CreateKey": ("create_key", True),
     "CreateAlias": ("create_alias", True),
+    "ReplicateKey": ("replicate_key", True),
     "ListAliases": ("list_aliases", False),
     "ListKeys": ("list_keys", False),
     "ListResourceTags": ("list_resource_tags", False),
@@ -51,8 +52,8 @@ METHODS: dict[str, tuple[str, bool]] = {
 # Calls that change AWS: each attempt has an intent of its own in the journal, and is never repeated here.
 CHANGES = frozenset(
     (
-        "ImportKeyMaterial", "CreateKey", "CreateAlias", "UpdateKeyDescription", "TagResource", "PutKeyPolicy",
-        "RotateKeyOnDemand",
+        "ImportKeyMaterial", "CreateKey", "CreateAlias", "ReplicateKey", "UpdateKeyDescription", "TagResource",
+        "PutKeyPolicy", "RotateKeyOnDemand",
         "DeleteImportedKeyMaterial",
     )
 )  # fmt: skip

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from bulk_import.aws.answers import endless, key_view, whole
+from bulk_import.aws.answers import endless, key_view, made_key, whole
 from bulk_import.aws.calls import MOST_LISTED, LaneCalls
+from bulk_import.aws.pace.limiter import PERMITS_OF_A_REPLICA
 from bulk_import.errors import ServiceError
-from bulk_import.model import AmongSeveral, ImportParameters, KeyRotation, KeyView, NewKey
+from bulk_import.model import AmongSeveral, ImportParameters, KeyRotation, KeyView, NewKey, NewReplica
 from bulk_import.ports import Trace
 
 MOST_PAGES = 20  # of 1,000 rotations each, far above KMS's quota of rotations per key
@@ -73,9 +74,12 @@ class LaneKms(LaneCalls):
         sealed: bytes,
         valid_to: datetime | None,
         among: AmongSeveral | None = None,
+        import_type: str | None = None,
     ) -> str | None:
         """ExpirationModel is always sent: its default would be KEY_MATERIAL_EXPIRES."""
         request: dict[str, Any] = {"KeyId": key_id, "ImportToken": token, "EncryptedKeyMaterial": sealed}
+        if import_type is not None:
+            request["ImportType"] = import_type
         if valid_to is None:
             request["ExpirationModel"] = "KEY_MATERIAL_DOES_NOT_EXPIRE"
         else:
@@ -100,12 +104,7 @@ class LaneKms(LaneCalls):
             request["Description"] = wanted.description
         if wanted.policy is not None:
             request["Policy"] = wanted.policy
-        answer = whole("CreateKey", await self._call("CreateKey", trace, request), "KeyMetadata")
-        if not answer["KeyMetadata"].get("Arn"):
-            raise ServiceError(
-                "The response names no key.", code="MalformedAnswer", operation="CreateKey", outcome_unknown=True
-            )
-        return key_view(answer["KeyMetadata"])
+        return made_key("CreateKey", await self._call("CreateKey", trace, request), "KeyMetadata")
 
     async def create_alias(self, key_id: str, trace: Trace, *, alias: str) -> None:
         """One attempt, never repeated inside."""
@@ -134,6 +133,22 @@ class LaneKms(LaneCalls):
     async def rotate_key_on_demand(self, key_id: str, trace: Trace) -> None:
         """One attempt, never repeated inside."""
         whole("RotateKeyOnDemand", await self._call("RotateKeyOnDemand", trace, {"KeyId": key_id}), "KeyId")
+
+    async def replicate_key(self, key_id: str, trace: Trace, *, wanted: NewReplica) -> KeyView:
+        request: dict[str, Any] = {"KeyId": key_id, "ReplicaRegion": wanted.region}
+        if wanted.description is not None:
+            request["Description"] = wanted.description
+        if wanted.policy is not None:
+            request["Policy"] = wanted.policy
+        if wanted.tags:
+            request["Tags"] = [{"TagKey": name, "TagValue": value} for name, value in wanted.tags.items()]
+        return made_key("ReplicateKey", await self._call("ReplicateKey", trace, request), "ReplicaKeyMetadata")
+
+    async def count_replica(self) -> None:
+        """https://docs.aws.amazon.com/kms/latest/developerguide/requests-per-second.html"""
+        for _ in range(PERMITS_OF_A_REPLICA):
+            await self.limiter.throttler("CreateKey").acquire()
+            self._gate.release()  # no call follows in this lane
 
     async def list_aliases(self, key_id: str, trace: Trace) -> list[str]:
         return [

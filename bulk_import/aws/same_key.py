@@ -73,7 +73,7 @@ class SameKey:
         for named in found:
             if not named.value:
                 raise wrong(f"its {named.name} is empty or not a text")
-            self._check_place(operation, request, named)
+            self._check_place(operation, named)
         keys = [named for named in found if named.name != "AliasArn"]
         for named in keys:
             key_id = _key_id(named.value)
@@ -86,6 +86,7 @@ class SameKey:
         if operation == "CreateKey":
             self._check_new(request, answer, wrong)
         self._check_facts(answer, asked, wrong)
+        self._check_replica(answer, request, wrong)
         if asked is not None and wanted is not None and _key_id(asked) is None:
             self._resolved[asked] = wanted
 
@@ -101,15 +102,13 @@ class SameKey:
             return None
         return _key_id(asked) or self._resolved.get(asked)
 
-    def _check_place(self, operation: str, request: Mapping[str, Any], named: _Named) -> None:
+    def _check_place(self, operation: str, named: _Named) -> None:
         parts = named.value.split(":", 5)
         if len(parts) != 6:
             return
         region: str | None = self._lane.region
-        if "MultiRegionConfiguration" in named.path:
-            region = None  # related keys are in other Regions, with the same key ID
-        elif "ReplicaKeyMetadata" in named.path:
-            region = request.get("ReplicaRegion")
+        if "MultiRegionConfiguration" in named.path or "ReplicaKeyMetadata" in named.path:
+            region = None  # related keys are in other Regions, with the same key ID; see also _check_replica
         self._compare(operation, named.value, parts, region)
 
     def _compare(self, operation: str, arn: str | None, parts: list[str], region: str | None) -> None:
@@ -131,6 +130,21 @@ class SameKey:
         for name in _REQUESTED:
             if name in request and found.get(name) != harmless_values(request[name]):  # as incoming.py makes it
                 raise wrong(f"the response is for {found.get('Arn')}, whose {name} is not the requested one")
+
+    def _check_replica(
+        self, answer: Mapping[str, Any], request: Mapping[str, Any], wrong: Callable[[str], ServiceError]
+    ) -> None:
+        """A new replica is in the Region that was requested, and of its primary's spec, origin and manager."""
+        found = answer.get("ReplicaKeyMetadata")
+        if not isinstance(found, Mapping) or not found.get("Arn"):
+            return
+        arn, region = str(found["Arn"]), request.get("ReplicaRegion")
+        if arn.split(":")[3:4] != [region]:
+            raise wrong(f"the response is for {arn}, which is not in {region}")
+        facts = tuple(found.get(name) for name in _FIXED)
+        primary = arn.replace(f":{region}:", f":{self._lane.region}:", 1)
+        if (known := self._facts.get(primary, facts)) != facts:
+            raise wrong(_difference(known, facts))
 
     def _check_facts(self, answer: Mapping[str, Any], asked: str | None, wrong: Callable[[str], ServiceError]) -> None:
         for member in ("KeyMetadata", "ReplicaKeyMetadata"):

@@ -8,7 +8,7 @@ together with sealed material, and only to those who may call ImportKeyMaterial.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -100,6 +100,8 @@ class Prepared(_Selected):
     public_key: Annotated[Base64, about("The wrapping key, DER SubjectPublicKeyInfo in base64.")]
     import_token: Annotated[Base64, about("The import token in base64.")]
     deadline: Annotated[Moment, about("Until when KMS accepts both: ParametersValidTo.")]
+    replicas: Annotated[list[str], about("Of a primary: the Regions of its replicas.")] = field(default_factory=list)
+    primary_region: Annotated[str | None, about("Of a replica: the Region of its primary. null: it is none.")] = None
 
 
 @with_config(_STRICT)
@@ -110,6 +112,8 @@ class NotPrepared(_Selected):
     kind: Annotated[Literal["unchanged", "blocked"], about("Why there are none.")]
     code: Annotated[str | None, about("Name of the error. null: there is none.")]
     message: Annotated[str | None, about("What happened.")]
+    replicas: Annotated[list[str], about("Of a primary: the Regions of its replicas.")] = field(default_factory=list)
+    primary_region: Annotated[str | None, about("Of a replica: the Region of its primary. null: it is none.")] = None
 
 
 @with_config(_STRICT)

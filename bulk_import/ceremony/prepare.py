@@ -35,10 +35,11 @@ from bulk_import.errors import TargetError
 from bulk_import.journal import narrate
 from bulk_import.journal.begin import new_run_id
 from bulk_import.material.wrapping import default_algorithm
-from bulk_import.model import KeySpec, KeyView, Lane, Manifest, Outcome, Status, Target
+from bulk_import.model import Failure, KeySpec, KeyView, Lane, Manifest, Outcome, Status, Target
 from bulk_import.model.run import CallerFacts, ManifestFacts, Tool
 from bulk_import.plan import Action, Decision, Wanted
 from bulk_import.ports import KeyService
+from bulk_import.run.barrier import Barrier
 from bulk_import.run.lane import LaneRunner
 from bulk_import.run.planner import NoSink
 from bulk_import.run.runner import run_lanes
@@ -85,19 +86,23 @@ async def prepare(
     started, run_id, stop = datetime.now(UTC), new_run_id(), Stop()
     # What was blocked is tried again.
     left = lanes({index for index, line in known.targets.items() if line.kind != "blocked"} if known else set())
-    async with AwsSession(settings, run_id, manifest.partition, left) as session:
+    barrier = _barrier(manifest, known)
+    async with AwsSession(settings, run_id, manifest.partition, {*left, *barrier.lanes}) as session:
         await session.connect()
+        used = dict.fromkeys((*left, *barrier.lanes))
+        ports = {lane: await session.lane(lane, manifest.accounts[lane.account]) for lane in used}
+        barrier.connect(ports)
         writer = _writer(into, known, manifest, settings, session=session, run_id=run_id, started=started)
         try:
             runners = [
                 LanePreparer(
-                    lane, targets, await session.lane(lane, manifest.accounts[lane.account]),
-                    policy_of(session, started), stop=stop, writer=writer, manifest=manifest,
-                    standby=settings.standby, rate=partial(session.import_rate, lane),
+                    lane, targets, ports[lane], policy_of(session, started), stop=stop, writer=writer,
+                    manifest=manifest, standby=settings.standby, rate=partial(session.import_rate, lane),
+                    barrier=barrier,
                 )
                 for lane, targets in left.items()
             ]  # fmt: skip
-            await run_lanes(runners, stop, grace=0)
+            await run_lanes(runners, stop, grace=0, barrier=barrier)
         finally:
             await asyncio.to_thread(writer.close)
         if stop.fatal is not None:
@@ -122,13 +127,14 @@ class LanePreparer(LaneRunner):
         manifest: Manifest,
         standby: bool,
         rate: Callable[[], float],
+        barrier: Barrier,
     ) -> None:
         # As in a plan: one read, and no source is opened to compare what is as wanted.
         # What differs from `create` is not looked at: a ceremony imports, and corrects nothing.
         policy = replace(policy, reads=1, prove="none", require_proof=False, prove_use=False, correct=None)
         super().__init__(
             lane, targets, kms, policy, sink=NoSink(), stop=stop, import_rate=rate, on_end=lambda _: None,
-            wanted=lambda target: Wanted(target, target.expiry.instant(policy.started_at)),
+            wanted=lambda target: Wanted(target, target.expiry.instant(policy.started_at)), barrier=barrier,
         )  # fmt: skip
         self._writer = writer
         self._manifest = manifest
@@ -178,12 +184,14 @@ class LanePreparer(LaneRunner):
             **self._facts(run) | {"key_arn": view.arn, "key_spec": decision.key_spec},
         )
         self._writer.write(members(line))
+        self._tell(run, None)
 
     def _ended(self, run: TargetRun, outcome: Outcome) -> None:
         """A target without parameters: as wanted, or blocked. One that was not reached is left to the next call."""
         if outcome.status is Status.NOT_ATTEMPTED:
             return
         error = outcome.error
+        self._tell(run, error)
         self._writer.write(
             members(
                 NotPrepared(
@@ -192,6 +200,14 @@ class LanePreparer(LaneRunner):
                 )
             )
         )  # fmt: skip
+
+    @staticmethod
+    def _tell(run: TargetRun, error: Failure | None) -> None:
+        """The replicas that wait for this primary: a ceremony fills it first, in `submit`."""
+        if run.family is not None and run.target.primary is None:
+            run.family.end(
+                well=error is None, key_arn=run.view.arn if run.view else None, why=error.code if error else ""
+            )
 
     def _facts(self, run: TargetRun) -> dict[str, Any]:
         target, view = run.target, run.view
@@ -206,10 +222,23 @@ class LanePreparer(LaneRunner):
             "key_arn": view.arn if view else None,
             "key_spec": KeySpec(view.key_spec) if view and view.key_spec in set(KeySpec) else target.key_spec,
             "key_material_id": target.key_material_id,
+            "replicas": list(target.replicas),
+            "primary_region": target.primary.lane.region if target.primary else None,
             "valid_to": expiry.valid_to,
             "valid_for": None if expiry.valid_for is None else int(expiry.valid_for.total_seconds()),
             "renew_before": None if expiry.renew_before is None else int(expiry.renew_before.total_seconds()),
         }
+
+
+def _barrier(manifest: Manifest, known: Bundle | None) -> Barrier:
+    """Knows the primaries that an earlier call prepared."""
+    barrier = Barrier(manifest.targets)
+    for target in manifest.targets:
+        line = known.targets.get(target.index) if known else None
+        family = barrier.of(target)
+        if family is not None and target.primary is None and line is not None and line.kind != "blocked":
+            family.end(well=True, key_arn=line.key_arn)
+    return barrier
 
 
 def _known(into: Path, manifest: Manifest, settings: Settings) -> Bundle | None:

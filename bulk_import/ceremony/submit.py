@@ -36,6 +36,7 @@ from bulk_import.model import (
     KeySpec,
     Lane,
     Manifest,
+    Primary,
     Target,
     WrappingAlgorithm,
     WrappingKeySpec,
@@ -149,8 +150,17 @@ def _target(index: int, line: Prepared | NotPrepared, partition: str) -> Target:
         key_spec=line.key_spec,
         key_material_id=line.key_material_id,
         expiry=Expiry(line.valid_to, _span(line.valid_for), _span(line.renew_before)),
+        replicas=tuple(line.replicas),
+        primary=_primary(line, partition),
         **more,  # type: ignore[arg-type]  # the two enums above
     )
+
+
+def _primary(line: Prepared | NotPrepared, partition: str) -> Primary | None:
+    """Where a replica's primary is; both are named by their own ARN, so nothing else is needed to find it."""
+    if line.primary_region is None:
+        return None
+    return Primary(Lane(partition, line.account, line.primary_region), line.key_arn or line.key_id)
 
 
 def _span(seconds: int | None) -> timedelta | None:

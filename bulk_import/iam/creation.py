@@ -18,8 +18,8 @@ _ROLE = f"aws-service-role/{_SERVICE}/AWSServiceRoleForKeyManagementServiceMulti
 
 
 def statements(targets: Sequence[Target], command: str = "run") -> Iterator[dict[str, Any]]:
-    """For the targets with `create`. Nothing where there are none. `command`: plan searches, status only reads."""
-    creating = [target for target in targets if target.create is not None]
+    """For the targets with `create` that are no replicas (replicas.py). `command`: plan searches, status only reads."""
+    creating = [target for target in targets if target.create is not None and target.primary is None]
     if not creating:
         return
     wanted = [new_key(target) for target in creating]
@@ -35,33 +35,33 @@ def statements(targets: Sequence[Target], command: str = "run") -> Iterator[dict
     asked = {f"aws:RequestTag/{ALIAS_TAG}": names}
     carried = {f"aws:ResourceTag/{ALIAS_TAG}": names, "kms:KeyOrigin": ["EXTERNAL"]}
     # A request for an alias that does not exist yet is answered with NotFound only where this allows it.
-    yield _statement("Find", ["kms:DescribeKey"], [*keys, *aliases], {"kms:RequestAlias": names})
+    yield statement("Find", ["kms:DescribeKey"], [*keys, *aliases], {"kms:RequestAlias": names})
     if command == "status":
         return
-    yield _statement("Search", ["kms:ListAliases", "tag:GetResources"], ["*"])
+    yield statement("Search", ["kms:ListAliases", "tag:GetResources"], ["*"])
     compared = ["kms:GetKeyPolicy"] if any(one.policy is not None for one in wanted) else []
     compared += ["kms:ListResourceTags"] if any(len(one.tags) > 1 for one in wanted) else []  # one is ALIAS_TAG
     if command == "plan":
-        yield _statement("Unfinished", ["kms:DescribeKey", *compared], keys, carried)
+        yield statement("Unfinished", ["kms:DescribeKey", *compared], keys, carried)
         return
-    yield _statement("Unfinished", ["kms:CreateAlias", "kms:DescribeKey", *compared], keys, carried)
+    yield statement("Unfinished", ["kms:CreateAlias", "kms:DescribeKey", *compared], keys, carried)
     shape: dict[str, list[Any]] = {
         "aws:RequestedRegion": [lane.region for lane in lanes],
         "kms:KeyOrigin": ["EXTERNAL"],
         "kms:KeySpec": sorted({one.key_spec.value for one in wanted}),
         "kms:KeyUsage": sorted({one.key_usage.value for one in wanted}),
     }
-    yield _statement("CreateKey", ["kms:CreateKey"], ["*"], {**asked, **shape})
-    yield _statement("TagKey", ["kms:TagResource"], keys, asked)
-    yield _statement("CreateAlias", ["kms:CreateAlias"], aliases)
+    yield statement("CreateKey", ["kms:CreateKey"], ["*"], {**asked, **shape})
+    yield statement("TagKey", ["kms:TagResource"], keys, asked)
+    yield statement("CreateAlias", ["kms:CreateAlias"], aliases)
     if any(one.multi_region for one in wanted):
         lane = lanes[0]
         role = f"arn:{lane.partition}:iam::{lane.account}:role/{_ROLE}"
         conditions = {"iam:AWSServiceName": [_SERVICE]}
-        yield _statement("MultiRegion", ["iam:CreateServiceLinkedRole"], [role], conditions)
+        yield statement("MultiRegion", ["iam:CreateServiceLinkedRole"], [role], conditions)
 
 
-def _statement(
+def statement(
     name: str, actions: list[str], resources: list[str], equal: dict[str, list[Any]] | None = None
 ) -> dict[str, Any]:
     made: dict[str, Any] = {"Sid": name, "Effect": "Allow", "Action": actions, "Resource": resources}

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bulk_import.iam import creation
+from bulk_import.iam import creation, replicas
 from bulk_import.iam.caller import PLACEHOLDER
 from bulk_import.iam.grants import RUN, Asked, Condition, Grant, grants
 from bulk_import.iam.material import statements
@@ -113,15 +113,23 @@ def caller_policies(manifest: Manifest, caller_arn: str | None, asked: Asked = R
 def _permissions(account: str, targets: Sequence[Target], asked: Asked, warnings: list[str]) -> tuple[Document, ...]:
     if asked.command == "discover":
         return _to_discover(targets)
-    aliased = sum(alias_of(target) is not None for target in targets)
+    aliased = sum(alias_of(target) is not None and not replicas.by_alias(target) for target in targets)
     if aliased:
         warnings.append(
             f"Account {account}: {aliased} of {len(targets)} keys are named by alias. Their policy allows any "
             "EXTERNAL key that has the alias, so anyone who may move the alias moves the permission. For a policy on "
             "exactly these keys, specify key ARNs in the manifest."
         )
-    creating = list(creation.statements(targets, asked.command)) if asked.finds_missing else []
-    if creating and asked.creates:
+    unaliased = sum(replicas.by_alias(target) for target in targets)
+    if unaliased:
+        warnings.append(
+            f"Account {account}: {unaliased} replicas are named by their primary's alias, so that their key ID is not "
+            "known here. Their policy allows any EXTERNAL replica of the Region. For a policy on exactly these keys, "
+            "specify the key ID (mrk-…) in the manifest."
+        )
+    creating = [*(creation.statements(targets, asked.command) if asked.finds_missing else ())]
+    creating += replicas.statements(targets, creates=asked.creates)
+    if asked.creates and any(target.create is not None for target in targets):
         warnings.append(
             f"Account {account}: the role may create KMS keys, each of which costs money, for aliases of the manifest."
         )
@@ -171,8 +179,13 @@ def _exact_statements(grouped: dict[Grant, list[Target]]) -> Iterable[Statement]
         arns = dict.fromkeys(arn for target in targets if (arn := key_arn(target)) is not None)
         if arns:
             yield _statement(grant, list(arns), ())
+        related = dict.fromkeys(replicas.keys(target.lane) for target in targets if replicas.by_alias(target))
+        if related:
+            yield _statement(grant, list(related), (EXTERNAL, replicas.REPLICA))
         aliases: dict[Lane, dict[str, None]] = {}
         for target in targets:
+            if replicas.by_alias(target):
+                continue
             if (alias := alias_of(target)) is not None:
                 aliases.setdefault(target.lane, {})[alias] = None
         alike: dict[tuple[str, ...], list[str]] = {}

@@ -58,13 +58,16 @@ def _policy(stated: Any, *, inline: bool) -> Iterator[tuple[Loc, str, str]]:
         yield from ((("policy", *loc), message, advice) for loc, message, advice in policy.check(stated))
 
 
-def create(stated: Mapping[str, Any], lane: Lane, key: str, policies: Policies) -> Create:
-    """With its placeholders filled in. `stated` was checked; `key`: the entry's id. Raises Unusable (policy.py)."""
+def create(stated: Mapping[str, Any], lane: Lane, key: str, policies: Policies, *, related: bool) -> Create:
+    """With its placeholders filled in. `stated` was checked; `key`: the entry's id. Raises Unusable (policy.py).
+
+    `related`: the key is a primary with replicas, or a replica.
+    """
     description, document = stated.get("description"), stated.get("policy")
     return Create(
         description=None if description is None else fields.fill(description, lane, key),
         tags=tuple((name, fields.fill(value, lane, key)) for name, value in (stated.get("tags") or {}).items()),
-        multi_region=stated.get("multi_region"),
+        multi_region=True if related else stated.get("multi_region"),
         policy=None if document is None else policies.text(document, lane, key),
     )
 

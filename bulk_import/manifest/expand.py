@@ -24,7 +24,8 @@ from bulk_import.manifest.models import FIELDS_OF_ENTRIES
 from bulk_import.manifest.policy import Policies, Unusable
 from bulk_import.manifest.problems import Findings, Loc, fail
 from bulk_import.manifest.regions import partition_of
-from bulk_import.model import Create, Expiry, KeySpec, Lane, Target, WrappingKeySpec
+from bulk_import.manifest.replicas import in_region, mistakes
+from bulk_import.model import Create, Expiry, KeySpec, Lane, Primary, Target, WrappingKeySpec
 
 Check = Callable[[Target], Iterable[Problem | tuple[str, str, str]]]
 
@@ -84,17 +85,29 @@ class Expander:
                     self._say(entry, ("material",), "is missing", "Specify the URI of a source, here or in defaults.")
                 entry.broken |= {"material"}
             expiry = self._expiries.resolve(entry, *account.levels) if own_expiry else account.expiry
+            replicas = settings.get("replicas") or ()
+            for field, message, advice in mistakes(regions, replicas, settings) if replicas else ():
+                self._say(entry, tuple(field.split(".")), message, advice)
+                entry.broken |= {field}
+                replicas = ()
             for region in regions:
                 self._target(entry, account, region, settings, expiry)
+                for replica in replicas:
+                    self._target(entry, account, replica, settings, expiry, primary=region)
 
-    def _target(self, entry: Level, account: Account, region: str, settings: Mapping[str, Any], expiry: Expiry) -> None:
-        lane, ids = account.lanes.get(region) or self._lane(entry, account, region)
+    def _target(
+        self, entry: Level, account: Account, region: str, settings: Mapping[str, Any], expiry: Expiry,
+        *, primary: str | None = None,
+    ) -> None:  # fmt: skip
+        """`primary`: of a replica, the Region of its primary."""
+        lane, ids = account.lanes.get(region) or self._lane(entry, account, region, replica=primary is not None)
         get = settings.get
         key, key_id, material, several = get("id"), get("key_id"), get("material"), get(MATERIALS)
         if key is not None:
             self._claim(entry, lane, ids, key)
             if key_id is not None:
-                key_id = self._key_id(entry, key_id, lane, key)
+                where = lane if primary is None else account.lanes.get(primary, (lane,))[0]
+                named, key_id = key_id, self._key_id(entry, key_id, where, key)
         if key is None or key_id is None or entry.broken or (material is None and several is None):
             return
         entries = self._entries.make(several, (entry, *account.levels), lane, key, get("encoding")) if several else ()
@@ -104,11 +117,15 @@ class Expander:
             material = check.fill(material, lane, key)
         material_id = get("key_material_id")
         try:
-            wanted = self._create(get("create"), lane, key)
+            wanted = self._create(get("create"), lane, key, related=bool(get("replicas")))
         except Unusable as error:
             if error.message:
                 self._say(entry, ("create", "policy"), error.message, error.advice)
             return
+        replicas = () if primary is not None else tuple(get("replicas") or ())
+        of_primary = None
+        if primary is not None:
+            of_primary, key_id = Primary(where, key_id), in_region(check.fill(named, lane, key), lane)
         target = Target(
             len(self.targets),
             key,
@@ -126,6 +143,8 @@ class Expander:
             key_usage=get("key_usage"),
             create=wanted,
             materials=entries,
+            replicas=replicas,
+            primary=of_primary,
         )
         self._check(entry, target)
         if entries:
@@ -134,9 +153,9 @@ class Expander:
         if self._selects is None or self._selects(key, lane):
             self.targets.append(target)
 
-    def _create(self, stated: Mapping[str, Any] | None, lane: Lane, key: str) -> Create | None:
+    def _create(self, stated: Mapping[str, Any] | None, lane: Lane, key: str, *, related: bool) -> Create | None:
         """Raises Unusable."""
-        return None if stated is None else create(stated, lane, key, self._policies)
+        return None if stated is None else create(stated, lane, key, self._policies, related=related)
 
     def _claim(self, entry: Level, lane: Lane, ids: dict[str, int], key: str) -> None:
         """(id, account, Region) is unique."""
@@ -211,7 +230,9 @@ class Expander:
         self.accounts[name] = account
         return account
 
-    def _lane(self, entry: Level, account: Account, region: str) -> tuple[Lane, dict[str, int]]:
+    def _lane(
+        self, entry: Level, account: Account, region: str, *, replica: bool = False
+    ) -> tuple[Lane, dict[str, int]]:
         partition = partition_of(region) or ""
         if not self.partition:
             self.partition, self._first_region = partition, region
@@ -221,7 +242,7 @@ class Expander:
             account.lanes[region] = known
         else:
             message = f"{region} is of partition {partition}, but {self._first_region} of {self.partition}"
-            loc = ("regions",) if "regions" in entry.fields else ("region",)
+            loc = ("replicas",) if replica else ("regions",) if "regions" in entry.fields else ("region",)
             self._say(entry, loc, message, "Make a manifest for each partition.")
         return known
 

@@ -43,6 +43,11 @@ def fill(text: str, lane: Lane, key: str) -> str:
     return _BRACES.sub(lambda match: match[0][0] if match[1] is None else values[match[1]], text)
 
 
+def uses(text: str, placeholder: str) -> bool:
+    """Whether `fill` would fill in this placeholder."""
+    return any(match[1] == placeholder for match in _BRACES.finditer(text))
+
+
 # --- expiry ---------------------------------------------------------------------------------------------------------
 
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}

@@ -166,7 +166,7 @@ class LevelReader:
     def _of_list(self, level: Level, name: str, values: list[str]) -> None:
         well: list[str] = []
         for index, value in enumerate(values):
-            said = check.region(value) if name == "regions" else None
+            said = check.region(value) if name in ("regions", "replicas") else None
             if said is not None:
                 said = blemish(value) or said
             if said is None and value in well:
@@ -205,10 +205,8 @@ def _known_at(loc: tuple[str | int, ...], known: Sequence[str]) -> Sequence[str]
     return _NESTED.get(loc[-2:-1], known)
 
 
-_LISTS = frozenset(("accounts", "regions"))
+_LISTS = frozenset(("accounts", "regions", "replicas"))
 _ONE_SETTING = (("account", "accounts"), ("region", "regions"), ("material", "materials"), ("valid_to", "valid_for"))
 _NESTED: dict[Loc, tuple[str, ...]] = {("expect",): ("kcv", "spki_sha256"), ("create",): FIELDS_OF_CREATE}
-_MEANINGFUL = frozenset(
-    ("accounts", "create", "region", "regions", "role", "material", "materials", "key_id", "expect", *_EXPIRY)
-)
+_MEANINGFUL = frozenset(("create", "region", "role", "material", "materials", "key_id", "expect", *_LISTS, *_EXPIRY))
 _DIVERSE = frozenset(("material", "key_id"))  # too many different ones to remember

@@ -73,6 +73,7 @@ _FIELDS: Final = {
     "defaults": "default common shared globals",
     "accounts": "accountids awsaccounts",
     "regions": "awsregions locations",
+    "replicas": "replicaregions replicakeys replicaregion replicate",
     "keys": "key targets entries items kmskeys",
     "version": "schemaversion apiversion manifestversion",
 }

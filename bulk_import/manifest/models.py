@@ -97,6 +97,17 @@ class SharedFields(TypedDict):
             ),
         ]
     ]
+    replicas: NotRequired[
+        Annotated[
+            list[Region] | None,
+            Field(
+                min_length=1,
+                description="Regions of the replicas of a multi-Region key, whose primary is in `region`: one target "
+                "in each, after the primary, in this order. All get the same material.",
+                examples=[["eu-west-1", "us-east-1"]],
+            ),
+        ]
+    ]
     key_spec: NotRequired[
         Annotated[
             KeySpec | None,

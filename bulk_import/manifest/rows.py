@@ -17,7 +17,7 @@ from bulk_import.manifest.read import Source
 
 Row = tuple[int, dict[str, Any]]  # the line that it begins on, and its fields as text
 
-_LISTS = frozenset(("accounts", "regions"))
+_LISTS = frozenset(("accounts", "regions", "replicas"))
 _NESTED = ("expect.kcv", "expect.spki_sha256", "create.description", "create.multi_region",
            "create.policy")  # fmt: skip
 _COLUMNS = (*(name for name in FIELDS_OF_ROWS if name not in ("expect", "create", "materials")), *_NESTED)

@@ -65,6 +65,7 @@ class Change(StrEnum):
     CREATED = "created"
     ALIAS = "alias"
     IMPORTED = "imported"
+    REPLICATED = "replicated"
     POLICY = "policy"
     TAGS = "tags"
     DESCRIPTION = "description"
@@ -80,6 +81,7 @@ class Change(StrEnum):
 _MADE_BY: Final = {
     "CreateKey": Change.CREATED,
     "CreateAlias": Change.ALIAS,
+    "ReplicateKey": Change.REPLICATED,
     "ImportKeyMaterial": Change.IMPORTED,
     "PutKeyPolicy": Change.POLICY,
     "TagResource": Change.TAGS,

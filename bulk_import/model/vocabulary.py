@@ -181,6 +181,29 @@ class NewKey:
 
 
 @dataclass(frozen=True, slots=True)
+class NewReplica:
+    """What ReplicateKey is asked for."""
+
+    region: str
+    description: str | None
+    tags: Mapping[str, str]
+    policy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Primary:
+    """Of a replica: where the primary key of its multi-Region key is, and how the manifest names it there."""
+
+    lane: Lane
+    key_id: str
+
+    @property
+    def alias(self) -> bool:
+        """Whether only KMS can tell the key ID."""
+        return self.key_id.rsplit(":", 1)[-1].startswith("alias/")
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """One KMS key that must hold one key material. Holds a reference to the material, never its bytes."""
 
@@ -201,6 +224,8 @@ class Target:
     key_usage: KeyUsage | None = None
     create: Create | None = None  # None: the key must exist
     materials: tuple[Entry, ...] = ()  # oldest first; empty: the key has one material, which the fields above describe
+    replicas: tuple[str, ...] = ()  # of a primary: the Regions of its replicas, as listed
+    primary: Primary | None = None  # of a replica
 
     def __str__(self) -> str:
         return f"{self.id} in {self.lane}"
@@ -305,6 +330,9 @@ class KeyView:
     tags: tuple[tuple[str, str], ...] | None = None  # those that the manifest names; None: not read
     policy: str | None = None  # JSON; None: not read
     materials: tuple[KeyRotation, ...] | None = None  # what ListKeyRotations answered right after; None: not asked
+    # Of a multi-Region key: where KMS says that the family is. Not a part of the key's own state, so not compared.
+    primary_region: str | None = field(default=None, compare=False)
+    replica_regions: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

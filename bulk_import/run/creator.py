@@ -27,6 +27,11 @@ CREATING = frozenset({CREATE, "CreateAlias"})
 Search = Callable[[], Awaitable[Mapping[str, list[str]]]]  # ARNs of keys by the alias that they were created for
 
 
+async def no_search() -> Mapping[str, list[str]]:
+    """A replica is found by its primary's key ID: it has no tag, and needs none."""
+    return {}
+
+
 class Missing:
     """A key to create, if it is missing: N consecutive reads must not find it, and neither must the search.
 
@@ -86,7 +91,7 @@ class LaneCreator:
         owner = self._claimed.setdefault(run.target.alias or "", run.target.id)
         if owner != run.target.id:
             raise TargetError(f"{run.target.alias} is the alias of target {owner!r} already.", code="DuplicateKey")
-        search = partial(self._search, run)
+        search = no_search if run.target.primary is not None else partial(self._search, run)
         return Missing(run, self._kms, self._policy, search=search, back=back, unfinished=unfinished, missing=missing)
 
     async def decide(self, run: TargetRun) -> KeyView | None:
@@ -94,6 +99,8 @@ class LaneCreator:
 
         Raises TargetError where neither is possible.
         """
+        if run.target.primary is not None:
+            return None  # decided when its primary was ready
         kind = CreateKey(run, self._kms, self._policy)
         if kind.operation in run.doubts:  # of a run that is resumed: its request may have created a key
             if not await shows(kind, *kind.looks()):

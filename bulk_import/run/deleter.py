@@ -37,7 +37,7 @@ class LaneDeleter(LaneRunner):
 
     def _read_again(self, run: TargetRun) -> None:
         empty = Empty(run, self._kms, self._policy, partial(self._on_differing, run))
-        self._send_away(run, empty, empty.delay)
+        self._away.send(run, empty, empty.delay)
 
     async def _change(self, run: TargetRun) -> None:
         for step in run.decision.steps if run.decision else ():

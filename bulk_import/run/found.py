@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from bulk_import import family
 from bulk_import.codes import NOT_YET_CONSISTENT, UNSUPPORTED
 from bulk_import.creation import decide_missing
 from bulk_import.drift import corrected, drift
@@ -20,7 +21,7 @@ from bulk_import.plan import Decision, decide, must_wait, needs_rotations
 from bulk_import.ports import KeyService
 from bulk_import.rotation import decide_several, keeping
 from bulk_import.run.metadata import with_metadata
-from bulk_import.run.prover import ProofResult, check_shown_id, prove, round_trip
+from bulk_import.run.prover import ProofResult, check_related, check_shown_id, prove, round_trip
 from bulk_import.run.prover_several import prove_several
 from bulk_import.run.reading import read
 from bulk_import.run.target_run import Policy, TargetRun
@@ -133,6 +134,7 @@ class Found:
         if run.decision is None or run.decision.key_spec is None:
             raise RuntimeError("a target is compared only after a decision")
         await check_shown_id(run, self._kms, view)
+        await check_related(run, self._kms, view)
         not_compared = ""
         if run.target.materials:
             result = await prove_several(run, view, policy)
@@ -205,6 +207,7 @@ async def decide_by(
     Raises TargetError.
     """
     now = datetime.now(UTC)
+    family.check(run.target, view)
     several = bool(run.target.materials)
     if several:
         decision = _decide_several(run, view, now=now, import_again=import_again)

@@ -13,6 +13,7 @@ from bulk_import.model import Failure, HeldMaterial, KeyRotation, KeySpec, KeyVi
 from bulk_import.plan import needs_rotations, wanted_of
 from bulk_import.ports import KeyService
 from bulk_import.run import standing
+from bulk_import.run.barrier import Barrier
 from bulk_import.run.creator import Missing
 from bulk_import.run.found import SHORTEST_WAIT, Steady
 from bulk_import.run.inspected import Difference, InspectedTarget, Standing
@@ -55,13 +56,14 @@ class LaneInspector(LaneRunner):
         stop: Stop,
         within: timedelta | None,
         knows: bool,
+        barrier: Barrier,
     ) -> None:
         """`within`: --within. `knows`: whether --known says anything of symmetric material."""
         # Above 0, so that a key that is not found is always looked for again.
         policy = replace(policy, consistency_timeout=max(policy.consistency_timeout, SHORTEST_WAIT))
         super().__init__(
             lane, targets, kms, policy, sink=NoSink(), stop=stop, import_rate=lambda: 1.0, on_end=lambda _: None,
-            wanted=lambda target: wanted_of(target, policy.started_at),
+            wanted=lambda target: wanted_of(target, policy.started_at), barrier=barrier,
         )  # fmt: skip
         self._within = within
         self._knows = knows
@@ -77,7 +79,7 @@ class LaneInspector(LaneRunner):
             run, self._kms, self._policy, search=_no_search, back=partial(self._on_back, run),
             unfinished=partial(self._on_back, run), missing=lambda: self._keep(run, Standing.MISSING),
         )  # fmt: skip
-        self._send_away(run, look, look.interval)
+        self._away.send(run, look, look.interval)
 
     async def _judge(self, run: TargetRun, view: KeyView, *, settled: bool = False, unfinished: bool = False) -> None:
         owner = self._claimed.setdefault(view.arn, run.target.id)
@@ -88,7 +90,7 @@ class LaneInspector(LaneRunner):
             view = await with_metadata(run, self._kms, view)
             run.view = await with_materials(run, run.target, self._kms, view)
             steady = Steady(run, self._kms, self._policy, partial(self._on_back, run, settled=True))
-            self._send_away(run, steady, steady.delay)
+            self._away.send(run, steady, steady.delay)
             return
         found = await self._read(run, view)
         now = datetime.now(UTC)
@@ -162,6 +164,8 @@ class LaneInspector(LaneRunner):
         self, run: TargetRun, word: Standing, found: Found | None = None, *, error: Failure | None = None
     ) -> None:
         target, view = run.target, found.view if found else None
+        if run.family is not None and target.primary is None:  # all that replicas wait for here is the key ID
+            run.family.end(well=error is None, key_arn=view.arn if view else None, why=error.code if error else "")
         valid_to = view.valid_to if view else None
         self.inspected.append(
             InspectedTarget(

@@ -17,7 +17,7 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -28,6 +28,8 @@ from bulk_import.errors import ServiceError, TargetError
 from bulk_import.model import KeyView, Lane, Outcome, Past, Target
 from bulk_import.plan import Action, Decision, StepKind, Wanted, decide, must_wait, recovered
 from bulk_import.ports import KeyService, Sink
+from bulk_import.run.away import Away
+from bulk_import.run.barrier import Barrier
 from bulk_import.run.creator import CREATE, CREATING, NOT_FOUND, LaneCreator
 from bulk_import.run.found import (
     Found,
@@ -39,14 +41,16 @@ from bulk_import.run.found import (
     decide_by,
     decide_unfinished,
 )
-from bulk_import.run.lifecycle import UNCHANGING, Event, State
+from bulk_import.run.lifecycle import UNCHANGING, Event
 from bulk_import.run.metadata import with_metadata
+from bulk_import.run.replicas import LaneReplicas
 from bulk_import.run.several import continued, with_materials
-from bulk_import.run.steps import carry_out, changes_more, not_yet_made, recover
+from bulk_import.run.steps import REPLICATE, carry_out, changes_more, not_yet_made, recover
 from bulk_import.run.stop import Stop
 from bulk_import.run.target_run import IMPORT, Policy, TargetRun
+from bulk_import.run.tasks import LaneTasks
 from bulk_import.run.verifier import Verifying
-from bulk_import.run.watch import LaneWatch, Look
+from bulk_import.run.watch import LaneWatch
 
 SECONDS_AHEAD = 0.5  # of imports, at the rate of the quota, whose targets are inspected before their turn
 LOOK_AHEAD = 2  # targets inspected before their turn; one, until the lane has taken its first permit
@@ -72,7 +76,9 @@ class LaneRunner:
         wanted: Callable[[Target], Wanted],
         pasts: Mapping[int, Past] | None = None,
         claimed: dict[str, str] | None = None,
+        barrier: Barrier | None = None,
     ) -> None:
+        """`barrier`: shared with the lanes of related keys. None: the lane has no replica."""
         self.lane = lane
         self.targets = targets
         self.duration = 0.0
@@ -87,10 +93,9 @@ class LaneRunner:
         self._import_rate = import_rate
         self._claimed = {} if claimed is None else claimed  # ARN → id of the target that has it
         self._creator = LaneCreator(kms, policy, self._claimed)
-        self._active: dict[asyncio.Task[None], TargetRun] = {}
-        self._away = 0  # targets in the watch that may come back for a decision
-        self._back: deque[tuple[TargetRun, Callable[[], Awaitable[None]]]] = deque()  # those that came back, for this
-        self._news = asyncio.Event()  # one came back, or will not
+        self._tasks = LaneTasks(stop)
+        self._away = Away(self._watch)
+        self._replicas = LaneReplicas(kms, policy, barrier or Barrier(), self._away)
         self._steady: set[int] = set()  # indexes of targets that were read again after a resume
         self._differed: set[int] = set()  # indexes of targets whose decision was restarted
 
@@ -107,15 +112,12 @@ class LaneRunner:
     def drain(self) -> None:
         """A stop was asked for: what has sent no import ends now, the rest continues."""
         self._watch.drain()
-        for task, run in self._active.items():
-            if run.life.state in UNCHANGING:
-                task.cancel()
+        self._tasks.cancel(lambda run: run.life.state in UNCHANGING)
 
     def abandon(self) -> None:
         """The grace period is over."""
         self._watch.abandon()
-        for task in self._active:
-            task.cancel()
+        self._tasks.cancel(lambda _: True)
 
     async def _feed(self) -> None:
         try:
@@ -132,29 +134,28 @@ class LaneRunner:
         claimed_before.set()
         while True:
             while len(window) < width:
-                if self._back:
-                    run, work = self._back.popleft()
-                    window.append((run, self._start(group, run, work)))
+                back = self._away.next()
+                if back is not None:
+                    window.append((back[0], self._tasks.start(group, *back)))
                     continue
                 target = None if self._stop.requested.is_set() else next(waiting, None)
                 if target is None:
                     break
                 run = self._new_run(target)
+                self._replicas.join(run)
                 claimed = asyncio.Event()
-                window.append((run, self._start(group, run, partial(self._inspect, run, claimed_before, claimed))))
+                window.append(
+                    (run, self._tasks.start(group, run, partial(self._inspect, run, claimed_before, claimed)))
+                )
                 claimed_before = claimed
             if window:
                 run, inspected = window.popleft()
                 if await inspected:
                     width = max(width, LOOK_AHEAD, math.ceil(SECONDS_AHEAD * self._import_rate()))
-                    places = self._creator.places if changes_more(run.decision) else self._importing
-                    await self._start_in(places, group, run, self._change)
+                    await self._start_change(group, run)
                 else:
                     width = min(width * 2, READS_AT_ONCE)
-            elif self._away:
-                self._news.clear()
-                await self._news.wait()
-            else:
+            elif not await self._away.news():
                 return
 
     def _new_run(self, target: Target) -> TargetRun:
@@ -165,39 +166,16 @@ class LaneRunner:
         """Places of importers. Made for the first of them: the lane's first call may have read its quota."""
         return asyncio.Semaphore(2 + math.ceil(SECONDS_PER_IMPORT * self._import_rate()))
 
-    async def _start_in(
-        self,
-        places: asyncio.Semaphore,
-        group: asyncio.TaskGroup,
-        run: TargetRun,
-        work: Callable[[TargetRun], Awaitable[None]],
-    ) -> None:
+    async def _start_change(self, group: asyncio.TaskGroup, run: TargetRun) -> None:
+        """In a place for such changes: a replica that is created has one already."""
+        if self._replicas.creates(run):
+            self._tasks.start(group, run, partial(self._change, run)).add_done_callback(
+                lambda _: self._replicas.done(run)
+            )
+            return
+        places = self._creator.places if changes_more(run.decision) else self._importing
         await places.acquire()
-        self._start(group, run, partial(work, run)).add_done_callback(lambda _: places.release())
-
-    def _start(
-        self, group: asyncio.TaskGroup, run: TargetRun, work: Callable[[], Awaitable[None]]
-    ) -> asyncio.Task[bool]:
-        return group.create_task(self._bounded(run, work))
-
-    async def _bounded(self, run: TargetRun, work: Callable[[], Awaitable[None]]) -> bool:
-        """Returns whether this work left the target ready to be changed. Work that sent it away did not: by the time
-        that somebody asks, the target may have come back.
-        """
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("a target is worked on in a task")
-        # Only from here on: a task that is cancelled before its first step would end without a word.
-        self._active[task] = run
-        try:
-            async with run.boundary(self._stop):
-                if self._stop.requested.is_set() and run.life.state in UNCHANGING:
-                    run.stop(self._stop.why())
-                else:
-                    await work()
-        finally:
-            del self._active[task]
-        return run.life.state in (State.PREPARING, State.APPLIED)
+        self._tasks.start(group, run, partial(self._change, run)).add_done_callback(lambda _: places.release())
 
     async def _inspect(self, run: TargetRun, claimed_before: asyncio.Event, claimed: asyncio.Event) -> None:
         """Finds the key and decides. Keys are claimed in manifest order, however the answers come.
@@ -208,21 +186,39 @@ class LaneRunner:
         try:
             run.start()
             try:
-                view = await self._kms.describe_key(run.arn, run, at_once=True)
-            except ServiceError as error:
-                creates = error.code == NOT_FOUND and run.target.create is not None
-                if not creates and (error.code not in NOT_YET_CONSISTENT or not self._policy.consistency_timeout):
-                    raise
+                known = self._replicas.known(run)
+                view = await self._first_read(run) if known else None
             finally:
                 await claimed_before.wait()  # also where nothing was found: who comes next waits for all before
             if view is not None:
                 self._claimed.setdefault(view.arn, run.target.id)
         finally:
             claimed.set()
-        if view is None:
-            self._look_again(run)  # nothing may follow: from here on the target is the watch's
-        else:
+        await self._go_on(run, view, known=known)
+
+    async def _first_read(self, run: TargetRun) -> KeyView | None:
+        """None: it is not found, and is looked for again."""
+        try:
+            return await self._kms.describe_key(run.arn, run, at_once=True)
+        except ServiceError as error:
+            creates = error.code == NOT_FOUND and run.target.create is not None
+            if not creates and (error.code not in NOT_YET_CONSISTENT or not self._policy.consistency_timeout):
+                raise
+        return None
+
+    async def _find(self, run: TargetRun) -> None:
+        """A target that waited for its primary: it is read as if it came for the first time."""
+        known = self._replicas.known(run)
+        await self._go_on(run, await self._first_read(run) if known else None, known=known)
+
+    async def _go_on(self, run: TargetRun, view: KeyView | None, *, known: bool) -> None:
+        """After the first read. Where the target is sent away, nothing may follow: it can come back at any time."""
+        if view is not None:
             await self._judge(run, view)
+        elif known:
+            self._look_again(run)
+        else:
+            self._replicas.find(run, partial(self._find, run))
 
     async def _judge(self, run: TargetRun, view: KeyView, *, settled: bool = False, unfinished: bool = False) -> None:
         """Decides by what was found. `settled`: the key is no longer waited for, in any state.
@@ -260,6 +256,8 @@ class LaneRunner:
             return
         if decision.error is not None:
             raise decision.error
+        if not self._replicas.may_fill(run, view, partial(self._find, run)):
+            return
         if decision.keeps_expiry:
             run.wanted = replace(run.wanted, valid_to=view.valid_to)
         if decision.action is not Action.UNCHANGED:
@@ -273,7 +271,7 @@ class LaneRunner:
 
     def _read_again(self, run: TargetRun) -> None:
         found = Found(run, self._kms, self._policy, partial(self._on_differing, run))
-        self._send_away(run, found, found.delay)
+        self._away.send(run, found, found.delay)
 
     def _wait_until_steady(self, run: TargetRun) -> bool:
         """Whether `run` must be read again: several materials are decided about by N equal reads."""
@@ -281,14 +279,16 @@ class LaneRunner:
             return False
         self._steady.add(run.target.index)
         steady = Steady(run, self._kms, self._policy, partial(self._on_back, run, settled=True))
-        self._send_away(run, steady, steady.delay)
+        self._away.send(run, steady, steady.delay)
         return True
 
     async def _decide(self, run: TargetRun, view: KeyView, *, unfinished: bool = False, again: bool = True) -> Decision:
         """`again`: whether --prove all may ask for an import of what is as wanted."""
-        if unfinished:
+        if unfinished and run.target.primary is None:
             return await decide_unfinished(run, self._kms, self._policy, view)
-        return await decide_by(run, self._kms, self._policy, view, import_again=again and self._policy.prove == "all")
+        import_again = again and self._policy.prove == "all"
+        decision = await decide_by(run, self._kms, self._policy, view, import_again=import_again)
+        return await self._replicas.complete(run, decision)
 
     async def _recheck(self, run: TargetRun, view: KeyView) -> None:
         """A target that ended OK before the resume. N equal reads decide whether it is as wanted still."""
@@ -297,7 +297,7 @@ class LaneRunner:
             self._steady.add(run.target.index)
             run.view = await with_metadata(run, self._kms, view)
             steady = Steady(run, self._kms, self._policy, partial(self._on_back, run, settled=True))
-            self._send_away(run, steady, steady.delay)
+            self._away.send(run, steady, steady.delay)
             return
         decision = await self._decide(run, view, again=False)
         if decision.error is not None:
@@ -311,19 +311,21 @@ class LaneRunner:
 
     def _look_again(self, run: TargetRun) -> None:
         """For a key that is not found. Raises TargetError where another target creates the same alias."""
-        if run.target.create is None:
+        if run.target.create is None or REPLICATE in run.effects:
             self._settle(run)
             return
         look = self._creator.look(
             run,
             back=partial(self._on_back, run),
             unfinished=partial(self._on_back, run, unfinished=True),
-            missing=lambda: self._come_back(run, partial(self._create, run)),
+            missing=lambda: self._away.back(run, partial(self._create, run)),
         )
-        self._send_away(run, look, look.interval)
+        self._away.send(run, look, look.interval)
 
     async def _create(self, run: TargetRun) -> None:
         """No key has the alias, and none was created for it, as far as the search knows."""
+        if not self._replicas.may_replicate(run, partial(self._create, run)):
+            return
         unfinished = await self._creator.decide(run)
         if unfinished is None:
             run.life.advance(Event.CHANGE_NEEDED)
@@ -332,22 +334,10 @@ class LaneRunner:
 
     def _settle(self, run: TargetRun) -> None:
         settling = Settling(run, self._kms, self._policy, partial(self._on_back, run, settled=True))
-        self._send_away(run, settling, settling.interval)
-
-    def _send_away(self, run: TargetRun, look: Look, delay: float) -> None:
-        self._away += 1
-        self._watch.add(run, look, delay, left=self._on_left)
-
-    def _on_left(self) -> None:
-        self._away -= 1
-        self._news.set()
+        self._away.send(run, settling, settling.interval)
 
     def _on_back(self, run: TargetRun, view: KeyView, *, settled: bool = False, unfinished: bool = False) -> None:
-        self._come_back(run, partial(self._judge, run, view, settled=settled, unfinished=unfinished))
-
-    def _come_back(self, run: TargetRun, work: Callable[[], Awaitable[None]]) -> None:
-        self._back.append((run, work))
-        self._news.set()
+        self._away.back(run, partial(self._judge, run, view, settled=settled, unfinished=unfinished))
 
     def _on_differing(self, run: TargetRun, view: KeyView) -> None:
         """A read after the one that found the target as wanted shows something else: the decision starts again, once.

@@ -11,6 +11,7 @@ from bulk_import.model import Lane, Manifest, Outcome, Target
 from bulk_import.model.run import Environment
 from bulk_import.plan import Action, StepKind, Wanted, floor_of_calls, limit_of_calls
 from bulk_import.ports import KeyService
+from bulk_import.run.barrier import Barrier
 from bulk_import.run.lane import LaneRunner
 from bulk_import.run.planned import PlannedLane, PlannedStep, PlannedTarget
 from bulk_import.run.steps import KINDS
@@ -60,11 +61,13 @@ class LanePlanner(LaneRunner):
         *,
         stop: Stop,
         wanted: Callable[[Target], Wanted],
+        barrier: Barrier,
     ) -> None:
         policy = replace(policy, reads=1)  # a plan changes nothing, so a stale read harms no one
         super().__init__(
-            lane, targets, kms, policy, sink=NoSink(), stop=stop, import_rate=lambda: 1.0, on_end=_ignore, wanted=wanted
-        )
+            lane, targets, kms, policy, sink=NoSink(), stop=stop, import_rate=lambda: 1.0, on_end=_ignore,
+            wanted=wanted, barrier=barrier,
+        )  # fmt: skip
         self.planned: list[PlannedTarget] = []
         self.calls: Counter[str] = Counter()  # that a run would make to change something, or that an import needs
         self.rotations = 0  # the most of one key: each waits for reads that show the material before it
@@ -92,6 +95,9 @@ class LanePlanner(LaneRunner):
 
     def _keep(self, run: TargetRun, outcome: Outcome | None) -> None:
         error = outcome.error if outcome else None
+        if run.family is not None and run.target.primary is None:
+            arn, why = run.view.arn if run.view else None, error.code if error else ""
+            run.family.end(well=error is None, key_arn=arn, why=why)
         decision, view, target = run.decision, run.view, run.target
         if decision and not error:
             self.calls.update(KINDS[step.kind].operation for step in decision.steps)

@@ -97,6 +97,27 @@ async def check_shown_id(run: TargetRun, kms: KeyService, view: KeyView) -> None
         raise _mismatch(view, operation, f"{shown}, but the manifest specifies {stated}")
 
 
+async def check_related(run: TargetRun, kms: KeyService, view: KeyView) -> None:
+    """Related keys share the ID of their material: compares it with what other Regions of the key showed in this run.
+
+    `view`: the last read. Raises TargetError (MaterialMismatch).
+    """
+    family = run.family
+    if family is None or view.key_spec != KeySpec.SYMMETRIC_DEFAULT:
+        return
+    try:
+        current, operation = await _current_id(run, kms, view)
+    except ServiceError as error:
+        if error.code not in _NO_PROOF:
+            raise
+        return
+    if current is None:
+        return
+    family.material_id = family.material_id or current
+    if family.material_id != current:
+        raise _mismatch(view, operation, f"holds material {current}, and a related key {family.material_id}")
+
+
 async def round_trip(run: TargetRun, kms: KeyService, view: KeyView) -> tuple[bool | None, str]:
     """--prove-use: one Encrypt and Decrypt. It shows that the key works, not which bytes KMS holds."""
     if view.key_spec != KeySpec.SYMMETRIC_DEFAULT:

@@ -6,22 +6,28 @@ import asyncio
 from collections.abc import Sequence
 
 from bulk_import.errors import JournalError
+from bulk_import.run.barrier import Barrier
 from bulk_import.run.lane import LaneRunner
 from bulk_import.run.stop import Stop
 
 
-async def run_lanes(lanes: Sequence[LaneRunner], stop: Stop, *, grace: float) -> None:
-    """Runs every lane to the end. `grace` in seconds. Raises JournalError where the journal failed."""
+async def run_lanes(lanes: Sequence[LaneRunner], stop: Stop, *, grace: float, barrier: Barrier | None = None) -> None:
+    """Runs every lane to the end. `grace` in seconds; `barrier`: the lanes', if one has replicas.
+
+    Raises JournalError where the journal failed.
+    """
     if not lanes:
         return  # a resume that finds all work done
     try:
         async with asyncio.TaskGroup() as group:
             drain = group.create_task(_drain(lanes, stop, grace))
+            reading = [group.create_task(barrier.run())] if barrier else []
             # The longest first: where calls in flight are bounded, it is the one that must not start late.
             ordered = sorted(lanes, key=lambda lane: -len(lane.targets))
             running = [group.create_task(lane.run()) for lane in ordered]
             await asyncio.wait(running)
-            drain.cancel()
+            for helper in (drain, *reading):
+                helper.cancel()
     except* JournalError as errors:
         raise _first(errors) from None
 

@@ -32,6 +32,7 @@ from bulk_import.model import (
 )
 from bulk_import.plan import Action, Decision, Wanted
 from bulk_import.ports import Retrier, Sink
+from bulk_import.run.barrier import Family
 from bulk_import.run.lifecycle import Event, Life, State
 from bulk_import.run.several import of_past, shown
 from bulk_import.run.stop import Stop
@@ -41,7 +42,7 @@ IMPORT = "ImportKeyMaterial"
 DELETION = "DeleteImportedKeyMaterial"
 # Changes that decide who may use a key; KMS takes up to five minutes to act on them:
 # https://docs.aws.amazon.com/kms/latest/developerguide/alias-authorization.html
-AUTHORIZES = frozenset({"CreateKey", "CreateAlias", "PutKeyPolicy", "TagResource"})
+AUTHORIZES = frozenset({"CreateKey", "CreateAlias", "ReplicateKey", "PutKeyPolicy", "TagResource"})
 SETTLES_FOR = 360.0  # seconds
 
 
@@ -73,9 +74,9 @@ class TargetRun:
     """Implements ports.Trace. Ends exactly once, with one `ended` line in the journal."""
 
     __slots__ = (
-        "before", "decision", "doubts", "earlier", "effects", "ended_as", "held", "life", "material_check",
-        "material_id", "on_end", "past", "read_since", "rechecks", "requests", "sent_calls", "settling_until",
-        "several", "sink", "started_at", "tried", "verification", "view", "wanted",
+        "before", "decision", "doubts", "earlier", "effects", "ended_as", "family", "held", "key_id", "life",
+        "material_check", "material_id", "on_end", "past", "read_since", "rechecks", "requests", "sent_calls",
+        "settling_until", "several", "sink", "started_at", "tried", "verification", "view", "wanted",
     )  # fmt: skip
 
     def __init__(self, wanted: Wanted, sink: Sink, on_end: Callable[[Outcome], None], past: Past | None = None) -> None:
@@ -84,6 +85,8 @@ class TargetRun:
         self.sink = sink
         self.on_end = on_end
         self.life = Life()
+        self.key_id = wanted.target.key_id  # what the first read asks for; of a replica, its primary's key ID
+        self.family: Family | None = None  # of a primary with replicas, and of a replica
         self.view: KeyView | None = None
         self.before: KeyView | None = None  # as found before the first change of this run
         self.decision: Decision | None = None
@@ -120,7 +123,7 @@ class TargetRun:
         if self.view:
             return self.view.arn
         created = self.past is not None and self.past.of("CreateKey").accepted
-        return self.past.key_arn if self.past and created else self.target.key_id
+        return self.past.key_arn if self.past and created else self.key_id
 
     @property
     def final_state(self) -> str:

@@ -20,7 +20,7 @@ from bulk_import.plan import Wanted, shows_expiry
 from bulk_import.ports import KeyService
 from bulk_import.rotation import holds
 from bulk_import.run.lifecycle import Event
-from bulk_import.run.prover import ProofResult, check_shown_id, check_stated_id, prove, round_trip
+from bulk_import.run.prover import ProofResult, check_related, check_shown_id, check_stated_id, prove, round_trip
 from bulk_import.run.prover_several import prove_several
 from bulk_import.run.reading import read
 from bulk_import.run.target_run import IMPORT, Policy, TargetRun
@@ -103,6 +103,7 @@ class Verifying:
             raise _unverified(run, view, verdict, self._policy)
         check_stated_id(run)
         await check_shown_id(run, self._kms, view)
+        await check_related(run, self._kms, view)
         run.life.advance(Event.VERIFIED)
         run.verification = self._verification(ProofResult(Proof.NONE, "proof_not_finished"))
         if self._policy.prove == "none":

@@ -1,4 +1,5 @@
-"""Targets that wait for their next read: keys that settle, keys found as wanted, imports that are verified.
+"""Targets that wait: for their next read (keys that settle, keys found as wanted, imports that are verified), or for
+another target.
 
 A target that waits is an entry in a heap, not a task. One task per lane serves them all, so that thousands of waiting
 targets cost nothing but their entries, their waits overlap, and none of them delays another target.
@@ -44,6 +45,7 @@ class LaneWatch:
         self._stop = stop
         self._clock = asyncio.get_running_loop().time
         self._heap: list[Waiting] = []
+        self._parked: dict[TargetRun, Callable[[], None]] = {}  # those that wait for another target
         self._changed = asyncio.Event()  # something came, was put back, or ended
         self._closed = False
         self._abandoned = False
@@ -57,6 +59,18 @@ class LaneWatch:
             left()
             return
         self._push(Waiting(self._clock() + delay, run.target.index, run, look, left))
+
+    def park(self, run: TargetRun, *, left: Callable[[], None]) -> Callable[[], bool]:
+        """For a target that waits for no read of its own. What is returned takes it back; False: it has ended.
+
+        `left` is called only where it ends here.
+        """
+        if self._over_for(run):
+            run.stop(self._stop.why())
+            left()
+            return lambda: False
+        self._parked[run] = left
+        return lambda: self._parked.pop(run, None) is not None
 
     def close(self) -> None:
         """No further target will come."""
@@ -134,6 +148,10 @@ class LaneWatch:
         for waiting in ending:
             waiting.run.stop(self._stop.why())
             waiting.left()
+        for run in [run for run in self._parked if ends(run)]:
+            left = self._parked.pop(run)
+            run.stop(self._stop.why())
+            left()
         for task, run in self._tasks.items():
             if ends(run):
                 task.cancel()

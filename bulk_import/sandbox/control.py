@@ -177,6 +177,7 @@ def _shown(key: SandboxKey) -> dict[str, Any]:
         "aliases": backend(key.account_id, key.region).aliases_of(key),
         "key_spec": key.key_spec,
         "key_usage": key.key_usage,
+        "primary_region": key.primary.region if key.multi_region else None,
         "origin": key.origin,
         "state": seen.state,
         "description": key.description,

@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 
 from tests.ceremony.conftest import SPECS, Ceremony, read, spoken
+from tests.e2e import materials
 from tests.e2e.test_canary import forms
 from tests.sandbox_client import Sandbox
 
@@ -232,3 +233,28 @@ def test_a_bundle_in_the_way_is_continued_or_refused(ceremony: Ceremony, tmp_pat
     assert "bundle of another manifest or selection" in other.stderr
     (ceremony.online.folder / "bundle.jsonl").write_text("something else\n")
     assert ceremony.prepare().code == 3
+
+
+def test_a_primary_and_its_replica_go_through_the_three_steps(ceremony: Ceremony, sandbox: Sandbox) -> None:
+    """The replica's line says whose it is, so that `submit` fills the primary first."""
+    material = materials.make("SYMMETRIC_DEFAULT")
+    key = sandbox.key(
+        alias="alias/related", multi_region=True, material={"hex": material.hex()}, replicas=["eu-west-1"]
+    )
+    sandbox.client().delete_imported_key_material(KeyId=key["key_id"])
+    fields = {"key_spec": "SYMMETRIC_DEFAULT", "replicas": ["eu-west-1"]}
+    ceremony.vault.key("alias/related", material, name="related", **fields)
+    ceremony.online.keys = ceremony.vault.keys
+    ceremony.online.write()
+    ceremony.vault.write()
+    prepared = ceremony.prepare()
+    assert prepared.code == 0, prepared.stderr
+    sealed = ceremony.seal(*ceremony.vouched(prepared))
+    assert sealed.code == 0, sealed.stderr
+    submitted = ceremony.submit(*ceremony.vouched(prepared, sealed), "--require-proof")
+    assert submitted.code == 0, submitted.stderr
+    assert [entry["region"] for entry in submitted.report["results"]] == ["us-east-1", "eu-west-1"]
+    first, second = sandbox.calls(operation="ImportKeyMaterial")
+    assert (first["region"], second["region"]) == ("us-east-1", "eu-west-1")
+    alone = ceremony.prepare("--only-region", "eu-west-1", "--standby")
+    assert alone.code == 3, alone.stderr  # another selection than the bundle's

@@ -55,6 +55,15 @@ class Gatekeeper:
             shape = {"kms:KeyOrigin": params["Origin"], "aws:RequestedRegion": region, **asked, **tags}
             yield self._noted(account, Request("kms:CreateKey", "*", shape))
             yield self._noted(account, Request("kms:TagResource", f"{place}:key/new", tags))
+        elif operation == "ReplicateKey":
+            key = self._key(params["KeyId"], account, region)
+            assert key is not None
+            there = {"aws:RequestedRegion": params["ReplicaRegion"]}
+            shape = {"kms:KeyOrigin": key["origin"], "kms:KeySpec": key["key_spec"], "kms:KeyUsage": key["key_usage"]}
+            yield self._noted(account, Request("kms:ReplicateKey", key["arn"], context(key, params)))
+            yield self._noted(account, Request("kms:CreateKey", "*", shape | there))
+            if tags:
+                yield self._noted(account, Request("kms:TagResource", "*", tags | there))
         elif operation == "CreateAlias":
             yield self._noted(account, Request("kms:CreateAlias", f"{place}:{params['AliasName']}"))
             key = self._key(params["TargetKeyId"], account, region)
@@ -63,8 +72,9 @@ class Gatekeeper:
         else:
             key = self._key(params["KeyId"], account, region)
             if key is None:
-                known = {"kms:RequestAlias": params["KeyId"]}
-                yield self._noted(account, Request(f"kms:{operation}", f"{place}:{params['KeyId']}", known))
+                known = {"kms:RequestAlias": params["KeyId"]} if params["KeyId"].startswith("alias/") else {}
+                name = params["KeyId"] if known else f"key/{params['KeyId'].rpartition('/')[2]}"
+                yield self._noted(account, Request(f"kms:{operation}", f"{place}:{name}", known))
             else:
                 yield self._noted(account, Request(f"kms:{operation}", key["arn"], context(key, params)))
 
@@ -87,7 +97,10 @@ def context(key: dict[str, Any], params: dict[str, Any]) -> Context:
     named = params.get("KeyId", "").rsplit(":", 1)[-1]
     if named.startswith("alias/"):
         found["kms:RequestAlias"] = named
-    for name in ("WrappingAlgorithm", "WrappingKeySpec", "ExpirationModel", "ValidTo"):
+    if key["key_id"].startswith("mrk-"):
+        replica = key["primary_region"] != key["region"]
+        found["kms:MultiRegionKeyType"] = "REPLICA" if replica else "PRIMARY"
+    for name in ("WrappingAlgorithm", "WrappingKeySpec", "ExpirationModel", "ValidTo", "ReplicaRegion"):
         if name in params:
             found[f"kms:{name}"] = params[name]
     for name, value in params.get("EncryptionContext", {}).items():

@@ -64,8 +64,10 @@ def test_every_operation_of_the_port_is_granted_and_no_other() -> None:
     usage = {"key_usage": "SIGN_VERIFY", "create": {"tags": {"Team": "x"}, "description": "x", "policy": POLICY}}
     keys = [{"key_id": f"alias/{spec}", "key_spec": spec} for spec in KeySpec]
     keys += [{"key_id": "alias/new", "key_spec": KeySpec.RSA_2048, **usage}]
+    keys[-1] |= {"replicas": ["eu-west-1"]}
     keys += [{"key_id": "alias/rotated", "material": None, "materials": [{"name": "2025", "material": "env:K"}]}]
-    called = {f"kms:{operation}" for operation in calls.METHODS} - {"kms:GetResources"} | {"tag:GetResources"}
+    others = {"tag:GetResources", "iam:CreateServiceLinkedRole"}  # of other services
+    called = {f"kms:{operation}" for operation in calls.METHODS} - {"kms:GetResources"} | others
     of_discover = actions(policies(*keys, asked=iam.Asked(command="discover")))
     assert actions(policies(*keys)) | of_discover == called
     assert actions(policies(*keys)) == called - {"kms:ListKeys"}

@@ -146,6 +146,21 @@ def test_a_run_that_rotates_a_key(sandbox: Sandbox, work: Workplace) -> None:
     assert {request.action for request, _ in gate.asked} == actions(policies)
 
 
+def test_a_run_that_creates_replicas(sandbox: Sandbox, work: Workplace) -> None:
+    create = {"tags": {"Team": "payments"}}
+    work.key("alias/new", materials.make("SYMMETRIC_DEFAULT"), name="new", account=A, key_spec="SYMMETRIC_DEFAULT",
+             create=create, replicas=["eu-west-1"])  # fmt: skip
+    _, policies = policies_of(work)
+    with Gatekeeper(sandbox, policies) as gate:
+        first = work.run(BULK_IMPORT_ENDPOINT_URL=gate.url)
+        again = work.run("--only-region", "eu-west-1", BULK_IMPORT_ENDPOINT_URL=gate.url)
+    assert (first.code, again.code) == (0, 0), first.stderr + again.stderr
+    assert all(verdict for _, verdict in gate.asked)
+    assert {"kms:ReplicateKey", "kms:CreateKey"} <= {request.action for request, _ in gate.asked}
+    alone, _ = policies_of(work, "--only-region", "eu-west-1")
+    assert "kms:ReplicateKey" in json.dumps(alone)
+
+
 def _without(document: dict[str, Any], action: str) -> dict[str, Any]:
     kept = [
         statement | {"Action": [one for one in statement["Action"] if one != f"kms:{action}"]}

@@ -55,6 +55,39 @@ YAML = [
     (key(account=None) + "    accounts: []\n", 9, "keys[0].accounts", "empty list"),
     (head("defaults: {role: R}\naccounts: {1.1E+11: {}}"), 3, "accounts.1.1E+11", "spreadsheet"),
     (head("defaults: {role: R}\naccounts: [1]"), 3, "accounts", "must be a mapping, not a list"),
+    # --- replicas
+    (HEAD + "    replicas: [us-east-1]\n", 9, "keys[0].replicas", "the primary's own Region"),
+    (HEAD + "    replicas: [eu-west-1, eu-west-1]\n", 9, "keys[0].replicas[1]", "named twice"),
+    (HEAD + "    replicas: [eu-wset-1]\n", 9, "keys[0].replicas[0]", "Did you mean eu-west-1?"),
+    (HEAD + "    replicas: []\n", 9, "keys[0].replicas", "empty list"),
+    (HEAD + "    replicas: [cn-north-1]\n", 9, "keys[0].replicas", "is of partition aws-cn"),
+    (
+        key(region=None) + "    regions: [us-east-1, eu-west-1]\n    replicas: [eu-west-2]\n",
+        10,
+        "keys[0].replicas",
+        "several Regions",
+    ),
+    (key(material="'file:{region}.key'") + "    replicas: [eu-west-1]\n", 8, "keys[0].material", "same material"),
+    (
+        key(key_id="1234abcd-12ab-34cd-56ef-1234567890ab") + "    replicas: [eu-west-1]\n",
+        7,
+        "keys[0].key_id",
+        "single-Region key",
+    ),
+    (
+        HEAD + "    replicas: [eu-west-1]\n    key_spec: HMAC_256\n    create: {multi_region: false}\n",
+        11,
+        "keys[0].create.multi_region",
+        "the key has replicas",
+    ),
+    (
+        head("defaults: {role: Importer, material: 'file:{region}'}").replace(
+            "    material: file:one.key\n", "    replicas: [eu-west-1]\n"
+        ),
+        4,
+        "keys[0].material",
+        "same material",
+    ),
     # --- Regions
     (key(region="us-esat-1"), 6, "keys[0].region", "Did you mean us-east-1?"),
     (key(region="eu-cental-1"), 6, "keys[0].region", "Did you mean eu-central-1?"),

@@ -380,3 +380,31 @@ def test_csv_reads_bom_quotes_blank_lines_and_lists() -> None:
     first, last = manifest.targets[0], manifest.targets[-1]
     assert (first.material, first.expect, first.encoding, first.line) == ('file:a,"b".key', Expect("08d7b4"), None, 2)
     assert (last.encoding, last.line) == (Encoding.HEX, 5)
+
+
+def test_replicas_are_targets_after_their_primary() -> None:
+    document = """
+version: 1
+defaults: {role: Importer, region: us-east-1, replicas: [eu-west-1, ap-south-1]}
+keys:
+  - {id: a, account: "111122223333", key_id: "alias/a-{region}", material: "file:{{region}}{id}"}
+  - {id: b, account: "111122223333", key_id: "arn:aws:kms:us-east-1:111122223333:alias/b", material: file:b}
+  - {id: c, account: "111122223333", key_id: alias/c, replicas: null, material: "file:{region}"}
+"""
+    targets = read(document).targets
+    assert [(t.index, t.id, t.lane.region) for t in targets] == [
+        (0, "a", "us-east-1"), (1, "a", "eu-west-1"), (2, "a", "ap-south-1"),
+        (3, "b", "us-east-1"), (4, "b", "eu-west-1"), (5, "b", "ap-south-1"),
+        (6, "c", "us-east-1"),
+    ]  # fmt: skip
+    assert [t.replicas for t in targets[::3]] == [("eu-west-1", "ap-south-1")] * 2 + [()]
+    assert [t.primary and (t.primary.lane.region, t.primary.key_id) for t in targets[:3]] == [
+        None, ("us-east-1", "alias/a-us-east-1"), ("us-east-1", "alias/a-us-east-1"),
+    ]  # fmt: skip
+    assert [t.key_id for t in targets[1:5:3]] == ["alias/a-eu-west-1", "arn:aws:kms:eu-west-1:111122223333:alias/b"]
+    assert {t.material for t in targets[:3]} == {"file:{region}a"}
+    chosen = read(document, only_regions=["eu-west-1"]).targets
+    assert [(t.index, t.id) for t in chosen] == [(0, "a"), (1, "b")]
+    header = "id,account,region,replicas,key_id,material,role\n"
+    row = "a,111122223333,us-east-1,eu-west-1;ap-south-1,alias/a,file:a,R\n"
+    assert [t.lane.region for t in read(header + row, "csv").targets] == ["us-east-1", "eu-west-1", "ap-south-1"]

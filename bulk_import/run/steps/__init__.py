@@ -11,11 +11,13 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 
+from bulk_import.errors import TargetError
 from bulk_import.material.evidence import Evidence
 from bulk_import.model import KeyView
-from bulk_import.plan import Decision, Step, StepKind
+from bulk_import.plan import Decision, Step, StepKind, must_wait
 from bulk_import.ports import KeyService
 from bulk_import.run.change import Kind, make, shows
+from bulk_import.run.found import SHORTEST_WAIT
 from bulk_import.run.metadata import with_metadata
 from bulk_import.run.prover import check_stated_id
 from bulk_import.run.several import OF_MATERIALS
@@ -25,11 +27,14 @@ from bulk_import.run.steps.delete_material import DeleteMaterial
 from bulk_import.run.steps.import_entry import ImportEntry
 from bulk_import.run.steps.import_material import ImportMaterial
 from bulk_import.run.steps.metadata import Correction, PutKeyPolicy, TagResource, UpdateKeyDescription
+from bulk_import.run.steps.replicate import ReplicateKey
 from bulk_import.run.steps.rotate import Rotate
 from bulk_import.run.target_run import IMPORT, Policy, TargetRun
 
+REPLICATE = ReplicateKey.operation
 KINDS: dict[str, type[Kind]] = {
     StepKind.CREATE_KEY: CreateKey,
+    StepKind.REPLICATE_KEY: ReplicateKey,
     StepKind.CREATE_ALIAS: CreateAlias,
     StepKind.PUT_KEY_POLICY: PutKeyPolicy,
     StepKind.TAG_RESOURCE: TagResource,
@@ -112,7 +117,7 @@ async def _make_all(
             await make(KINDS[step.kind](run, kms, policy))
             if step.kind == StepKind.CREATE_KEY and run.target.materials:
                 await _check_values(run, policy)
-            elif step.kind == StepKind.CREATE_KEY and run.held is not None:
+            elif step.kind in (StepKind.CREATE_KEY, StepKind.REPLICATE_KEY) and run.held is not None:
                 # The check value is of the material and the key's ARN, which is known only now.
                 spec = run.held.evidence.key_spec
                 evidence = await policy.materials.evidence(run.target, spec, key_arn=run.arn)
@@ -120,8 +125,8 @@ async def _make_all(
             continue
         if run.settling:
             # What was just created or changed may be denied for minutes. A cheap read waits for it, so that no scarce
-            # permit is spent on a refusal.
-            await kms.describe_key(run.arn, run)
+            # permit is spent on a refusal. A new replica is Creating for some seconds.
+            await _settled(run, kms, policy)
         if step.entry is not None:
             entry = ImportEntry(run, kms, policy, step)
             async with importing():
@@ -140,6 +145,16 @@ async def _check_values(run: TargetRun, policy: Policy) -> None:
         evidence = await policy.materials.evidence(part, held.evidence.key_spec, key_arn=run.arn)
         if evidence.material_check:
             run.several.checks[name] = evidence.material_check
+
+
+async def _settled(run: TargetRun, kms: KeyService, policy: Policy) -> None:
+    """Reads until the key is there and waits for nothing but its material. Raises TargetError."""
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + policy.verify_timeout
+    while must_wait(view := await kms.describe_key(run.arn, run)):
+        if clock() >= deadline:
+            raise TargetError(f"{view.arn} is in state {view.state}.", code="KeyStateNotImportable")
+        await asyncio.sleep(max(policy.read_interval, SHORTEST_WAIT))
 
 
 async def recover(run: TargetRun, kms: KeyService, policy: Policy, view: KeyView) -> bool:

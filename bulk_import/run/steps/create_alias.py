@@ -45,6 +45,11 @@ class CreateAlias(Kind):
         if found is None:
             error.retryable = True  # somebody created it, and this host does not show it yet
             return False
+        if found != self.run.arn and self.run.target.primary is not None:
+            raise ServiceError(
+                f"{self._alias} points to {found}, not to the replica {self.run.arn}.", code="KeyContradiction",
+                operation=self.operation, request_id=error.request_id,
+            )  # fmt: skip
         if found != self.run.arn:
             arn, region = self.run.arn, self.run.target.lane.region
             raise ServiceError(

@@ -15,8 +15,9 @@ from typing import Any
 
 from bulk_import.codes import TOKEN_REFUSED
 from bulk_import.errors import ServiceError
+from bulk_import.family import import_type
 from bulk_import.material import Held
-from bulk_import.model import AmongSeveral, ImportParameters, KeyView
+from bulk_import.model import AmongSeveral, ImportParameters, KeySpec, KeyView
 from bulk_import.plan import Step, Wanted, check_expiry, shows_effect
 from bulk_import.ports import KeyService
 from bulk_import.run.change import Kind
@@ -73,9 +74,11 @@ class ImportMaterial(Kind):
         run, parameters = self.run, self._parameters
         if parameters is None:
             raise RuntimeError("nothing to send without parameters")
+        existing = None if among is not None else import_type(run.target, KeySpec(self._before.key_spec))
         return await self.kms.import_key_material(
-            self.arn, run, token=parameters.token, sealed=self._sealed, valid_to=self.wanted.valid_to, among=among
-        )
+            self.arn, run, token=parameters.token, sealed=self._sealed, valid_to=self.wanted.valid_to, among=among,
+            import_type=existing,
+        )  # fmt: skip
 
     def renews(self, error: ServiceError) -> bool:
         """Too old while it waited, or spent by a try that was not accepted: one new set, once."""

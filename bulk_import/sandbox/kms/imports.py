@@ -187,6 +187,7 @@ def _from_family(key: SandboxKey, material_id: str) -> Material | None:
 
 def _store(key: SandboxKey, seen: Snapshot, entry: Material) -> None:
     """Puts `entry` in its place; a key all of whose materials are back leaves PendingImport."""
+    key.filled = True
     others = [m for m in seen.materials if m.id != entry.id]
     at = next((n for n, m in enumerate(seen.materials) if m.id == entry.id), len(others))
     after = replace(seen, materials=(*others[:at], entry, *others[at:]))

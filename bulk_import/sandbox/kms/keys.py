@@ -136,6 +136,7 @@ class SandboxKey:
         self.rotation_period: int | None = None  # days; None: no automatic rotation
         self.rotation_enabled_at = 0.0
         self.rotation_count = 0
+        self.filled = False  # material was imported into this very key, at any time
         self.last_use: tuple[str, float, str] | None = None  # operation, when, request ID
         self.history: deque[Snapshot] = deque(maxlen=HISTORY)
         self.changes = 0
@@ -221,7 +222,10 @@ class SandboxKey:
             fields["ExpirationModel"] = EXPIRES if expiring else NEVER_EXPIRES
             if expiring:
                 fields["ValidTo"] = min(expiring)
-        if self.spec.symmetric and seen.current and seen.state != "Creating":
+        # Nobody has recorded what AWS shows of a replica that was never filled. Here it names no material, as a new
+        # key of origin EXTERNAL names none.
+        names_material = not self.external or self.primary is self or self.filled
+        if self.spec.symmetric and seen.current and seen.state != "Creating" and names_material:
             fields["CurrentKeyMaterialId"] = seen.current.id
         return fields
 
