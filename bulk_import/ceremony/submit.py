@@ -191,8 +191,8 @@ class SealedMaterials(Materials):
         line = self._inputs.bundle.targets[target.reported_index]
         key = self._inputs.keys.get(target.reported_index)
         if not isinstance(line, Prepared):
-            why = f"{line.code}: {line.message}" if isinstance(line, NotPrepared) and line.code else "it was as wanted"
-            raise TargetError(f"`prepare` got no import parameters for it: {why}.", code="NotPrepared")
+            why = f"{line.code}: {line.message}" if isinstance(line, NotPrepared) and line.code else "it was as wanted."
+            raise TargetError(f"`prepare` got no import parameters for it: {why}", code="NotPrepared")
         if key is None:
             raise TargetError("No given file holds sealed material for it.", code="NotSealed")
         if key.key_spec != key_spec:
