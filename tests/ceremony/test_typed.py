@@ -50,7 +50,7 @@ def test_a_wrong_fingerprint_is_refused(typed: str, says: str, ceremony: Ceremon
 
 
 def test_without_a_terminal_nothing_is_asked_and_nothing_is_read(ceremony: Ceremony) -> None:
-    """Also where a fingerprint stands in the standard input: nobody saw what it is for."""
+    """Also where a fingerprint is in the standard input: nobody saw what it is for."""
     ceremony.keys("HMAC_256")
     fingerprint = spoken(ceremony.prepare())
     result = ceremony.vault.call(*SEAL, stdin=f"{fingerprint}\n".encode())

@@ -168,7 +168,7 @@ def rotations(sandbox: Sandbox, key_id: str) -> list[dict[str, Any]]:
 
 
 def pending(sandbox: Sandbox, key_id: str, name: str) -> None:
-    """New material beside the current one, as somebody begins a rotation."""
+    """New material next to the current one, as somebody begins a rotation."""
     import_material(
         kms(sandbox), key_id, materials.make("SYMMETRIC_DEFAULT"), ImportType="NEW_KEY_MATERIAL",
         KeyMaterialDescription=name, ExpirationModel="KEY_MATERIAL_DOES_NOT_EXPIRE",

@@ -28,7 +28,7 @@ GITLAB: Final = (
 
 
 def gitlab_ci_local() -> str | None:
-    """Its path: the one of tests/shards/gitlab/package-lock.json, which the Makefile installs beside .venv."""
+    """Its path: the one of tests/shards/gitlab/package-lock.json, which the Makefile installs next to .venv."""
     installed = Path(sys.prefix) / "gitlab" / "node_modules" / ".bin"
     return shutil.which("gitlab-ci-local", path=f"{installed}:{os.environ['PATH']}")
 
