@@ -2,6 +2,7 @@
  *
  * No free token of Debian's has this mechanism. Here NSS does the cryptography; only the mechanism's form is ours. */
 #include <dlfcn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,6 +50,8 @@ static U wrap_key(U session, Mechanism *mechanism, U under, U key, unsigned char
 }
 
 U C_GetFunctionList(Functions **list) {
+    puts("{\"code\": \"vendors' libraries print\"}"); /* it must not pass for an answer */
+    fflush(stdout);
     U (*get)(Functions **) = dlsym(dlopen(INNER, RTLD_NOW), "C_GetFunctionList");
     U result = get(&inner);
     ours = *inner;
