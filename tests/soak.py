@@ -307,6 +307,10 @@ class Campaign:
 
     def _judge_the_end(self, result: Result) -> None:
         self._judge(result)
+        if any((entry["error"] or {}).get("code") == "OutcomeUnknown" for entry in result.entries.values()):
+            # A resume never repeats CreateKey. A new run, minutes later, reads and searches, and may.
+            result = self._go([])
+            self._judge(result)
         entries = result.entries
         well = Counter(self.wanted[name].key_id for name, entry in entries.items() if entry["status"] in WELL)
         for name, wanted in self.wanted.items():

@@ -156,7 +156,8 @@ async def _took_effect_anyway(kind: Kind, error: ServiceError) -> bool:
         looks, interval = kind.looks()
     elif error.retryable or error.code in NOT_YET_CONSISTENT or (run.settling and error.code in SETTLES):
         run.life.advance(Event.NOT_ACCEPTED)
-        looks, interval = 1, 0.0
+        # Only an earlier request may have had an effect. Without one, a read that shows it is an old one.
+        looks, interval = int(kind.operation in run.doubts), 0.0
     else:
         raise error
     if await shows(kind, looks, interval):

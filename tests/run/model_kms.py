@@ -31,6 +31,7 @@ from bulk_import.run.stop import Stop
 
 LANE = Lane("aws", "111122223333", "us-east-1")
 FOREVER = "KEY_MATERIAL_DOES_NOT_EXPIRE"
+MATERIAL = bytes(range(32))  # of every source
 READS_OF_A_RESUME = 2  # the --reads of the model check
 TORN = b'{"seq":99,"at":"2026-11-2'
 OAEP = padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None)
@@ -107,17 +108,33 @@ class Key:
     read_since: bool = False  # somebody has looked since the last import was sent
     answers: list[str] = field(default_factory=list)  # of DescribeKey in this part of the run: good, stale
     doubt: bool = False  # an import got no answer, and no one has looked since
-    emptied: bool = False  # it held its material until a moment ago: a stale read still shows that
+    held: bool = False  # it held its material before the run
+    state: str = "Enabled"  # while it holds material: Enabled or Disabled
+    # It held its material until a moment ago: a stale read still shows that. Not after an import of unknown outcome:
+    # then nothing can tell what was there before from what the import did.
+    emptied: bool = False
+    unsure: bool = False
     wrong: bool = False  # in this part of the run a response was for another key
     again: int = 0  # imports for a target that was well, after reads that showed otherwise
+
+    @classmethod
+    def of(cls, told: str) -> Key:
+        """`HMAC_256`; `HMAC_256 held`: it has its material; `HMAC_256 emptied`: it had it until a moment ago."""
+        spec, _, past = told.partition(" ")
+        held = past == "held"
+        return cls(spec, MATERIAL if held else b"", held=held, emptied=past == "emptied")
+
+    def empty(self) -> None:
+        """Somebody deletes the material."""
+        self.material, self.emptied = b"", True
 
     def view(self, arn: str, *, stale: bool) -> KeyView:
         usage = "GENERATE_VERIFY_MAC" if self.spec.startswith("HMAC") else "ENCRYPT_DECRYPT"
         view = KeyView(arn, "PendingImport", "EXTERNAL", "CUSTOMER", self.spec, usage)
-        if (stale and not self.emptied) or not (self.imports or (stale and self.emptied)):
+        if not (self.emptied if stale else self.material):
             return view
         current = "a" * 64 if self.spec == "SYMMETRIC_DEFAULT" else None
-        return replace(view, state="Enabled", expiration_model=FOREVER, current_key_material_id=current)
+        return replace(view, state=self.state, expiration_model=FOREVER, current_key_material_id=current)
 
 
 class World:
@@ -125,7 +142,7 @@ class World:
 
     def __init__(self, choices: Choices, specs: tuple[str, ...]) -> None:
         self.choices = choices
-        self.keys = {f"arn:aws:kms:us-east-1:111122223333:key/{n}": Key(spec) for n, spec in enumerate(specs)}
+        self.keys = {f"arn:aws:kms:us-east-1:111122223333:key/{n}": Key.of(spec) for n, spec in enumerate(specs)}
         self.durable = 0  # bytes of the journal that are fsynced: what a power cut leaves
         self.left: bytes | None = None  # what a killed process left of the journal
         self.killed = False  # ever: then an intent may be all that is known of a request
@@ -222,7 +239,9 @@ class ModelKms:
         key = self._begin("DescribeKey", trace, arn)
         assert not key.accepted or durable(world, "answered")[arn], "an outcome that a power cut would take"
         options = ["good", "no answer", "wrong key"]
-        if key.imports or key.emptied:
+        if key.held and not key.imports and key.material and key.state == "Enabled":
+            options += ["disabled by somebody", "emptied by somebody"]
+        if key.imports or (key.emptied and not key.unsure):
             options += ["stale", "stale for good"]
         answer = "stale" if arn in world.stale_for_good else world.choices.among("DescribeKey", *options)
         if answer == "no answer":
@@ -231,11 +250,16 @@ class ModelKms:
             raise wrong_key(key, "DescribeKey")
         if answer == "stale for good":
             world.stale_for_good.add(arn)
-        stale = answer != "good"
-        key.answers.append("stale" if stale else "good")
+        if answer == "disabled by somebody":
+            key.state = "Disabled"
+        if answer == "emptied by somebody":
+            key.empty()
+        stale = answer.startswith("stale")
+        view = key.view(arn, stale=stale)
+        key.answers.append("good" if view == key.view(arn, stale=False) else "stale")
         key.doubt, key.read_since = False, True
         trace.note("DescribeKey", "request-d")
-        return key.view(arn, stale=stale)
+        return view
 
     async def paint_key(self, key_id: str, trace: Trace) -> None:
         world = self._world
@@ -263,7 +287,9 @@ class ModelKms:
         return answer == "good" and key.paints > 0
 
     async def list_key_rotations(self, key_id: str, trace: Trace) -> list[KeyRotation]:
-        self._begin("ListKeyRotations", trace, key_id)
+        key = self._begin("ListKeyRotations", trace, key_id)
+        if self._world.choices.among("ListKeyRotations", "ok", "wrong key") == "wrong key":
+            raise wrong_key(key, "ListKeyRotations")
         return []
 
     async def get_parameters_for_import(self, key_id: str, trace: Trace, **_: Any) -> ImportParameters:
@@ -287,18 +313,19 @@ class ModelKms:
         assert durable(world, "intent")[key_id] >= key.sent, "an import whose intent a power cut would take"
         assert not key.doubt, "an import that is repeated without a look"
         if key_id in world.well:
-            assert key.answers[-READS_OF_A_RESUME:] == ["stale"] * READS_OF_A_RESUME, "an import for one that was well"
+            shown = "stale" if key.material else "good"  # that it is empty
+            assert key.answers[-READS_OF_A_RESUME:] == [shown] * READS_OF_A_RESUME, "an import for one that was well"
             key.again += 1
         answer = world.choices.among("ImportKeyMaterial", *ANSWERS)
         if "carried out" in answer:
             material = wrapping_key().decrypt(sealed, OAEP)
             assert key.material in (b"", material), "other material than before"
-            key.material = material
+            key.material, key.state = material, "Enabled"
             key.imports += 1
             world.heed("ImportKeyMaterial carried out")
         await asyncio.sleep(0.01)  # and here something sent that has no answer yet
         if answer in ("carried out, killed", "carried out, power cut"):
-            key.doubt = True
+            key.doubt = key.unsure = True
             world.kill(answer.removeprefix("carried out, "))
         if answer == "carried out":
             trace.note("ImportKeyMaterial", "request-i")
@@ -313,6 +340,10 @@ class ModelKms:
             raise lost("GenerateMac")
         if answer == "wrong key":
             raise wrong_key(key, "GenerateMac")
+        if not key.material:
+            raise ServiceError("It is empty.", code="KMSInvalidStateException", operation="GenerateMac")
+        if key.state == "Disabled":
+            raise ServiceError("It is disabled.", code="DisabledException", operation="GenerateMac")
         context = HMAC(key.material, hashes.SHA256())
         context.update(message)
         return context.finalize()
@@ -333,7 +364,7 @@ def lost(operation: str) -> ServiceError:
 
 
 def unknown(key: Key, code: str = "ConnectionFailed", request_id: str = "") -> ServiceError:
-    key.doubt = True
+    key.doubt = key.unsure = True
     return ServiceError(
         "Who knows.", code=code, operation="ImportKeyMaterial", retryable=True, outcome_unknown=True,
         request_id=request_id,
@@ -344,7 +375,7 @@ def wrong_key(key: Key, operation: str) -> ServiceError:
     """What the port makes of a response for another key."""
     key.wrong = True
     changes = operation == "ImportKeyMaterial"
-    key.doubt = key.doubt or changes
+    key.doubt, key.unsure = key.doubt or changes, key.unsure or changes
     return ServiceError(
         "It was for another.", code="WrongKey", operation=operation, outcome_unknown=changes, request_id="request-w"
     )

@@ -44,6 +44,7 @@ from tests.run.invented import ORDERS, plan_paint
 from tests.run.model_kms import (
     ANSWERS,
     LANE,
+    MATERIAL,
     PAINT_ANSWERS,
     READS_OF_A_RESUME,
     Choices,
@@ -57,7 +58,6 @@ from tests.run.model_kms import (
 )  # fmt: skip
 from tests.virtual_time import VirtualTimeLoop
 
-MATERIAL = bytes(range(32))
 READS = READS_OF_A_RESUME
 WELL = ("imported", "reimported", "unchanged")
 PARTS = 12  # of one run; far more than faults and resumes can make
@@ -152,17 +152,20 @@ def check(world: World, journal: Path) -> bool:
             check_well(world, entry, arn, key)
         else:
             # Of a target that was well, a resume may fail to read it again; what it is is known all the same.
-            assert arn not in world.well or entry["changed"] is not False, entry
+            assert arn not in world.well or key.held or entry["changed"] is not False, entry
             check_unwell(world, entry, key)
         # One more for each whose answer no one has, and each that was never seen to take effect.
         assert key.imports <= 1 + (key.imports - told[index, "ok"]) + told[index, "VerificationTimeout"] + key.again
         assert told[index, "ended"] <= 1 or told[index, "resumed"], "two ends in one part"
     green = folded.exit_code() == 0
-    assert green is (folded.finished_at is not None and counts["imported"] == len(world.keys))
+    assert green is (folded.finished_at is not None and sum(counts[status] for status in WELL) == len(world.keys))
     return green
 
 
 def check_well(world: World, entry: dict[str, Any], arn: str, key: Key) -> None:
+    if entry["status"] == "unchanged":
+        check_unchanged(world, entry, arn, key)
+        return
     assert entry["status"] == "imported"
     assert (entry["changed"], key.material, entry["error"]) == (True, MATERIAL, None), entry
     verification = entry["verification"]
@@ -175,6 +178,22 @@ def check_well(world: World, entry: dict[str, Any], arn: str, key: Key) -> None:
         assert verification["proof"] == "hmac"
     elif verification["proof"] != "material_id":
         assert verification["detail"] == "import_answer_lost"
+    world.well.add(arn)
+
+
+def check_unchanged(world: World, entry: dict[str, Any], arn: str, key: Key) -> None:
+    """Found as wanted: as many equal reads as after an import, the last ones there were, and then the proof."""
+    assert key.held
+    assert (key.sent, key.imports, key.material) == (0, 0, MATERIAL), entry
+    assert (entry["changed"], entry["attempts"], entry["error"]) == (False, 0, None)
+    verification = entry["verification"]
+    assert verification["consecutive"] >= READS
+    if arn not in world.well:
+        assert not key.wrong, entry
+        assert key.answers[-READS:] == ["good"] * READS, (key.answers, entry)
+        assert entry["key_state"] == key.state
+    if key.spec == "HMAC_256":
+        assert verification["proof"] == ("none" if entry["key_state"] == "Disabled" else "hmac")
     world.well.add(arn)
 
 
@@ -232,6 +251,28 @@ def test_every_way(folder: Path, specs: tuple[str, ...], budget: int) -> None:
     assert {f"ImportKeyMaterial: {answer}" for answer in list(ANSWERS)[1:]} <= met
     reads = ("no answer", "wrong key", "stale", "stale for good", "a signal", "two signals")
     assert {f"DescribeKey: {answer}" for answer in reads} <= met
+
+
+@pytest.mark.parametrize(
+    "specs",
+    [("HMAC_256 held",), ("SYMMETRIC_DEFAULT held",), ("HMAC_256 emptied",), ("HMAC_256 held", "HMAC_256")],
+    ids=["held", "symmetric, held", "emptied", "held, and one to import"],
+)
+@pytest.mark.timeout(400)  # as above
+def test_every_way_of_a_key_found_as_wanted(folder: Path, specs: tuple[str, ...]) -> None:
+    """Somebody disables or empties it between two reads, or a stale read shows what it was."""
+    met: set[str] = set()
+    for choices in explore(2 if len(specs) == 1 else 1):
+        try:
+            live(choices, folder, specs)
+        except BaseException as error:
+            error.add_note(f"on the way: {'; '.join(choices.names)}")
+            raise
+        met.update(choices.names)
+    reads = ("stale",) if "emptied" in specs[0] else ("disabled by somebody", "emptied by somebody")
+    assert {f"DescribeKey: {answer}" for answer in ("wrong key", *reads)} <= met
+    proof = "ListKeyRotations" if "SYMMETRIC" in specs[0] else "GenerateMac"
+    assert f"{proof}: wrong key" in met
 
 
 @pytest.mark.parametrize("order", ORDERS)
