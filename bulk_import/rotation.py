@@ -179,6 +179,22 @@ def _check_possible(view: KeyView, steps: Sequence[Step]) -> None:
     rotations = sum(step.kind == StepKind.ROTATE for step in steps)
     if not rotations:
         return
+    region = view.arn.split(":")[3]
+    if view.primary_region not in (None, region):
+        raise conflict(
+            f"{view.arn} is a replica, and only its primary in {view.primary_region} can be rotated.",
+            "Rotate the multi-Region key by hand first: import the new material into the primary and into every "
+            "replica, then RotateKeyOnDemand with the primary. Then run again.",
+            operation="DescribeKey",
+        )
+    if view.replica_regions:
+        raise conflict(
+            f"{view.arn} has replicas ({', '.join(view.replica_regions)}), and KMS rotates it only when all of them "
+            "have the new material. This version does not import it there.",
+            "Rotate the multi-Region key by hand: import the new material into the primary and into every replica, "
+            "then RotateKeyOnDemand with the primary. Then run again, with the material in `materials`.",
+            operation="DescribeKey",
+        )
     if view.state == KeyState.DISABLED:
         raise conflict(
             f"{view.arn} is Disabled, and KMS rotates only keys that are Enabled.",

@@ -287,6 +287,21 @@ def test_a_contradiction_is_refused_with_what_removes_it(
     assert listed(sandbox, key.id) == before
 
 
+@pytest.mark.parametrize("region", [REGION, "eu-west-1"], ids=["primary", "replica"])
+def test_a_key_with_replicas_is_not_half_rotated(sandbox: Sandbox, work: Workplace, forks: Forks, region: str) -> None:
+    """New material that is in one Region only could never become the current one."""
+    first = os.urandom(32)
+    seeded = sandbox.key(multi_region=True, replicas=["eu-west-1"], material={"hex": first.hex()})
+    key = Key(work, forks, seeded["key_id"], region=region)
+    key.add("2024", first)
+    key.add("2025")
+    before = listed(sandbox, key.id)
+    error = key.refused()
+    assert error["code"] == "RotationConflict"
+    assert "import the new material into the primary and into every replica" in error["advice"]
+    assert listed(sandbox, key.id) == before
+
+
 def test_24_rotations_allow_one_more_and_then_none(sandbox: Sandbox, work: Workplace, forks: Forks) -> None:
     names = [f"m{number:02}" for number in range(25)]
     key = Key(work, forks, sandbox.key()["key_id"], *names)
