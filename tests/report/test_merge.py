@@ -38,7 +38,7 @@ def part(name: str, document: dict[str, Any]) -> Part:
 def shards(n: int = 60) -> list[dict[str, Any]]:
     """One report in three, lane by lane, as --shard does it."""
     full = make_report(n, lanes=6)
-    full["run"] |= {"stopped_by": [], "error": None}
+    full["run"] |= {"stopped_by": [], "error": None, "command": "run"}
     made = []
     for number in range(SHARDS):
         one = copy.deepcopy(full)
@@ -253,7 +253,7 @@ def test_written_and_read_again_it_is_the_same(tmp_path: Path) -> None:
 def test_more_shards_than_a_process_may_open_files(tmp_path: Path) -> None:
     """80 reports, and 48 files at once: a fleet of 9,999 shards is merged where 1,024 are allowed."""
     full = make_report(80, lanes=80)
-    full["run"] |= {"stopped_by": [], "error": None}
+    full["run"] |= {"stopped_by": [], "error": None, "command": "run"}
     for number, (result, lane) in enumerate(zip(full["results"], full["lanes"], strict=True)):
         run = full["run"] | {"run_id": f"run-{number}", "shard": f"{number + 1}/80"}
         head = {**full, "run": run, "lanes": [lane]}

@@ -1,0 +1,255 @@
+"""The model check of a key that is created: CreateKey, CreateAlias, the import, with the policy and tags of `create`.
+
+Every way in which one step goes wrong is tried. The run is resumed until all is OK; where the search for a key whose
+creation is unknown found none, it is run again. On every way: one key is created, it has the alias, it is filled with
+the source's material, and no other key is left behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from bulk_import.errors import ServiceError
+from bulk_import.journal import narrate
+from bulk_import.journal.begin import begin
+from bulk_import.material import Materials
+from bulk_import.material.sources.base import Opening
+from bulk_import.model import (
+    AccountAccess,
+    Create,
+    KeySpec,
+    KeyView,
+    Manifest,
+    NewKey,
+    Target,
+    WrappingKeySpec,
+)
+from bulk_import.ports import Trace
+from bulk_import.report.fold import fold
+from bulk_import.settings import Settings
+from bulk_import.work import Work
+from tests.run.model_kms import (
+    FOREVER,
+    LANE,
+    Choices,
+    ChosenJournal,
+    Key,
+    Killed,
+    ModelKms,
+    ModelSession,
+    World,
+    explore,
+    lost,
+)
+from tests.virtual_time import VirtualTimeLoop
+
+MATERIAL = bytes(range(32))
+ALIAS = "alias/new"
+POLICY = '{"Statement":[]}'
+CREATE = Create(description="New", tags=(("Team", "x"),), policy=POLICY)
+ANSWERS = (
+    "carried out", "carried out, no answer", "no answer", "throttled", "carried out, killed", "carried out, power cut",
+)  # fmt: skip
+PARTS = 8
+
+
+class NewWorld(World):
+    """A KMS without a key. `aliases`: alias → ARN; `asked`: what CreateKey was asked for, by ARN."""
+
+    def __init__(self, choices: Choices) -> None:
+        super().__init__(choices, ())
+        self.aliases: dict[str, str] = {}
+        self.asked: dict[str, NewKey] = {}
+
+
+class NewKms(ModelKms):
+    """Tells the truth in its reads; what creates answers in every way."""
+
+    def __init__(self, world: NewWorld) -> None:
+        super().__init__(world)
+        self._new = world
+
+    async def describe_key(self, key_id: str, trace: Trace, *, at_once: bool = False) -> KeyView:
+        world = self._new
+        world.heed("DescribeKey")
+        trace.sent("DescribeKey")
+        arn = world.aliases.get(key_id, "") if key_id.startswith("alias/") else key_id
+        if arn not in world.keys:
+            raise ServiceError(
+                "No such key.", code="NotFoundException", operation="DescribeKey", request_id="request-n"
+            )
+        key, asked = world.keys[arn], world.asked[arn]
+        view = KeyView(arn, "PendingImport", "EXTERNAL", "CUSTOMER", key.spec, asked.key_usage)
+        view = replace(view, description=asked.description or "", multi_region=asked.multi_region)
+        if key.imports:
+            view = replace(view, state="Enabled", expiration_model=FOREVER, current_key_material_id="a" * 64)
+        key.doubt, key.read_since = False, True
+        trace.note("DescribeKey", "request-d")
+        return view
+
+    async def _change(self, operation: str, trace: Trace) -> str:
+        world = self._new
+        world.heed(f"{operation} waits")
+        await asyncio.sleep(0.01)
+        trace.sent(operation)
+        return world.choices.among(operation, *ANSWERS)
+
+    async def _answer(self, operation: str, trace: Trace, answer: str) -> None:
+        await asyncio.sleep(0.01)
+        if answer in ("carried out, killed", "carried out, power cut"):
+            self._new.kill(answer.removeprefix("carried out, "))
+        if answer == "throttled":
+            raise ServiceError("No.", code="ThrottlingException", operation=operation, retryable=True)
+        if answer != "carried out":
+            error = lost(operation)
+            error.retryable = True
+            raise error
+        trace.note(operation, "request-c")
+
+    async def create_key(self, trace: Trace, *, wanted: NewKey) -> KeyView:
+        world, answer = self._new, await self._change("CreateKey", trace)
+        arn = f"arn:aws:kms:us-east-1:111122223333:key/{len(world.keys)}"
+        if "carried out" in answer:
+            world.keys[arn], world.asked[arn] = Key(wanted.key_spec), wanted
+        await self._answer("CreateKey", trace, answer)
+        view = KeyView(arn, "PendingImport", "EXTERNAL", "CUSTOMER", wanted.key_spec, wanted.key_usage)
+        return replace(view, description=wanted.description or "")
+
+    async def create_alias(self, key_id: str, trace: Trace, *, alias: str) -> None:
+        world, answer = self._new, await self._change("CreateAlias", trace)
+        if "carried out" in answer:
+            if alias in world.aliases:
+                raise ServiceError("It exists.", code="AlreadyExistsException", operation="CreateAlias")
+            world.aliases[alias] = key_id
+        await self._answer("CreateAlias", trace, answer)
+
+    async def keys_tagged(self, tag: str, trace: Trace) -> dict[str, list[str]]:
+        trace.sent("GetResources")
+        found: dict[str, list[str]] = {}
+        for arn, asked in self._new.asked.items():
+            found.setdefault(asked.tags[tag], []).append(arn)
+        return found
+
+    async def list_aliases(self, key_id: str, trace: Trace) -> list[str]:
+        return [alias for alias, arn in self._new.aliases.items() if arn == key_id]
+
+    async def list_resource_tags(self, key_id: str, trace: Trace) -> Mapping[str, str]:
+        return self._new.asked[key_id].tags
+
+    async def get_key_policy(self, key_id: str, trace: Trace) -> str:
+        return self._new.asked[key_id].policy or ""
+
+
+class NewSession(ModelSession):
+    def __init__(self, world: NewWorld) -> None:
+        super().__init__(world)
+        self._new = world
+
+    async def lane(self, *_: Any) -> NewKms:
+        return NewKms(self._new)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MODEL_CHECK", base64.b64encode(MATERIAL).decode())
+    monkeypatch.setattr("bulk_import.journal.begin.Journal", ChosenJournal)
+    monkeypatch.setattr("os.fsync", ChosenJournal.fsync)
+    return tmp_path
+
+
+def manifest() -> Manifest:
+    target = Target(
+        0, "new", LANE, ALIAS, "env:MODEL_CHECK", key_spec=KeySpec.SYMMETRIC_DEFAULT,
+        wrapping_key_spec=WrappingKeySpec.RSA_2048, create=CREATE,
+    )  # fmt: skip
+    return Manifest("-", "0" * 64, (target,), {LANE.account: AccountAccess(LANE.account, None)}, 1, "aws", None)
+
+
+async def one_part(world: NewWorld, settings: Settings) -> None:
+    begun = begin(manifest(), settings, labels={})
+    with begun.open() as journal:
+        begun.write(journal)
+        session: Any = NewSession(world)
+        silent = lambda *_: None  # noqa: E731 - as in test_model_check
+        work = Work(
+            manifest(),
+            settings,
+            session,
+            journal,
+            begun,
+            Materials(Opening(settings, None)),
+            world.stop,
+            silent,
+            silent,
+        )
+        failure = await work.done_by(work.connect, work.run_lanes)
+        if world.left is None:
+            await narrate.end(journal, stopped=world.stop.stopped_by, failure=failure)
+
+
+def live(choices: Choices, settings: Settings, journal: Path) -> NewWorld:
+    """A run, its resumes and, where a creation stays unknown, a new run, to the good end."""
+    world = NewWorld(choices)
+    journal.unlink(missing_ok=True)
+    resume = False
+    for _ in range(PARTS):
+        world.begin_part()
+        try:
+            with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+                runner.run(one_part(world, settings.model_copy(update={"resume": resume})))
+        except (Killed, BaseExceptionGroup):
+            assert world.left is not None
+        if world.left is not None:
+            journal.write_bytes(world.left)
+        resume = b"\n" in journal.read_bytes()
+        if not resume:
+            journal.unlink()
+            continue
+        folded = fold(journal)
+        if folded.exit_code() == 0:
+            (entry,) = (orjson.loads(line) for line in folded.entries())
+            assert (entry["status"], entry["key_arn"]) == ("imported", next(iter(world.keys)))
+            return world
+        for entry in map(orjson.loads, folded.entries()):
+            if entry["error"] is None:
+                continue  # it ended; its run did not
+            assert entry["error"]["code"] != "InternalError", entry
+            unknown = (entry["error"]["code"], entry["error"]["operation"]) == ("OutcomeUnknown", "CreateKey")
+            if unknown and world.left is None:
+                assert not world.keys, "a key that the search did not find"
+                resume = False  # a resume never repeats it; a new run may
+    raise AssertionError("it comes to no good end")
+
+
+@pytest.mark.timeout(400)
+def test_every_way_of_a_creation(folder: Path) -> None:
+    settings = Settings(
+        report=str(folder / "report.json"), journal=str(folder / "journal.jsonl"), reads=2, read_interval=1.0,
+        verify_timeout=5.0, grace=3.0,
+    )  # fmt: skip
+    met: set[str] = set()
+    lives = 0
+    for choices in explore(1):
+        try:
+            world = live(choices, settings, folder / "journal.jsonl")
+            (arn, key), *others = world.keys.items()
+            assert not others, "a key that no one needs"
+            assert world.aliases == {ALIAS: arn}
+            assert key.material == MATERIAL
+        except BaseException as error:
+            error.add_note(f"on the way: {'; '.join(choices.names)}")
+            raise
+        lives += 1
+        met.update(choices.names)
+    assert lives > 60
+    for operation in ("CreateKey", "CreateAlias"):
+        assert {f"{operation}: {answer}" for answer in ANSWERS[1:]} <= met
+    assert {f"journal {event}: killed" for event in ("intent", "answered", "pinned", "ended")} <= met
