@@ -71,7 +71,7 @@ def test_a_killed_shard_continues_elsewhere_and_the_merge_names_what_is_missing(
     again = second.call("run", "manifest.json", *QUICK, *options(0), "--resume", **batch(0))
     assert again.code == 0, again.stderr
     assert "fetched from its checkpoint" in again.stderr
-    result, report = merged(second)
+    result, report = merged(second, s3)
     assert result.code == 0, result.stderr
     assert [entry["id"] for entry in report["results"]] == [f"k{number}" for number in range(len(REGIONS))]
     assert report["run"]["error"] is None
