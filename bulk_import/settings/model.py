@@ -241,7 +241,7 @@ class Settings(BaseSettings):
 
     pkcs11_module: str | None = _option(None, "PKCS#11 library of the HSM, for pkcs11: sources.", "hsm")
     pkcs11_pin_file: str | None = _option(
-        None, "File with the PIN for pkcs11: sources. One login attempt per token and run.", "hsm"
+        None, "File with the PIN for pkcs11: sources; or set PKCS11_PIN. One login attempt per token and run.", "hsm"
     )
     pkcs11_init_args: str | None = _option(
         None, "Text that the PKCS#11 library gets when it is initialized. Only NSS needs it.", "hsm"
