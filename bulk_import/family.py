@@ -12,6 +12,9 @@ from bulk_import.errors import TargetError
 from bulk_import.model import KeySpec, KeyState, KeyView, Lane, NewReplica, Target
 
 EXISTING = "EXISTING_KEY_MATERIAL"
+# Of CreateKey in the replica's Region, for one ReplicateKey in the primary's:
+# https://docs.aws.amazon.com/kms/latest/developerguide/requests-per-second.html
+PERMITS_OF_A_REPLICA = 2
 _ELSEWHERE = (
     "Correct `region` and `replicas` in the manifest, or make the other key the primary (UpdatePrimaryRegion) if it "
     "should be."

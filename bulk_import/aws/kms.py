@@ -11,8 +11,8 @@ from typing import Any
 
 from bulk_import.aws.answers import endless, key_view, made_key, whole
 from bulk_import.aws.calls import MOST_LISTED, LaneCalls
-from bulk_import.aws.pace.limiter import PERMITS_OF_A_REPLICA
 from bulk_import.errors import ServiceError
+from bulk_import.family import PERMITS_OF_A_REPLICA
 from bulk_import.model import AmongSeveral, ImportParameters, KeyRotation, KeyView, NewKey, NewReplica
 from bulk_import.ports import Trace
 

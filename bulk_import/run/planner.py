@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bulk_import.family import PERMITS_OF_A_REPLICA
 from bulk_import.model import Lane, Manifest, Outcome, Target
 from bulk_import.model.run import Environment
 from bulk_import.plan import Action, StepKind, Wanted, floor_of_calls, limit_of_calls
@@ -14,7 +15,7 @@ from bulk_import.ports import KeyService
 from bulk_import.run.barrier import Barrier
 from bulk_import.run.lane import LaneRunner
 from bulk_import.run.planned import PlannedLane, PlannedStep, PlannedTarget
-from bulk_import.run.steps import KINDS
+from bulk_import.run.steps import KINDS, REPLICATE
 from bulk_import.run.stop import Stop
 from bulk_import.run.target_run import Policy, TargetRun
 
@@ -70,6 +71,7 @@ class LanePlanner(LaneRunner):
         )  # fmt: skip
         self.planned: list[PlannedTarget] = []
         self.calls: Counter[str] = Counter()  # that a run would make to change something, or that an import needs
+        self.replicated: Counter[Lane] = Counter()  # replicas to create, by the lane of their primary
         self.rotations = 0  # the most of one key: each waits for reads that show the material before it
 
     def _new_run(self, target: Target) -> TargetRun:
@@ -101,6 +103,9 @@ class LanePlanner(LaneRunner):
         decision, view, target = run.decision, run.view, run.target
         if decision and not error:
             self.calls.update(KINDS[step.kind].operation for step in decision.steps)
+            if target.primary is not None and self.calls.pop(REPLICATE, 0):  # KMS counts it in two lanes
+                self.calls["CreateKey"] += PERMITS_OF_A_REPLICA
+                self.replicated[target.primary.lane] += 1
             self.calls[SCARCE] += sum(step.kind == StepKind.IMPORT_MATERIAL for step in decision.steps)
             rotations = sum(step.kind == StepKind.ROTATE for step in decision.steps)
             self.rotations = max(self.rotations, rotations)
@@ -153,12 +158,15 @@ def summarise(
     lanes = []
     for planner in planners:
         imports = sum(target.action in IMPORTING for target in planner.planned)
-        rates = {name: rate(planner.lane, name) for name in (SCARCE, *sorted(+planner.calls))}
-        calls = {name: (planner.calls[name], each) for name, each in rates.items()}
+        made = planner.calls + Counter({REPLICATE: sum(one.replicated[planner.lane] for one in planners)})
+        rates = {name: rate(planner.lane, name) for name in (SCARCE, *sorted(+made))}
+        calls = {name: (made[name], each) for name, each in rates.items()}
         floor = floor_of_calls(calls, reads=reads, interval=interval)
         floor += planner.rotations * (reads - 1) * interval
         if any(target.action is Action.CREATE for target in planner.planned):
             floor += (reads - 1) * interval  # the reads that must not find the key
+        if planner.replicated:
+            floor += (reads - 1) * interval  # those that verify the primary before it
         lanes.append(
             PlannedLane(
                 planner.lane.account,

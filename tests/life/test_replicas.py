@@ -157,16 +157,46 @@ def test_a_primary_that_is_not_selected(sandbox: Sandbox, work: Workplace, named
     assert state(sandbox, key_id, REGION)["KeyState"] == "PendingImport"
 
 
+def test_a_shard_keeps_a_key_with_its_replicas(sandbox: Sandbox, work: Workplace) -> None:
+    for number in range(4):
+        work.key(f"alias/k{number}", materials.make("SYMMETRIC_DEFAULT"), name=f"k{number}", region=FAMILY[number % 3])
+    add(work)
+    work.write()
+    shown = work.call("validate", "manifest.json", "--shards", "2")
+    assert shown.code == 0, shown.stderr
+    assert "3      7" in shown.stdout.decode(), shown.stdout.decode()  # all three lanes are in one shard
+    empty = work.call("validate", "manifest.json", "--shard", "2/2")
+    assert "0 of 7 targets" in empty.stderr, empty.stderr
+
+
 def test_a_plan_shows_what_replicas_would_get(sandbox: Sandbox, work: Workplace) -> None:
     add(work, create={})
     work.write()
     result = work.call("plan", "manifest.json", "--format", "json", *quick(()))
     assert result.code == 0, result.stderr
-    assert [target["action"] for target in json.loads(result.stdout)["targets"]] == ["create"] * 3
+    plan = json.loads(result.stdout)
+    assert [target["action"] for target in plan["targets"]] == ["create"] * 3
+    steps = [step["operation"] for step in plan["targets"][1]["steps"]]
+    assert steps == ["ReplicateKey", "CreateAlias", "ImportKeyMaterial"]
+    quotas = {lane["region"]: lane["quota"] for lane in plan["lanes"]}  # KMS counts a ReplicateKey in two Regions
+    assert "ReplicateKey" in quotas[REGION]
+    assert "CreateKey" in quotas[FIRST]
+    assert "ReplicateKey" not in quotas[FIRST]
     alone = work.call("plan", "manifest.json", "--format", "json", "--only-region", FIRST, *quick(()))
     (target,) = json.loads(alone.stdout)["targets"]
     assert (alone.code, target["error"]["code"]) == (5, "PrimaryNotReady")
     assert not kms(sandbox).list_keys()["Keys"]
+
+
+def test_status_reads_replicas_by_their_primarys_key_id(sandbox: Sandbox, work: Workplace) -> None:
+    material = materials.make("SYMMETRIC_DEFAULT")
+    key_id = family(sandbox, material, replicas=[FIRST])
+    import_material(kms(sandbox, FIRST), key_id, material)
+    add(work)
+    work.write()
+    result = work.call("status", "manifest.json", "--format", "json", "--read-interval", "20ms")
+    assert result.code == 11, result.stderr
+    assert [target["state"] for target in json.loads(result.stdout)["targets"]] == ["as_wanted", "as_wanted", "missing"]
 
 
 # --- what KMS has contradicts the manifest

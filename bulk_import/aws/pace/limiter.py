@@ -26,7 +26,7 @@ DEFAULT_QUOTAS: dict[str, float] = {
     "CryptographicOperationsSymmetric": 10_000,  # 10,000 to 100,000 by Region; shared by symmetric and HMAC keys
     "CreateKey": 5,
     "CreateAlias": 5,
-    "ReplicateKey": 5,  # counted in the primary's Region, and PERMITS_OF_A_REPLICA times as CreateKey in the replica's
+    "ReplicateKey": 5,  # counted in the primary's Region, and twice as CreateKey in the replica's
     "RotateKeyOnDemand": 5,
     "ListAliases": 500,
     "UpdateKeyDescription": 5,
@@ -42,7 +42,6 @@ DEFAULT_QUOTAS: dict[str, float] = {
     # https://docs.aws.amazon.com/servicequotas/latest/userguide/reference_limits.html (it takes 5 more in a burst)
     "GetServiceQuota": 5,
 }
-PERMITS_OF_A_REPLICA = 2
 OF_THE_CALLER = ("AssumeRole",)  # counted in the caller's account, not in the lane's
 QUOTA_OF: dict[str, str] = {
     "Encrypt": "CryptographicOperationsSymmetric",
