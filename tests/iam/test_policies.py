@@ -69,8 +69,9 @@ def test_every_operation_of_the_port_is_granted_and_no_other() -> None:
     others = {"tag:GetResources", "iam:CreateServiceLinkedRole"}  # of other services
     called = {f"kms:{operation}" for operation in calls.METHODS} - {"kms:GetResources"} | others
     of_discover = actions(policies(*keys, asked=iam.Asked(command="discover")))
-    assert actions(policies(*keys)) | of_discover == called
-    assert actions(policies(*keys)) == called - {"kms:ListKeys"}
+    of_delete = actions(policies(*keys, asked=iam.Asked(command="delete")))
+    assert actions(policies(*keys)) | of_discover | of_delete == called
+    assert actions(policies(*keys)) == called - {"kms:ListKeys", "kms:DeleteImportedKeyMaterial"}
 
 
 @pytest.mark.parametrize(
