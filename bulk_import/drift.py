@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import takewhile
 from typing import Any, Final
 
 import orjson
@@ -28,6 +29,7 @@ class Correctable(StrEnum):
     DESCRIPTION = "description"
 
 
+_OF_MATERIAL: Final = (StepKind.IMPORT_MATERIAL, StepKind.ROTATE, StepKind.DELETE_MATERIAL)
 STEPS: Final = {
     Correctable.POLICY: StepKind.PUT_KEY_POLICY,
     Correctable.TAGS: StepKind.TAG_RESOURCE,
@@ -90,8 +92,8 @@ def corrected(decision: Decision, view: KeyView, found: list[Difference], correc
     detail = "; ".join(step.cause for step in steps)
     if decision.action is Action.UNCHANGED:
         return replace(decision, action=Action.CORRECT, detail=detail, steps=steps, keeps_expiry=True)
-    # After the alias, which may be what allows these; before the material, which these may allow.
-    first = tuple(step for step in decision.steps if step.kind != StepKind.IMPORT_MATERIAL)
+    # After the key and its alias, which may be what allows these; before the material, which these may allow.
+    first = tuple(takewhile(lambda step: step.kind not in _OF_MATERIAL, decision.steps))
     rest = decision.steps[len(first) :]
     return replace(decision, detail=f"{decision.detail}; {detail}", steps=(*first, *steps, *rest))
 

@@ -229,3 +229,24 @@ def test_killed_anywhere_the_next_run_completes_it(
     if resumed:
         assert entry["changes"] == ["policy", "tags", "description", "imported"]
     assert entry["key_arn"] == f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{key['key_id']}"
+
+
+def test_a_key_is_corrected_and_rotated_by_one_run(sandbox: Sandbox, work: Workplace, forks: Forks) -> None:
+    """The correction comes first, and no step of the rotation is lost."""
+    work.defaults |= {"wrapping_key_spec": "RSA_2048", "encoding": "raw"}
+    fields = {"account": ACCOUNT, "region": REGION, "key_id": "alias/payments", "key_spec": "SYMMETRIC_DEFAULT"}
+    entry: dict[str, Any] = {"id": "payments", **fields, "create": {"description": "Old"}, "materials": []}
+    work.keys.append(entry)
+    for name in ("2025", "2026"):
+        (work.folder / f"{name}.key").write_bytes(materials.make("SYMMETRIC_DEFAULT"))
+        entry["materials"].append({"name": name, "material": f"file:{name}.key"})
+        result = run(forks, work)
+        assert result.code == 0, result.stderr
+        entry["create"] = {"description": "Payments"}
+    assert result.entries["payments"]["changes"] == ["description", "imported", "rotated"]
+    key = only_key(sandbox)
+    assert key["Description"] == "Payments"
+    found = kms(sandbox).list_key_rotations(KeyId=key["KeyId"], IncludeKeyMaterial="ALL_KEY_MATERIAL")["Rotations"]
+    assert {one["KeyMaterialDescription"]: one["KeyMaterialState"] for one in found} == {
+        "2025": "NON_CURRENT", "2026": "CURRENT",
+    }  # fmt: skip
