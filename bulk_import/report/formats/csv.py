@@ -72,5 +72,5 @@ def cell(value: object) -> str | int | float:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return value
-    text = " ".join(str(value).splitlines())
+    text = " ".join((", ".join(map(str, value)) if isinstance(value, list) else str(value)).splitlines())
     return _FORMULA.sub(r"\1'", text)
