@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.e2e.support import Workplace
 from tests.e2e.test_canary import forms, search
 from tests.sandbox_client import Sandbox
+from tests.sources import components
 from tests.sources.support import add
 from tests.sources.test_pkcs11 import ALLOW
 from tests.sources.tokens import Nss, SoftHsm
@@ -33,7 +34,7 @@ def memory_of(pid: int) -> Iterator[bytes]:
 
 def held(work: Workplace, sandbox: Sandbox, needles: list[bytes], **environment: str) -> set[bytes]:
     """Which needles are in the memory of a run between its last import and its end. Checks all that it writes, too."""
-    work.write()
+    components.need("/proc/PID/mem")
     process = work.start(*ALLOW, "--read-interval", "3s", "--log-level", "debug", **environment)
     while len(sandbox.calls(operation="ImportKeyMaterial")) < len(work.keys):
         time.sleep(0.02)
