@@ -63,9 +63,8 @@ def test_each_failure_stays_with_its_target(sandbox: Sandbox, work: Workplace) -
     assert len([call for call in sandbox.calls(operation="AssumeRole") if DENIED in str(call)]) <= 1
     # None of the failures spent a scarce permit.
     assert len(sandbox.calls(operation="GetParametersForImport")) == 1
-    assert result.report["summary"] == {
-        "total": 8, "imported": 1, "reimported": 0, "unchanged": 0, "failed": 7, "not_attempted": 0, "unproved": 0,
-    }  # fmt: skip
+    counts = {name: count for name, count in result.report["summary"].items() if count}
+    assert counts == {"total": 8, "imported": 1, "failed": 7}
 
 
 def test_two_targets_on_one_key(sandbox: Sandbox, work: Workplace) -> None:
