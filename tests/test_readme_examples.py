@@ -98,11 +98,13 @@ def test_every_operation_is_in_the_table(tmp_path: Path) -> None:
     keys += [{"id": "new", "key_id": "alias/new", "key_spec": "HMAC_256", "material": "file:k", "create": create}]
     several = [{"name": "2025", "material": "file:a"}, {"name": "2026", "material": "file:b"}]
     keys += [{"id": "old", "key_id": "alias/old", "key_spec": "SYMMETRIC_DEFAULT", "materials": several}]
+    keys += [{"id": "mrk", "key_id": "alias/mrk", "key_spec": "HMAC_256", "material": "file:k", "create": {},
+              "replicas": ["eu-west-1"]}]  # fmt: skip
     whole = {"version": 1, "defaults": {"role": "Importer"}, "keys": [{**common, **key} for key in keys]}
     path.write_text(json.dumps(whole))
     manifest = api.load_manifest(str(path), api.load_settings())
     everything = frozenset({"description", "tags", "policy"})
-    asked = [iam.Asked(prove_use=True, correct=everything), iam.Asked(command="discover")]
+    asked = [iam.Asked(prove_use=True, correct=everything), iam.Asked(command="discover"), iam.Asked(command="delete")]
     granted = {
         action
         for one in asked
