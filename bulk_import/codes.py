@@ -262,6 +262,10 @@ CODES: dict[str, Code] = {
         Trait.NOT_YET_CONSISTENT | Trait.SETTLES,
     ),
     "OptInRequired": Code("Enable the Region for the account, or remove it from the manifest."),
+    "PackedPolicyTooLarge": Code(
+        "The session policy and the session tags of the caller are together too large for STS. Let the pipeline pass "
+        "fewer session tags, or use --session-policy off.",
+    ),
     "RegionDisabledException": Code("Activate STS in the Region of --sts-region, or specify another."),
     "RequestLimitExceeded": Code(
         "Others share this account's quota. Run again later, or set a lower --quota for the operation.",

@@ -32,7 +32,8 @@ from bulk_import.journal import narrate
 from bulk_import.journal.begin import Begun, begin, journal_path
 from bulk_import.journal.writer import Journal
 from bulk_import.manifest.read import MAX_BYTES
-from bulk_import.material import Materials
+from bulk_import.iam import session_policies
+from bulk_import.material import Materials, sources
 from bulk_import.model import Manifest, ObjectUri, Outcome, in_s3
 from bulk_import.model.run import Command, Summary
 from bulk_import.ports import ObjectStore
@@ -93,7 +94,8 @@ async def run(
             scarcest = SCARCEST[command]
             session = AwsSession(
                 settings, begun.run_id, manifest.partition, lanes_used(manifest), scarcest=scarcest, s3=s3,
-                creating=creating_lanes(manifest),
+                creating=creating_lanes(manifest), policies=session_policies(manifest, command, settings),
+                stores=sources.stores(target.material for target in manifest.targets),
             )  # fmt: skip
             await stack.enter_async_context(session)
             journal = whole.enter_context(begun.open())

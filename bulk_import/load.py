@@ -11,7 +11,7 @@ from typing import BinaryIO
 from bulk_import import manifest as package
 from bulk_import.errors import ManifestError, MaterialError, Problem, SettingsError
 from bulk_import.manifest.policy import LARGEST, Unusable
-from bulk_import.material import Materials, sources
+from bulk_import.material import Materials, environment, sources
 from bulk_import.material.checks import conflicts, manifest_checks, variables_of
 from bulk_import.material.sources.allowed import wrong
 from bulk_import.material.sources.base import Opening
@@ -38,6 +38,13 @@ def manifest(
     misfits = [reason for prefix in settings.allow_source if (reason := wrong(prefix))]
     if misfits:
         raise SettingsError([Problem("settings", 0, "--allow-source", reason, "") for reason in misfits])
+    variables: set[str] = set()
+
+    def note(target: Target) -> tuple[()]:
+        """Also of targets that are not selected."""
+        variables.update(variables_of([target]))
+        return ()
+
     loaded = package.load(
         uri,
         manifest_format=settings.manifest_format,
@@ -52,12 +59,13 @@ def manifest(
         only_failed=failed,
         allow_accounts=settings.allow_account,
         max_targets=settings.max_targets,
-        checks=manifest_checks(settings),
+        checks=[*manifest_checks(settings), note],
         schemes=frozenset(sources.KINDS),
         check_dates=check_dates,
         read_file=_file,
         now=datetime.now(UTC),
     )
+    environment.keep_back(variables)
     found = [
         Problem(loaded.uri, line, field, f"{message}.", advice)
         for line, field, message, advice in conflicts(loaded.targets, settings)

@@ -27,9 +27,14 @@ _HEX: Final = re.compile(
     r"|(?:[0-9A-Fa-f]{8}[ :,;._-]+){3,}[0-9A-Fa-f]{8}"
     r"|(?:(?:0[xX]|\\+x)[0-9A-Fa-f]{2}[ :,;]*){16,}"
     r"|(?:[0-9A-Fa-f]{4,12}-){5,}[0-9A-Fa-f]{4,12}"  # UUIDs joined together
+    r"|(?:[0-9A-Za-z._~+-]{0,8}%[0-9A-Fa-f]{2}){8,}[0-9A-Za-z._~+-]{0,16}"  # percent-encoded
+    r"|(?:-?[0-9]{1,3}(?:[ \t]*[,;|][ \t]*|[ \t]+)){15,}-?[0-9]{1,3}"  # bytes as decimal numbers
+    r"|(?:\\+[0-7]{3}){8,}"  # and as octal ones
+    # 16 bytes of base64: too short for the rule below
+    r"|(?<![0-9A-Za-z+/_-])(?:[0-9A-Za-z+/_-]|%2[BbFf]){22}(?:=|%3[Dd]){2}"
 )
 _BASE32: Final = re.compile(r"(?<![0-9A-Za-z])(?=(?:[A-Z]*[2-7]){3})[A-Z2-7]{32,}=*")
-_RUN: Final = re.compile(r"[A-Za-z0-9+/_-]{24,}=*")
+_RUN: Final = re.compile(r"(?:[A-Za-z0-9+/_-]|%2[BbFf]){24,}(?:=|%3[Dd])*")
 _WINDOW: Final = 24  # letters and digits: 18 bytes of base64, less than any key has
 _CHANGES: Final = 10  # random base64 has 14 of 23 on the average, names in any style have fewer
 _WORDS: Final = 6  # the same without the change from a capital to a small letter, which begins a word: 10 of 23

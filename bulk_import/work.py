@@ -200,6 +200,7 @@ class Work:
             throttled=limiter.throttles,
             quota=limiter.quotas_used(),
             effective_rate=limiter.effective_rates(),
+            session_policy=self.session.session_policy(runner.lane.account),
         )
 
 

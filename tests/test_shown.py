@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from hypothesis import example, given
@@ -26,6 +27,11 @@ FORMS: dict[str, Callable[[bytes], str]] = {
     "hex with dashes": lambda key: key.hex("-", 4),
     "0x": lambda key: "0x" + key.hex(),
     "C": lambda key: "".join(f"\\x{byte:02x}" for byte in key),
+    "octal": lambda key: "".join(f"\\{byte:03o}" for byte in key),
+    "percent": lambda key: "".join(f"%{byte:02X}" for byte in key),
+    "a list of integers": lambda key: str(list(key)),
+    "integers": lambda key: " ".join(str(byte) for byte in key),
+    "signed integers": lambda key: ",".join(str(byte - 256 if byte > 127 else byte) for byte in key),
     "base64": lambda key: base64.b64encode(key).decode(),
     "base64 without padding": lambda key: base64.b64encode(key).decode().rstrip("="),
     "base64url": lambda key: base64.urlsafe_b64encode(key).decode(),
@@ -58,9 +64,28 @@ def test_random_base64_is_hidden_almost_always() -> None:
         assert sum(HIDDEN not in shown(text) for text in texts) <= most
 
 
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+def test_sixteen_bytes_of_base64_are_hidden(encode: Callable[[bytes], bytes]) -> None:
+    for _ in range(200):
+        text = encode(os.urandom(16)).decode()
+        for place in (text, quote(text, safe=""), f"env:{text}", f"'{text}' is wrong"):
+            assert text[:12] not in shown(place), place
+
+
+def test_what_a_url_makes_of_material_is_hidden() -> None:
+    """Percent-encoded bytes, letters among them; and base64 whose signs are percent-encoded."""
+    for _ in range(200):
+        key = os.urandom(32)
+        for text in (quote(key), quote(base64.b64encode(key), safe="")):
+            assert HIDDEN in shown(text), text
+            assert len(shown(f"s3://bucket/{text}")) < 60, text
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        "it has versions 1, 2, 3, 4, 5, 6, 7, 8, 9, 10",
+        "s3://bucket/a%20folder/a%20key%20of%20mine",
         "1234abcd-12ab-34cd-56ef-1234567890ab",
         "mrk-1234abcd12ab34cd56ef1234567890ab",
         "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",

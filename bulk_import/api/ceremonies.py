@@ -19,6 +19,7 @@ from bulk_import.ceremony.submit import Inputs, expiring, manifest_of
 from bulk_import.ceremony.trust import Trust, all_of, signature_path
 from bulk_import.delivery.publish import TEXT, publish, publish_rendering
 from bulk_import.errors import InputError, ObjectError, Problem
+from bulk_import.iam import session_policies
 from bulk_import.job import RunResult
 from bulk_import.material import Materials
 from bulk_import.material.sources.base import Opening
@@ -43,7 +44,7 @@ async def prepare(manifest: Manifest, settings: Settings, bundle: str) -> Prepar
     materials = Materials(Opening(settings=settings, root=None))
     try:
         found = await ceremony.prepare(
-            manifest, settings, into,
+            manifest, settings, into, policies=session_policies(manifest, "prepare", settings),
             policy_of=lambda session, started: policy_of(settings, session, started, materials),
             lanes=lambda done: by_lane(
                 replace(manifest, targets=tuple(target for target in manifest.targets if target.index not in done))

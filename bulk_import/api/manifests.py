@@ -61,7 +61,7 @@ async def check_material(manifest: Manifest, settings: Settings) -> CheckedMater
     problems, abilities = [], []
     parts = [part for target in manifest.targets for part in target.parts]
     readable = [part for part in parts if sources.kind_of(part.material).checked_offline]
-    opened = load.materials(manifest, settings, AwsStores(settings, manifest.partition))
+    opened = load.materials(manifest, settings, AwsStores(settings, manifest.partition, {}))
     opened.check(readable)
     async with opened as materials:
         await materials.begin(readable)

@@ -11,9 +11,11 @@ from bulk_import.aws import objects
 from bulk_import.aws.session import AwsSession
 from bulk_import.aws.stores import AwsStores
 from bulk_import.delivery import destinations, older_results
+from bulk_import.iam import session_policies
 from bulk_import.job import RunResult
 from bulk_import.journal import narrate
 from bulk_import.journal.begin import journal_path, new_run_id
+from bulk_import.material import sources
 from bulk_import.model import Manifest, Outcome, in_s3
 from bulk_import.plan import wanted_of
 from bulk_import.report.known import Known
@@ -33,7 +35,8 @@ async def plan(manifest: Manifest, settings: Settings) -> Plan:
     started = datetime.now(UTC)
     stop = Stop()
     lanes = by_lane(manifest)
-    opened = load.materials(manifest, settings, AwsStores(settings, manifest.partition))
+    policies = session_policies(manifest, "plan", settings)
+    opened = load.materials(manifest, settings, AwsStores(settings, manifest.partition, policies))
     opened.check(manifest.targets)
     known = job.load_known(settings)
     async with (
@@ -45,6 +48,8 @@ async def plan(manifest: Manifest, settings: Settings) -> Plan:
             lanes_used(manifest),
             s3=in_s3(manifest.uri),
             creating=creating_lanes(manifest),
+            policies=policies,
+            stores=sources.stores(target.material for target in manifest.targets),
         ) as session,  # fmt: skip
     ):
         await session.connect()
@@ -128,10 +133,11 @@ async def run(
     """
     if known is None:
         known = await clear_results(manifest.uri, settings)
+    policies = session_policies(manifest, "run", settings)
     return await job.run(
         manifest,
         settings,
-        load.materials(manifest, settings, AwsStores(settings, manifest.partition)),
+        load.materials(manifest, settings, AwsStores(settings, manifest.partition, policies)),
         stop=stop or Stop(),
         on_start=on_start,
         on_end=on_end,

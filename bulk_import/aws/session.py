@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Self
 
 from bulk_import.aws.kms import LaneKms
+from bulk_import.aws.limits import SessionLimit
 from bulk_import.aws.pace.limiter import LaneLimiter, merge_quotas, quota_of
 from bulk_import.aws.pace.pacing import Quickest
 from bulk_import.aws.pace.places import Places
@@ -15,7 +16,7 @@ from bulk_import.aws.pace.retry import Retry
 from bulk_import.aws.sts import Caller, Sts
 from bulk_import.aws.wire.clients import Clients
 from bulk_import.errors import CallerError
-from bulk_import.model import AccountAccess, Lane
+from bulk_import.model import AccountAccess, Lane, SessionPolicy
 from bulk_import.model.run import Environment
 from bulk_import.settings import Settings
 from bulk_import.shards import shares
@@ -36,13 +37,20 @@ class AwsSession:
         scarcest: str = "GetParametersForImport",
         s3: bool = False,
         creating: Iterable[Lane] = (),
+        policies: Mapping[str, Sequence[SessionPolicy]],
+        stores: Iterable[tuple[str, str | None]] = (),
     ) -> None:
         """`s3`: whether S3 carries the manifest or what the run writes; then its endpoint counts as the run's, too.
 
         `scarcest`: the operation of an import whose quota decides how fast a lane can be. `creating`: lanes that may
-        create keys; they also use the Resource Groups Tagging API.
+        create keys; they also use the Resource Groups Tagging API. `policies`: by account, what the sessions of its
+        role are limited to. `stores`: services that hold key material, each with a Region (None: the caller's); their
+        endpoints count as the run's, too.
         """
         self._creating = frozenset(creating)
+        self._policies = policies
+        self._stores = tuple(stores)
+        self._limits: dict[str, SessionLimit] = {}  # by account
         self._settings = settings
         self._run_id = run_id
         self._partition = partition
@@ -72,6 +80,8 @@ class AwsSession:
             self._sts_client = await self._clients.sts(self._clients.region)
             if self._s3:
                 await self._clients.s3(self._clients.region)
+            for service, store_region in self._stores:
+                await self._clients.store(service, store_region or self._clients.region)
             for region in self._regions:
                 await self._clients.kms(region)
                 if any(lane.region == region for lane in self._creating):
@@ -108,7 +118,9 @@ class AwsSession:
     async def lane(self, lane: Lane, access: AccountAccess) -> LaneKms:
         """The KMS port of one lane; lanes of one account share its credentials. Assumes no role yet."""
         if access.account not in self._accounts:
-            self._accounts[access.account] = self._sts.account(access, self.caller)
+            limit = SessionLimit(access.role_arn or "", self._policies.get(access.account, ()))
+            self._limits[access.account] = limit
+            self._accounts[access.account] = self._sts.account(access, self.caller, limit)
         self._lanes[lane] = LaneKms(
             lane,
             clients=await self._clients.kms(lane.region),
@@ -120,6 +132,11 @@ class AwsSession:
             tagging=await self._clients.tagging(lane.region) if lane in self._creating else None,
         )
         return self._lanes[lane]
+
+    def session_policy(self, account: str) -> str | None:
+        """What the last session of the account's role is limited to: keys, operations, off. None: there was none."""
+        limit = self._limits.get(account)
+        return limit.used if limit else None
 
     def import_rate(self, lane: Lane) -> float:
         """Imports per second that the quota allows the lane, as known now: its first call may read another."""

@@ -9,14 +9,19 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any, Final
 
+from bulk_import.aws.limits import SessionLimit
 from bulk_import.aws.wire.clients import Clients
 from bulk_import.aws.wire.credentials import AccountCredentials, signing_as
 from bulk_import.aws.wire.translate import translate
+from bulk_import.codes import THROTTLED
 from bulk_import.errors import CallerError, CallerFault, LaneError, MaterialError, ServiceError
+from bulk_import.material.sources.patience import Throttled
+from bulk_import.model import SessionPolicy
 from bulk_import.settings import Settings
 
 _METHODS: Final = {
@@ -35,7 +40,9 @@ _SECONDS: Final = 3600  # of a session; role chaining allows no more
 class AwsStores:
     """Makes its clients when they are first needed. Close it at the end."""
 
-    def __init__(self, settings: Settings, partition: str) -> None:
+    def __init__(self, settings: Settings, partition: str, policies: Mapping[str, Sequence[SessionPolicy]]) -> None:
+        """`policies`: by the ARN of a role, what its sessions are limited to."""
+        self._policies = policies
         self._settings = settings
         self._partition = partition
         self._stack = AsyncExitStack()
@@ -60,12 +67,7 @@ class AwsStores:
             client = await clients.store(service, region)
             credentials = await self._of(role).get() if role else self._callers
             with signing_as(credentials):
-                answer: dict[str, Any] = await getattr(client, method)(**request)
-                if "Body" in answer:
-                    body = answer["Body"]
-                    async with body:
-                        answer["Body"] = await body.read(limit + 1)
-                return answer
+                return await self._whole(partial(getattr(client, method), **request), limit + 1)
         except (CallerError, CallerFault) as error:
             raise MaterialError(error.message, code="SourceDenied", advice=error.advice) from None
         except LaneError as error:
@@ -79,6 +81,21 @@ class AwsStores:
         except Exception as error:  # noqa: BLE001 - every vendor's exception is translated: parsers have their own
             raise _translated(translate(error, operation)) from None
 
+    async def _whole(self, call: Callable[[], Awaitable[dict[str, Any]]], most: int) -> dict[str, Any]:
+        """The response with its body. A time limit for each piece alone would let a trickle hold the run for hours."""
+        seconds = 2 * self._settings.connect_timeout + self._settings.read_timeout
+        try:
+            async with asyncio.timeout(seconds):
+                answer = await call()
+                if "Body" in answer:
+                    async with answer["Body"] as body:
+                        answer["Body"] = await body.read(most)
+                return answer
+        except TimeoutError:
+            raise MaterialError(
+                f"no complete response came within {seconds:g} s", code="SourceUnavailable", retryable=True
+            ) from None
+
     async def _made(self) -> Clients:
         async with self._lock:
             if self._clients is None:
@@ -89,20 +106,27 @@ class AwsStores:
 
     def _of(self, role: str) -> AccountCredentials:
         if role not in self._roles:
-            self._roles[role] = AccountCredentials(lambda: self._assume(role), _SECONDS)
+            limit = SessionLimit(role, self._policies.get(role, ()))
+            self._roles[role] = AccountCredentials(partial(self._assume, role, limit), _SECONDS)
         return self._roles[role]
 
-    async def _assume(self, role: str) -> dict[str, str]:
+    async def _assume(self, role: str, limit: SessionLimit) -> dict[str, str]:
         clients = await self._made()
         client = await clients.store("sts", clients.region)
+
+        async def call(policy: Mapping[str, str]) -> Any:
+            try:
+                with signing_as(self._callers):
+                    return await client.assume_role(RoleArn=role, RoleSessionName="bulk-import-source", **policy)
+            except Exception as error:  # noqa: BLE001 - as above
+                raise translate(error, "AssumeRole") from None
+
         try:
-            with signing_as(self._callers):
-                answer = await client.assume_role(RoleArn=role, RoleSessionName="bulk-import-source")
-        except Exception as error:  # noqa: BLE001 - as above
-            ours = translate(error, "AssumeRole")
-            if ours.retryable:
-                raise _translated(ours) from None
-            raise LaneError(ours.message, code=ours.code, operation="AssumeRole") from None
+            answer = await limit.assume(call)
+        except ServiceError as error:
+            if error.retryable:
+                raise _translated(error) from None
+            raise LaneError(error.message, code=error.code, operation="AssumeRole") from None
         found = answer["Credentials"]
         return {
             "access_key": found["AccessKeyId"],
@@ -122,6 +146,8 @@ def _translated(error: ServiceError) -> MaterialError:
             advice=f"Grant {error.operation} and, if a customer managed key encrypts it, kms:Decrypt: "
             "`bulk-import iam` prints the policy.",
         )  # fmt: skip
+    if error.code in THROTTLED or error.code == "SlowDown":  # the latter is S3's
+        return Throttled(said)
     if error.retryable:
         return MaterialError(said, code="SourceUnavailable", retryable=True)
     return MaterialError(said, code="SourceFailed")

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bulk_import.aws.limits import SessionLimit
 from bulk_import.aws.pace.limiter import LaneLimiter
 from bulk_import.aws.pace.places import Places
 from bulk_import.aws.pace.retry import Retry
@@ -71,13 +72,15 @@ class Sts:
         headers = answer["ResponseMetadata"].get("HTTPHeaders", {})
         return Caller(str(answer["Account"]), str(answer["Arn"]), str(headers.get("server", "")))
 
-    def account(self, access: AccountAccess, caller: Caller) -> AccountCredentials | OwnCredentials:
-        """The credentials of one account, not yet asked for."""
+    def account(
+        self, access: AccountAccess, caller: Caller, limit: SessionLimit
+    ) -> AccountCredentials | OwnCredentials:
+        """The credentials of one account, not yet asked for. `limit`: of the sessions of its role."""
         if access.role_arn is None:
             return OwnCredentials(self._credentials, access.account, caller)
-        return AccountCredentials(self._assume(access), access.session_duration)
+        return AccountCredentials(self._assume(access, limit), access.session_duration)
 
-    def _assume(self, access: AccountAccess) -> Callable[[], Awaitable[dict[str, str]]]:
+    def _assume(self, access: AccountAccess, limit: SessionLimit) -> Callable[[], Awaitable[dict[str, str]]]:
         request: dict[str, Any] = {
             "RoleArn": access.role_arn,
             "RoleSessionName": self._session_name,
@@ -88,7 +91,9 @@ class Sts:
 
         async def assume() -> dict[str, str]:
             try:
-                answer = await self._retry(lambda: self._call("AssumeRole", request))
+                answer = await limit.assume(
+                    lambda policy: self._retry(lambda: self._call("AssumeRole", {**request, **policy}))
+                )
             except ServiceError as error:
                 raise LaneError(
                     shown(f"The role {access.role_arn} cannot be assumed: {error.message}"),

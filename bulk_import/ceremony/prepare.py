@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -35,7 +35,7 @@ from bulk_import.errors import TargetError
 from bulk_import.journal import narrate
 from bulk_import.journal.begin import new_run_id
 from bulk_import.material.wrapping import default_algorithm
-from bulk_import.model import Failure, KeySpec, KeyView, Lane, Manifest, Outcome, Status, Target
+from bulk_import.model import Failure, KeySpec, KeyView, Lane, Manifest, Outcome, SessionPolicy, Status, Target
 from bulk_import.model.run import CallerFacts, ManifestFacts, Tool
 from bulk_import.plan import Action, Decision, Wanted
 from bulk_import.ports import KeyService
@@ -75,8 +75,10 @@ async def prepare(
     *,
     policy_of: Callable[[AwsSession, datetime], Policy],
     lanes: Callable[[set[int]], dict[Lane, list[Target]]],
+    policies: Mapping[str, Sequence[SessionPolicy]],
 ) -> Preparation:
     """Writes or continues a bundle. `lanes`: the lanes with their targets, without those of the given indexes.
+    `policies`: by account, what the sessions of its role are limited to.
 
     Raises CeremonyError where the file at `into` cannot be continued, CallerError, SettingsError, OSError.
     """
@@ -87,7 +89,7 @@ async def prepare(
     # What was blocked is tried again.
     left = lanes({index for index, line in known.targets.items() if line.kind != "blocked"} if known else set())
     barrier = _barrier(manifest, known)
-    async with AwsSession(settings, run_id, manifest.partition, {*left, *barrier.lanes}) as session:
+    async with AwsSession(settings, run_id, manifest.partition, {*left, *barrier.lanes}, policies=policies) as session:
         await session.connect()
         used = dict.fromkeys((*left, *barrier.lanes))
         ports = {lane: await session.lane(lane, manifest.accounts[lane.account]) for lane in used}

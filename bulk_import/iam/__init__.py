@@ -14,6 +14,7 @@ from bulk_import.iam.document import document
 from bulk_import.iam.grants import Asked
 from bulk_import.iam.material import vault_policy
 from bulk_import.iam.policies import Access, access
+from bulk_import.iam.sessions import session_policies
 
 __all__ = [
     "Access",
@@ -23,5 +24,6 @@ __all__ = [
     "check_caller",
     "document",
     "importer_template",
+    "session_policies",
     "vault_policy",
 ]

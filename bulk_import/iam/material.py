@@ -8,7 +8,7 @@ https://developer.hashicorp.com/vault/docs/concepts/policies
 from __future__ import annotations
 
 from bulk_import.iam.packing import Statement
-from bulk_import.material.sources import s3, secretsmanager, ssm, transit, vault
+from bulk_import.material.sources import OF_AWS, transit, vault
 from bulk_import.model import Manifest
 
 _OPERATIONS = {"secretsmanager": "secretsmanager:GetSecretValue", "ssm": "ssm:GetParameter", "s3": "s3:GetObject"}
@@ -30,7 +30,7 @@ def statements(manifest: Manifest, account: str | None) -> dict[str | None, list
 
 
 def _resource(scheme: str, rest: str, partition: str, account: str) -> tuple[str | None, str]:
-    asked = {"secretsmanager": secretsmanager.parse, "ssm": ssm.parse, "s3": s3.parse}[scheme](rest)
+    asked = OF_AWS[scheme](rest)
     region = asked.region or "*"
     of_whom = asked.role.split(":")[4] if asked.role else account
     if scheme == "s3":

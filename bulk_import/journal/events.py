@@ -27,7 +27,8 @@ answered     after that call                         index, operation, outcome (
 ended        at a target's end                       index, result (an Outcome: the target's entry of the report)
 lane_ended   at a lane's end                         account, region, duration_seconds, calls {operation: n},
                                                      throttled {operation: n}, quota {operation: per second}
-                                                     [effective_rate {operation: per second}]
+                                                     [effective_rate {operation: per second};
+                                                     session_policy: keys | operations | off | null]
 wrapping_key before a wrapping key is made at a      mount, name, address, namespace, action (made | removed)
              source that seals by itself (Transit),
              with a sync; after its removal

@@ -87,6 +87,7 @@ def lane_ended(
     throttled: Mapping[str, int],
     quota: Mapping[str, float],
     effective_rate: Mapping[str, float],
+    session_policy: str | None,
 ) -> None:
     """`duration` in seconds; rates in calls per second."""
     sink.write(
@@ -98,6 +99,7 @@ def lane_ended(
         throttled=dict(sorted(throttled.items())),
         quota=dict(quota),
         effective_rate=dict(effective_rate),
+        session_policy=session_policy,
     )
 
 

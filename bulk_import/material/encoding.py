@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final, NoReturn
 
 from bulk_import.errors import MaterialError
-from bulk_import.material import cause
+from bulk_import.material import cause, memory
 from bulk_import.material.pem import decode_pem
 from bulk_import.model import Encoding, KeySpec
 
@@ -35,16 +35,30 @@ def _raw(data: bytearray) -> bytearray:
 def _base64(data: bytearray) -> bytearray:
     decoded = _strict(lambda: binascii.a2b_base64(_line(data), strict_mode=True))
     # Strict mode lets bits pass that the last character carries in excess; they mean a damaged text.
-    if decoded is None or not decoded or binascii.b2a_base64(decoded, newline=False) != _line(data):
+    if not decoded or not _encodes_to(decoded, data):
         _refuse_text(data, "base64 (RFC 4648, one line, padded, nothing else)", cause.of_base64)
-    return bytearray(decoded)
+    return _taken(decoded)
+
+
+def _encodes_to(decoded: bytes, data: bytearray) -> bool:
+    again = binascii.b2a_base64(decoded, newline=False)
+    same = again == _line(data)
+    memory.overwrite(again)
+    return same
 
 
 def _hex(data: bytearray) -> bytearray:
     decoded = _strict(lambda: binascii.a2b_hex(_line(data)))
     if not decoded:
         _refuse_text(data, "hex (an even number of digits in one line, nothing else)", cause.of_hex)
-    return bytearray(decoded)
+    return _taken(decoded)
+
+
+def _taken(decoded: bytes) -> bytearray:
+    """The same bytes where they can be wiped; what the decoder made is overwritten."""
+    material = bytearray(decoded)
+    memory.overwrite(decoded)
+    return material
 
 
 _DECODERS: Final[dict[Encoding, Callable[[bytearray], bytearray]]] = {

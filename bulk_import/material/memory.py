@@ -11,6 +11,8 @@ import ctypes
 import mmap
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import structlog
@@ -48,6 +50,25 @@ def unlock(pages: list[int]) -> None:
 def wipe(buffer: bytearray) -> None:
     """Overwrites `buffer` in place."""
     buffer[:] = bytes(len(buffer))
+
+
+@contextmanager
+def lent(data: memoryview) -> Iterator[bytes]:
+    """A copy of `data` as `bytes`, overwritten afterwards: for a library that takes nothing else, and keeps nothing."""
+    copy = bytes(data)
+    try:
+        yield copy
+    finally:
+        overwrite(copy)
+
+
+def overwrite(data: bytes) -> None:
+    """Overwrites `bytes` in place, through the pointer that ctypes gives to C functions.
+
+    `bytes` must never change for anyone who holds them, so nobody else may: a library has just made them for us.
+    """
+    if len(data) > 1:  # Python shares those of one byte
+        ctypes.memset(ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p), 0, len(data))
 
 
 def _release(pages: list[int]) -> None:

@@ -19,11 +19,11 @@ class Secret:
     Its buffer is locked in memory where the system allows it. It says nothing in `repr`, `str` and format; it has no
     equality by content, no copy and no pickle. Use it as a context manager, or call `wipe()`.
 
-    `wipe()` overwrites this object's own buffer, and no more than that. Python and its libraries keep copies
-    that nothing here can reach: the `bytes` that base64, hex and PEM decoding return, the `bytes` that
-    `cryptography` asks for as a plaintext, the keys that it parses (OpenSSL clears its own), RSA's numbers as
-    Python integers, the process's environment, pages that the system swapped out. Such copies are freed at
-    once, but not overwritten. Who needs more than that seals inside an HSM.
+    `wipe()` overwrites this object's own buffer. Copies that decoders of base64 and hex return, and those that
+    `cryptography` needs as `bytes`, are overwritten too (memory.py). Python and its libraries keep further copies that
+    nothing here can reach: what PEM decoding returns, RSA's numbers as Python integers, text that came from a server,
+    the process's environment, pages that the system swapped out. They are freed at once, but not overwritten. If that
+    is not enough, seal inside an HSM.
     """
 
     __slots__ = ("_data", "_pages", "_wiped")

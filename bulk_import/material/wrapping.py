@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
 
 from bulk_import.errors import TargetError
+from bulk_import.material import memory
 from bulk_import.material.secret import Secret
 from bulk_import.model import KeySpec, WrappingAlgorithm, WrappingKeySpec
 
@@ -128,9 +129,10 @@ def seal(
     oaep = padding.OAEP(padding.MGF1(row.digest()), row.digest(), None)
     with secret.view() as view:
         if not row.hybrid:
-            return wrapping_key.encrypt(bytes(view), oaep)  # OAEP takes `bytes` only: a copy that stays unwiped
-        aes_key = os.urandom(32)
-        return wrapping_key.encrypt(aes_key, oaep) + aes_key_wrap_with_padding(aes_key, view)
+            with memory.lent(view) as plaintext:
+                return wrapping_key.encrypt(plaintext, oaep)
+        with memory.lent(memoryview(os.urandom(32))) as aes_key:
+            return wrapping_key.encrypt(aes_key, oaep) + aes_key_wrap_with_padding(aes_key, view)
 
 
 def check_wrapping_key(public_key: bytes, wrapping_key_spec: WrappingKeySpec) -> None:

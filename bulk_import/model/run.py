@@ -6,7 +6,7 @@ As in result.py, every field is defined here once; the JSON Schema and the reade
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from bulk_import.model.ceremony import CeremonyFacts
 from bulk_import.model.fields import (
@@ -28,6 +28,7 @@ StopReason = Literal["SIGINT", "SIGTERM", "SIGHUP", "deadline", "max_failures", 
 
 Command = Literal["run", "submit", "delete"]
 Environment = Literal["aws", "custom", "sandbox"]
+SessionScope = Literal["keys", "operations", "off"]
 
 PARTITION = about("AWS partition of all targets: aws, aws-cn, aws-us-gov, …")
 ENVIRONMENT = about("aws: AWS's own endpoints. Others show nothing about keys in AWS. null: no call was made.")
@@ -180,6 +181,20 @@ class LaneEntry:
     effective_rate: Annotated[
         dict[str, Rate], about("If throttling made the lane slower: its lowest rate, by operation.")
     ] = field(default_factory=dict)
+    session_policy: Annotated[
+        SessionScope | None,
+        about(
+            "What the sessions of the account's role were limited to. keys: this command's operations on the "
+            "manifest's keys. operations: these operations on any key that the role's policies allow. off: to nothing. "
+            "The widest one that was used. null: no role was assumed."
+        ),
+    ] = None
+
+
+def widest(*scopes: SessionScope | None) -> SessionScope | None:
+    """The one that limits least. None: no role was assumed."""
+    known = [scope for scope in scopes if scope is not None]
+    return max(known, key=get_args(SessionScope).index, default=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,6 +136,14 @@ class AccountAccess:
     session_duration: int = 3600  # seconds; role chaining allows no more
 
 
+@dataclass(frozen=True, slots=True)
+class SessionPolicy:
+    """An inline policy of an assumed session. `scope`: `keys` (on the manifest's keys) or `operations` (on any)."""
+
+    scope: str
+    document: str  # JSON
+
+
 class KeyUsage(StrEnum):
     """https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateKey.html"""
 

@@ -21,7 +21,7 @@ from bulk_import.journal import events
 from bulk_import.journal.entry import plain
 from bulk_import.journal.reader import NEWER, READABLE, JournalReader, parse
 from bulk_import.model import Status
-from bulk_import.model.run import StopReason, Summary
+from bulk_import.model.run import SessionScope, StopReason, Summary, widest
 from bulk_import.report import mark
 from bulk_import.report.summary import Ending, exit_code_of
 from bulk_import.report.unfinished import InFlight, not_read_again, unfinished_outcome
@@ -41,6 +41,7 @@ class LaneFacts:
     throttled: Counter[str] = field(default_factory=Counter)
     quota: dict[str, float] = field(default_factory=dict)
     effective_rate: dict[str, float] = field(default_factory=dict)
+    session_policy: SessionScope | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +234,7 @@ class _State:
         lane.throttled.update(event["throttled"])
         lane.quota = event["quota"]
         lane.effective_rate = event.get("effective_rate") or {}
+        lane.session_policy = widest(lane.session_policy, event.get("session_policy"))
 
     def _on_stopping(self, event: Event) -> None:
         self._stopped_by.append(event["reason"])

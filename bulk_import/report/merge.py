@@ -26,6 +26,7 @@ from typing import Any, Final
 
 from bulk_import.codes import advice_for
 from bulk_import.errors import ExitCode
+from bulk_import.model.run import widest
 from bulk_import.report import verdict
 from bulk_import.report.recount import Part, Recount, recount
 from bulk_import.report.reread import Lazily, Report
@@ -217,4 +218,5 @@ def _both(one: Values, other: Values) -> Values:
         "calls": dict(Counter(one["calls"]) + Counter(other["calls"])),
         "throttled": dict(Counter(one["throttled"]) + Counter(other["throttled"])),
         "quota": one["quota"] | other["quota"],
+        "session_policy": widest(one.get("session_policy"), other.get("session_policy")),
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,6 +22,8 @@ from bulk_import.sandbox.clock import Clock
 
 ROLE_ARN = re.compile(r"arn:([a-z-]+):iam::(\d{12}):role/([\w+=,.@/-]+)")
 INVALID_TOKEN = "The security token included in the request is invalid."  # noqa: S105 - a message
+LONGEST_POLICY = 2048  # characters of an inline session policy
+PACKED_POLICY = 1280  # bytes, compressed: an estimate
 EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 EXPIRED_TOKEN = "The security token included in the request is expired"  # noqa: S105 - a message
 
@@ -214,18 +217,33 @@ def assumed(session: Session) -> str:
         f"</AssumedRoleUser><Credentials><AccessKeyId>{session.access_key}</AccessKeyId>"
         f"<SecretAccessKey>{session.secret}</SecretAccessKey>"
         f"<SessionToken>{session.token}</SessionToken><Expiration>{expires}</Expiration></Credentials>"
+        f"{f'<PackedPolicySize>{packed_size(who.policy)}</PackedPolicySize>' if who.policy else ''}"
     )
 
 
 def _policy(text: str | None) -> str | None:
     if text is None:
         return None
+    if len(text) > LONGEST_POLICY:
+        message = (
+            f"1 validation error detected: Value '{text}' at 'policy' failed to satisfy constraint: Member must have "
+            f"length less than or equal to {LONGEST_POLICY}"
+        )
+        raise AwsError("ValidationError", message)
     try:
         if not isinstance(json.loads(text), dict):
             raise TypeError
     except (ValueError, TypeError):
         raise AwsError("MalformedPolicyDocument", "This policy contains invalid Json") from None
+    if packed_size(text) > 100:
+        message = f"Packed policy consumes {packed_size(text)}% of allotted space, please use smaller policy."
+        raise AwsError("PackedPolicyTooLarge", message)
     return text
+
+
+def packed_size(policy: str) -> int:
+    """Per cent of what STS allows. Its packed format is not published: this estimates it by compression."""
+    return -(-100 * len(zlib.compress(policy.encode(), 9)) // PACKED_POLICY)
 
 
 def _bad_token(service: str) -> AwsError:

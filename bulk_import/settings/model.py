@@ -72,6 +72,12 @@ class Settings(BaseSettings):
         le=600,
     )  # fmt: skip
 
+    session_policy: Literal["keys", "operations", "off"] = _option(
+        "keys",
+        "Limit assumed sessions to this command's operations, on the manifest's keys or on any; or not at all.",
+        "aws",
+    )
+
     # manifest
     manifest_format: Literal["yaml", "json", "jsonl", "csv"] | None = _option(
         None, "Format of the manifest. Default: as its file name's extension says.", "manifest"

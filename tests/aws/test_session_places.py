@@ -93,7 +93,7 @@ def test_roles_are_assumed_again_however_few_places_there_are(places: int, monke
 
     async def main() -> None:
         lanes = [Lane("aws", account, "us-east-1") for account in ACCOUNTS]
-        async with AwsSession(Settings(max_in_flight=places), "run", "aws", lanes) as session:
+        async with AwsSession(Settings(max_in_flight=places), "run", "aws", lanes, policies={}) as session:
             await session.connect()
             async with asyncio.TaskGroup() as group:
                 for lane in lanes:

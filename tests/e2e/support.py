@@ -73,6 +73,7 @@ class Workplace:
     def key(self, key_id: str, material: bytes, *, name: str, **fields: Any) -> None:
         """Adds a key to the manifest, and its material to the folder."""
         (self.folder / f"{name}.key").write_bytes(material)
+        (self.folder / f"{name}.key").chmod(0o600)
         self.keys.append(
             {"id": name, "account": ACCOUNT, "region": REGION, "key_id": key_id, "material": f"file:{name}.key",
              "encoding": "raw", **fields}

@@ -32,6 +32,7 @@ from botocore.utils import resolve_imds_endpoint_mode
 
 from bulk_import.aws.wire.http import Pool, metadata_session
 from bulk_import.errors import CallerFault
+from bulk_import.material import environment
 
 PROCESS_LIMIT = 120.0  # seconds; it may wait for a person at another window
 MOST_OF_AN_OUTPUT = 1 << 16  # bytes that a credential process may print, or a token file may hold
@@ -162,9 +163,10 @@ async def _start(*command: str, **_botocores: Any) -> _Process:
     """What it writes to stderr may hold a secret, and nobody reads its questions. Raises OSError, CallerFault."""
     if not command:
         raise CallerFault("credential_process is empty.", code="CallerCredentialsInvalid")
-    return _Process(
-        command[0], await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL)
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, env=environment.of_helper()
     )
+    return _Process(command[0], process)
 
 
 class _Process:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from bulk_import.errors import MaterialError
@@ -41,6 +42,10 @@ KINDS: Final[dict[str, Kind]] = {
 }
 
 
+# AWS's stores; a scheme is the name of its service.
+OF_AWS: Final = {"secretsmanager": secretsmanager.parse, "ssm": ssm.parse, "s3": s3.parse}
+
+
 def refusal(uri: str) -> str | None:
     """Why `uri` cannot name a source; None if it can. Opens nothing.
 
@@ -60,6 +65,15 @@ def refusal(uri: str) -> str | None:
 def kind_of(uri: str) -> Kind:
     """The kind of a URI that `refusal` accepts."""
     return KINDS[uri.partition(":")[0]]
+
+
+def stores(uris: Iterable[str]) -> list[tuple[str, str | None]]:
+    """AWS services that hold material, each with a Region that it is asked in (None: the caller's)."""
+    found: dict[tuple[str, str | None], None] = {}
+    for scheme, _, rest in (uri.partition(":") for uri in uris):
+        if scheme in OF_AWS:
+            found[scheme, OF_AWS[scheme](rest).region] = None
+    return list(found)
 
 
 def decoded(content: Content, encoding: Encoding | None, key_spec: KeySpec | None) -> Secret:

@@ -15,7 +15,8 @@ from bulk_import.settings import Settings
 
 SETTINGS: Final = ("AWS_*", "--profile", "--endpoint-url", "--sts-region", "--allow-source-role")
 _REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]{1,2}")
-_ROLE: Final = re.compile(r"arn:[a-z-]+:iam::[0-9]{12}:role/[!-~]+")
+# Without *, ? and $: a policy would take them for wildcards and variables.
+_ROLE: Final = re.compile(r"arn:[a-z-]+:iam::[0-9]{12}:role/(?:[!-#%-)+->@-z|~]+/)?[A-Za-z0-9_+=,.@-]{1,64}")
 
 
 class Asked(NamedTuple):

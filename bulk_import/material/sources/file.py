@@ -13,14 +13,20 @@ from io import FileIO
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from bulk_import.errors import MaterialError
-from bulk_import.material.sources.base import MAX_BYTES, Content, Kind, Opened, binary
+from bulk_import.material.sources.base import MAX_BYTES, Content, Kind, Opened, Opening, binary
 from bulk_import.model import Target
+
+log = structlog.get_logger()
 
 # O_PATH (Linux) opens a folder that may be entered but not listed.
 _FOLDER: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without O_NONBLOCK, a FIFO put there between check and open would hold the run forever.
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+_OTHERS: Final = stat.S_IRGRP | stat.S_IROTH
 
 # Too many open files pass by themselves: a connection is closed, another process ends.
 TRIES = 50
@@ -41,11 +47,23 @@ class FileSource:
 
     What follows `file:` is the path as it stands, relative to the root, blanks and `%` included. Nothing is
     percent-decoded, so that the manifest shows the very name that is opened. Links are followed, and what they
-    lead to must are inside the root.
+    lead to must be inside the root.
     """
 
     def __init__(self, root: Path | None) -> None:
         self._root = root
+        self._open_to_others: dict[str, None] = {}  # paths of files that other users may read
+
+    async def close(self) -> None:
+        """Reports once what should not be so."""
+        if self._open_to_others:
+            log.warning(
+                "other users of this machine may read files with key material",
+                files=len(self._open_to_others),
+                example=_shown(next(iter(self._open_to_others))),
+                advice="Take their permissions away: chmod go-rwx.",
+            )
+            self._open_to_others.clear()
 
     async def read(self, rest: str, target: Target) -> Content:  # noqa: ARG002 - the URI says everything
         root = self._root
@@ -57,23 +75,34 @@ class FileSource:
             )
         for _ in range(TRIES - 1):
             try:
-                return binary(read_inside(rest, root))
+                return self._at_once(rest, root)
             except MaterialError as error:
                 if not error.retryable:
                     raise
             await asyncio.sleep(PAUSE)
-        return binary(read_inside(rest, root))
+        return self._at_once(rest, root)
+
+    def _at_once(self, rest: str, root: Path) -> Content:
+        data, mode = _read_inside(rest, root, MAX_BYTES)
+        if mode & _OTHERS:
+            self._open_to_others[rest] = None
+        return binary(data)
 
 
 def read_inside(path: str, root: Path, *, most: int = MAX_BYTES) -> bytearray:
     """A regular file of at most `most` bytes, by its path from `root`, which it is inside. Raises MaterialError."""
+    return _read_inside(path, root, most)[0]
+
+
+def _read_inside(path: str, root: Path, most: int) -> tuple[bytearray, int]:
+    """The file's bytes and its mode."""
     if path.startswith("/"):
         raise MaterialError(f"{_shown(path)} is an absolute path", code="MaterialOutsideRoot")
     with _told(path, root):
         return _read(path, root, most)
 
 
-def _read(path: str, root: Path, most: int) -> bytearray:
+def _read(path: str, root: Path, most: int) -> tuple[bytearray, int]:
     real_root = _real(root)
     real = Path(os.path.realpath(os.path.join(real_root, path)))  # what is missing, _open says  # noqa: PTH118
     if not real.is_relative_to(real_root):
@@ -81,7 +110,7 @@ def _read(path: str, root: Path, most: int) -> bytearray:
     if real == real_root:
         raise _not_regular(path, stat.S_IFDIR)
     with _open(real_root, real.relative_to(real_root), path) as file:
-        return _contents(file, path, most)
+        return _contents(file, path, most), os.fstat(file.fileno()).st_mode
 
 
 @lru_cache(maxsize=8)
@@ -160,12 +189,17 @@ def _shown(path: str) -> str:
     return repr(path if len(path) <= 200 else path[:200] + "…")
 
 
+def _opened(opening: Opening) -> Opened:
+    source = FileSource(opening.root)
+    return Opened(source=source, close=source.close)
+
+
 KIND = Kind(
     scheme="file",
     form="file:PATH",
     summary="a file inside the manifest's folder (or --material-root)",
     parse=parse,
-    open=lambda opening: Opened(source=FileSource(opening.root)),
+    open=_opened,
     checked_offline=True,
     shared=False,
     settings=("--material-root",),

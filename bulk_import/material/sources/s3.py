@@ -17,6 +17,8 @@ def parse(rest: str) -> aws_uri.Asked:
     asked = aws_uri.parse(rest, "version_id")
     uri.segments(asked.path.removeprefix("//"), least=2)
     ObjectUri.parse(f"s3:{asked.path}")
+    if "*" in asked.path or "${" in asked.path:
+        raise ValueError("its key must not hold * or ${: the policy for it would name other objects too")
     return asked
 
 

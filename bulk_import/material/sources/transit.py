@@ -61,7 +61,7 @@ class Place(NamedTuple):
 def parse(rest: str) -> Place:
     """Raises ValueError. The key is the last part of the path."""
     path, query = uri.parse(rest, ("version",))
-    *mount, key = uri.segments(path, least=2)
+    *mount, key = uri.vault_path(path)
     version = uri.number(query, "version")
     if version is None:
         raise ValueError("say which version of the key, like transit:transit/payments?version=3")

@@ -76,6 +76,18 @@ def segments(path: str, *, least: int = 1) -> list[str]:
     return parts
 
 
+def vault_path(path: str) -> list[str]:
+    """The parts of a path in Vault: a mount and more.
+
+    Raises ValueError as `segments` does, and for what a policy of Vault would not take literally: `+` stands there for
+    any segment, `*` for any ending, `{{…}}` for something of the token's.
+    """
+    parts = segments(path, least=2)
+    if "+" in parts or any(mark in path for mark in ("*", "{{", "}}", '"', "\\")):
+        raise ValueError('its path must not hold *, ", \\, {{, }} or a segment +: they mean more in a policy')
+    return parts
+
+
 def number(query: dict[str, str], name: str) -> int | None:
     """A whole number from 1. Raises ValueError with a message for people."""
     text = query.get(name)

@@ -31,7 +31,7 @@ class Place(NamedTuple):
 def parse(rest: str) -> Place:
     """Raises ValueError. The mount is the first part of the path."""
     path, query = uri.parse(rest, _NAMES)
-    mount, *parts = uri.segments(path, least=2)
+    mount, *parts = uri.vault_path(path)
     if "field" not in query:
         raise ValueError("say which field of the secret, like vault:byok/payments?field=key")
     return Place(mount, "/".join(parts), query["field"], uri.number(query, "version"))

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -24,12 +22,15 @@ from hvac import exceptions
 
 from bulk_import.errors import MaterialError
 from bulk_import.material.sources.base import Opening
+from bulk_import.material.sources.patience import Throttled
+from bulk_import.material.sources.threads import in_thread
 from bulk_import.material.sources.vault_settings import is_loopback
 
 log = structlog.get_logger()
 T = TypeVar("T")
 
 AT_ONCE: Final = 8  # calls at the same time
+MOST_CALLS: Final = 3  # one after the other, for one thing that is asked of the server
 _SHOWN: Final = 300  # characters of a server's message
 
 
@@ -40,8 +41,8 @@ class VaultServer:
         self._settings = opening.settings
         self.address = os.environ.get("VAULT_ADDR", "").rstrip("/")
         self.namespace = os.environ.get("VAULT_NAMESPACE") or None
-        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="vault")
-        self._local = threading.local()
+        self._places = asyncio.Semaphore(AT_ONCE)
+        self._idle: list[hvac.Client] = []  # the session below a client is not made for several threads at once
         self._lock = asyncio.Lock()
         self._token: str | None = None
         self._logged_in = False
@@ -54,7 +55,7 @@ class VaultServer:
                 await self._login()
 
     async def close(self) -> None:
-        """Revokes the token that this run logged in for. Calls that are still under way end first."""
+        """Revokes the token that this run logged in for."""
         if self._closed:
             return
         self._closed = True
@@ -63,7 +64,6 @@ class VaultServer:
                 await self._in_thread(lambda client: client.auth.token.revoke_self())
             except MaterialError as error:
                 log.warning("the Vault token of this run could not be revoked; it ends with its TTL", why=error.message)
-        await asyncio.to_thread(self._threads.shutdown)
 
     async def __call__(self, work: Callable[[hvac.Client], T]) -> T:
         """`work`, with a client, in a thread. Raises MaterialError. A token that this run logged in for and that is
@@ -110,30 +110,39 @@ class VaultServer:
         self._logged_in = True
 
     async def _in_thread(self, work: Callable[[hvac.Client], T]) -> T:
-        def attempt() -> T:
-            with translated(self.address):
-                return work(self._client())
+        """Raises MaterialError; also where the server sends byte by byte, and takes too long for all of its answer."""
+        async with self._places:
+            client = self._idle.pop() if self._idle else self._client()
+            client.token = self._token or ""
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, attempt)
+            def attempt() -> T:
+                with translated(self.address):
+                    return work(client)
+
+            seconds = MOST_CALLS * (self._settings.connect_timeout + self._settings.read_timeout)
+            try:
+                async with asyncio.timeout(seconds):
+                    found = await in_thread(attempt)
+            except TimeoutError:  # the client is not used again: its thread may still use it
+                raise _unavailable(self.address, f"gave no complete answer within {seconds:g} s") from None
+            except MaterialError:
+                self._idle.append(client)
+                raise
+            self._idle.append(client)
+            return found
 
     def _client(self) -> hvac.Client:
-        """One per thread: the session below it is not made for several."""
-        client = getattr(self._local, "client", None)
-        if client is None:
-            session = requests.Session()
-            session.trust_env = not is_loopback(self.address)  # no proxy, no .netrc on loopback
-            client = hvac.Client(
-                url=self.address,
-                token="",
-                namespace=self.namespace,
-                verify=os.environ.get("VAULT_CACERT") or True,
-                timeout=(self._settings.connect_timeout, self._settings.read_timeout),
-                allow_redirects=False,  # a redirect would carry the token to another address
-                session=session,
-            )
-            self._local.client = client
-        client.token = self._token or ""
-        return client
+        session = requests.Session()
+        session.trust_env = not is_loopback(self.address)  # no proxy, no .netrc on loopback
+        return hvac.Client(
+            url=self.address,
+            token="",
+            namespace=self.namespace,
+            verify=os.environ.get("VAULT_CACERT") or True,
+            timeout=(self._settings.connect_timeout, self._settings.read_timeout),
+            allow_redirects=False,  # a redirect would carry the token to another address
+            session=session,
+        )
 
 
 @contextmanager
@@ -149,7 +158,9 @@ def translated(address: str) -> Iterator[None]:
                 advice="Unseal it (`vault operator unseal` or `bao operator unseal`), then run again.",
             ) from None  # fmt: skip
         raise _unavailable(address, f"is down: {said}") from None
-    except (exceptions.RateLimitExceeded, exceptions.BadGateway, exceptions.PreconditionFailed) as error:
+    except exceptions.RateLimitExceeded as error:
+        raise Throttled(f"the server at {address} was asked too often: {said_by(error)}") from None
+    except (exceptions.BadGateway, exceptions.PreconditionFailed) as error:
         raise _unavailable(address, f"answers {type(error).__name__}: {said_by(error)}") from None
     except (exceptions.Forbidden, exceptions.Unauthorized) as error:
         raise MaterialError(

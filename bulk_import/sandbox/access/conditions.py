@@ -10,6 +10,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 Context = Mapping[str, Any]  # condition key → text, number, truth value, or a list of texts
@@ -17,8 +18,13 @@ Context = Mapping[str, Any]  # condition key → text, number, truth value, or a
 
 def like(pattern: str, text: str) -> bool:
     """`*` and `?` as IAM has them; `[` is an ordinary character."""
+    return _compiled(pattern).fullmatch(text) is not None
+
+
+@lru_cache(maxsize=16_384)
+def _compiled(pattern: str) -> re.Pattern[str]:
     parts = {"*": ".*", "?": "."}
-    return re.fullmatch("".join(parts.get(c, re.escape(c)) for c in pattern), text, re.DOTALL) is not None
+    return re.compile("".join(parts.get(c, re.escape(c)) for c in pattern), re.DOTALL)
 
 
 def as_list(value: Any) -> list[Any]:

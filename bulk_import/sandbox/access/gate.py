@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bulk_import.sandbox.access.documents import Asked, Document, listen, parse
-from bulk_import.sandbox.access.judge import denied, judge
+from bulk_import.sandbox.access.judge import denied, judge, judge_session
 from bulk_import.sandbox.access.kms_actions import Need, needs
 from bulk_import.sandbox.access.other_actions import asked_of
 from bulk_import.sandbox.access.signatures import verify
@@ -18,7 +18,9 @@ from bulk_import.sandbox.kms.requests import Request
 
 
 class Gate:
-    """`enforce` False: all signatures and all requests pass, but for the lag of an alias."""
+    """`enforce` False: all signatures pass, and all requests but those that the session's own policy does not allow,
+    or that name a key by an alias that authorization does not know yet.
+    """
 
     def __init__(self, identity: Identity, lag: Lag, *, enforce: bool) -> None:
         self.identity = identity
@@ -40,6 +42,9 @@ class Gate:
         at = now - self.lag.authorization if self.lag.authorization else request.at
         if not self.enforce:
             self._check_alias(request, at)
+            if request.who.policy is not None:
+                for need in needs(request, at):
+                    judge_session(request.who, self._with_globals(call, request.who, need.asked))
             return
         for need in needs(request, at):
             asked = self._with_globals(call, request.who, need.asked)
@@ -48,9 +53,14 @@ class Gate:
             judge(request.who, self.identity.policies_of(request.who), asked, policy, granted=granted)
 
     def check_other(self, call: Call, who: Principal) -> None:
-        asked = asked_of(call, who) if self.enforce else None
-        if asked is not None:
-            judge(who, self.identity.policies_of(who), self._with_globals(call, who, asked))
+        asked = asked_of(call, who) if self.enforce or who.policy is not None else None
+        if asked is None:
+            return
+        asked = self._with_globals(call, who, asked)
+        if self.enforce:
+            judge(who, self.identity.policies_of(who), asked)
+        else:
+            judge_session(who, asked)
 
     def check_assume(self, call: Call, who: Principal, role: Role, arn: str, context: Mapping[str, Any]) -> None:
         """AssumeRole and its kin: the role's trust policy, and the caller's own policies where they count."""

@@ -1,0 +1,102 @@
+"""Inline session policies: they limit an assumed session to the operations of one command.
+
+A session can do only what both the role's policies and this policy allow. The operations come from the table that
+`iam` prints from (grants.py, creation.py, material.py). A new command needs a row in the two tables here.
+https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies.html#policies_session
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from bulk_import.iam import creation
+from bulk_import.iam.grants import Asked, grants
+from bulk_import.iam.material import statements
+from bulk_import.iam.packing import Statement, policy
+from bulk_import.iam.policies import key_arn
+from bulk_import.model import Manifest, SessionPolicy, Target
+from bulk_import.settings import Settings
+
+LONGEST: Final = 2048  # characters: https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+# By command: the grants whose operations it calls.
+_GRANTS: Final = {
+    "run": ("Read", "Parameters", "Import", "ProveUse"),
+    "plan": ("Read",),
+    "prepare": ("Read", "Parameters"),
+    "submit": ("Read", "Import", "ProveUse"),
+}
+# By command: the statements about keys that do not exist yet (by Sid). None: all of them.
+_CREATION: Final[dict[str, tuple[str, ...] | None]] = {
+    "run": None,
+    "plan": ("Find", "Search"),
+    "prepare": ("Find",),
+    "submit": (),
+}
+
+
+def session_policies(manifest: Manifest, command: str, settings: Settings) -> dict[str, tuple[SessionPolicy, ...]]:
+    """By account: the policies to assume its role with, the narrowest first. By the ARN of a role that material URIs
+    name: the same for that role.
+
+    An empty tuple: the role is assumed without a policy.
+    """
+    asked = Asked(settings.prove, settings.prove_use)
+    accounts: dict[str, list[Target]] = {}
+    for target in manifest.targets:
+        accounts.setdefault(target.lane.account, []).append(target)
+    found = {account: _importer(targets, command, asked, settings) for account, targets in accounts.items()}
+    sources = statements(manifest, None)
+    return found | {role: _source(made, settings) for role, made in sources.items() if role is not None}
+
+
+def _importer(targets: Sequence[Target], command: str, asked: Asked, settings: Settings) -> tuple[SessionPolicy, ...]:
+    operations = sorted(set(_operations(targets, command, asked, settings)))
+    arns = [arn for target in targets if target.create is None and (arn := key_arn(target)) is not None]
+    others = [name for name in operations if not name.startswith("kms:")]  # they name no key
+    wanted = [_allow([name for name in operations if name.startswith("kms:")], sorted(set(arns)))]
+    wanted += [_allow(others, ["*"])] if others else []
+    return _chosen(wanted if len(arns) == len(targets) else None, [_allow(operations, ["*"])], settings)
+
+
+def _source(made: Sequence[Statement], settings: Settings) -> tuple[SessionPolicy, ...]:
+    """Of a role that reads material for the caller."""
+    return _chosen(made, [statement | {"Resource": ["*"]} for statement in made], settings)
+
+
+def _chosen(
+    narrow: Sequence[Statement] | None, wide: Sequence[Statement], settings: Settings
+) -> tuple[SessionPolicy, ...]:
+    """`narrow` None: the keys are not known by their ARNs."""
+    if settings.session_policy == "off":
+        return ()
+    found = [SessionPolicy("operations", _text(wide))]
+    if narrow is not None and settings.session_policy == "keys":
+        found.insert(0, SessionPolicy("keys", _text(narrow)))
+    return tuple(one for one in found if len(one.document) <= LONGEST or one.scope == "operations")
+
+
+def _operations(targets: Iterable[Target], command: str, asked: Asked, settings: Settings) -> Iterator[str]:
+    names = _GRANTS[command]
+    creating: list[Target] = []
+    for grant in dict.fromkeys(grant for target in targets for grant in grants(target, asked)):
+        if grant.name in names:
+            yield from (f"kms:{operation}" for operation in grant.operations)
+    creating = [target for target in targets if target.create is not None]
+    wanted = _CREATION[command]
+    for statement in creation.statements(creating):
+        if wanted is None or statement["Sid"] in wanted:
+            yield from statement["Action"]
+    if settings.quotas == "service-quotas":
+        yield "servicequotas:GetServiceQuota"
+
+
+def _allow(actions: Sequence[str], resources: Sequence[str]) -> Statement:
+    """Without a Sid: it would cost characters."""
+    return {"Effect": "Allow", "Action": list(actions), "Resource": list(resources)}
+
+
+def _text(made: Sequence[Statement]) -> str:
+    bare = [{name: value for name, value in statement.items() if name != "Sid"} for statement in made]
+    return json.dumps({"Version": policy([])["Version"], "Statement": bare}, separators=(",", ":"))
