@@ -88,7 +88,8 @@ class AwsStores:
             async with asyncio.timeout(seconds):
                 answer = await call()
                 if "Body" in answer:
-                    async with answer["Body"] as body:
+                    body = answer["Body"]
+                    async with body:  # what this gives is not the body, which alone reads a part
                         answer["Body"] = await body.read(most)
                 return answer
         except TimeoutError:

@@ -39,35 +39,37 @@ class BadLine:
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
-        with contextlib.suppress(OSError), client, socket.create_connection(self._behind, timeout=30) as server:
-            while not self._done.is_set():
-                request = client.recv(1 << 16)
-                if not request:
-                    return
-                server.sendall(request)
-                if not self._answer(client, server, spoilt=self.only in request):
+        with contextlib.suppress(OSError), client, socket.create_connection(self._behind, timeout=60) as server:
+            asked = bytearray()  # the request that the server answers now
+            answering = threading.Event()
+
+            def pass_requests() -> None:
+                with contextlib.suppress(OSError):
+                    while data := client.recv(1 << 16):
+                        if answering.is_set():
+                            asked.clear()
+                            answering.clear()
+                        asked.extend(data)
+                        server.sendall(data)
+
+            threading.Thread(target=pass_requests, daemon=True).start()
+            while data := server.recv(1 << 16):
+                answering.set()
+                if not self._pass_answer(client, data, spoilt=self.only in asked):
+                    client.shutdown(socket.SHUT_RDWR)
                     return
 
-    def _answer(self, client: socket.socket, server: socket.socket, *, spoilt: bool) -> bool:
-        """One answer, as long as its head says. False: the connection ends."""
-        head, answer = b"", server.recv(1 << 16)
-        while b"\r\n\r\n" not in answer:
-            answer += server.recv(1 << 16)
-        head, _, body = answer.partition(b"\r\n\r\n")
-        length = next((int(line.split(b":")[1]) for line in head.lower().split(b"\r\n")
-                       if line.startswith(b"content-length")), 0)  # fmt: skip
-        while len(body) < length:
-            body += server.recv(1 << 16)
+    def _pass_answer(self, client: socket.socket, data: bytes, *, spoilt: bool) -> bool:
+        """False: the connection ends."""
         if spoilt and self.lose > 0:
             self.lose -= 1
             self.lost += 1
             return False
-        whole = head + b"\r\n\r\n" + body
         if not (spoilt and self.pause):
-            client.sendall(whole)
+            client.sendall(data)
             return True
-        for at in range(len(whole)):
-            client.sendall(whole[at : at + 1])
+        for at in range(len(data)):
+            client.sendall(data[at : at + 1])
             if self._done.wait(self.pause):
                 return False
         return True
