@@ -28,11 +28,11 @@ from bulk_import.errors import (
     ObjectError,
     Problem,
 )
+from bulk_import.iam import session_policies
 from bulk_import.journal import narrate
 from bulk_import.journal.begin import Begun, begin, journal_path
 from bulk_import.journal.writer import Journal
 from bulk_import.manifest.read import MAX_BYTES
-from bulk_import.iam import session_policies
 from bulk_import.material import Materials, sources
 from bulk_import.model import Manifest, ObjectUri, Outcome, in_s3
 from bulk_import.model.run import Command, Summary
@@ -95,7 +95,7 @@ async def run(
             session = AwsSession(
                 settings, begun.run_id, manifest.partition, lanes_used(manifest), scarcest=scarcest, s3=s3,
                 creating=creating_lanes(manifest), policies=session_policies(manifest, command, settings),
-                stores=sources.stores(target.material for target in manifest.targets),
+                stores=sources.stores(part.material for target in manifest.targets for part in target.parts),
             )  # fmt: skip
             await stack.enter_async_context(session)
             journal = whole.enter_context(begun.open())

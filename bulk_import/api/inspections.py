@@ -18,8 +18,10 @@ from bulk_import.aws.session import AwsSession
 from bulk_import.aws.stores import AwsStores
 from bulk_import.delivery import destinations, pages
 from bulk_import.errors import ExitCode
+from bulk_import.iam import session_policies
 from bulk_import.journal import narrate
 from bulk_import.journal.begin import new_run_id
+from bulk_import.material import sources
 from bulk_import.model import Manifest, ObjectUri, Target, in_s3
 from bulk_import.model.run import CallerFacts, ManifestFacts, Selected, Tool
 from bulk_import.report.formats import inspection
@@ -62,13 +64,22 @@ async def status(manifest: Manifest, settings: Settings, *, known: Known | None 
     if not manifest.targets:  # a shard without any: nothing to ask AWS for
         return _document(manifest, settings, [], run_id=run_id, started=started, connection={})
     stop, lanes = Stop(), by_lane(manifest)
-    opened = load.materials(manifest, settings, AwsStores(settings, manifest.partition))
+    policies = session_policies(manifest, "status", settings)
+    opened = load.materials(manifest, settings, AwsStores(settings, manifest.partition, policies))
     compared = [target for target in manifest.targets if _may_be_compared(target, settings)]
     opened.check(compared)
     within = None if settings.within is None else timedelta(seconds=settings.within)
     async with (
         opened as materials,
-        AwsSession(settings, run_id, manifest.partition, lanes_used(manifest), s3=in_s3(manifest.uri)) as session,
+        AwsSession(
+            settings,
+            run_id,
+            manifest.partition,
+            lanes_used(manifest),
+            s3=in_s3(manifest.uri),
+            policies=policies,
+            stores=sources.stores(part.material for target in compared for part in target.parts),
+        ) as session,  # fmt: skip
     ):
         await session.connect()
         if compared:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from bulk_import import __version__
 from bulk_import.aws.session import AwsSession
 from bulk_import.errors import ExitCode, UsageError
+from bulk_import.iam import discovery_policies
 from bulk_import.journal.begin import new_run_id
 from bulk_import.manifest import fields, write
 from bulk_import.manifest.access import check_options
@@ -41,7 +42,8 @@ async def discover(settings: Settings) -> Discovery:
     and --external-id), CallerError.
     """
     accounts, lanes = _places(settings)
-    async with AwsSession(settings, new_run_id(), lanes[0].partition, lanes) as session:
+    policies = discovery_policies(accounts, settings)
+    async with AwsSession(settings, new_run_id(), lanes[0].partition, lanes, policies=policies) as session:
         await session.connect()
         ports = [await session.lane(lane, accounts[lane.account]) for lane in lanes]
         async with asyncio.TaskGroup() as group:

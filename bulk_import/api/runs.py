@@ -49,7 +49,7 @@ async def plan(manifest: Manifest, settings: Settings) -> Plan:
             s3=in_s3(manifest.uri),
             creating=creating_lanes(manifest),
             policies=policies,
-            stores=sources.stores(target.material for target in manifest.targets),
+            stores=sources.stores(part.material for target in manifest.targets for part in target.parts),
         ) as session,  # fmt: skip
     ):
         await session.connect()

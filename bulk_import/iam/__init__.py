@@ -14,7 +14,7 @@ from bulk_import.iam.document import document
 from bulk_import.iam.grants import Asked
 from bulk_import.iam.material import vault_policy
 from bulk_import.iam.policies import Access, access
-from bulk_import.iam.sessions import session_policies
+from bulk_import.iam.sessions import discovery_policies, session_policies
 
 __all__ = [
     "Access",
@@ -22,6 +22,7 @@ __all__ = [
     "access",
     "caller_template",
     "check_caller",
+    "discovery_policies",
     "document",
     "importer_template",
     "session_policies",

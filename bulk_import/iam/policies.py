@@ -45,6 +45,10 @@ ORDER = (
 EXTERNAL: Condition = ("StringEquals", "kms:KeyOrigin", ("EXTERNAL",))
 
 
+LISTS = ("kms:ListAliases", "kms:ListKeys")  # what `discover` calls
+READS = ("kms:DescribeKey", "kms:ListKeyRotations")
+
+
 @dataclass(frozen=True, slots=True)
 class KeyPolicy:
     """Statements for the key policy of each of these keys, which differ in nothing that the statements say."""
@@ -160,8 +164,8 @@ def _to_discover(targets: Sequence[Target]) -> tuple[Document, ...]:
     """To list the keys of the targets' lanes, and to read each: ListKeys and ListAliases know no resources."""
     keys = [_any_key(lane) for lane in dict.fromkeys(target.lane for target in targets)]
     statements: list[Statement] = [
-        {"Sid": "List", "Effect": "Allow", "Action": ["kms:ListAliases", "kms:ListKeys"], "Resource": ["*"]},
-        {"Sid": "Read", "Effect": "Allow", "Action": ["kms:DescribeKey", "kms:ListKeyRotations"], "Resource": keys},
+        {"Sid": "List", "Effect": "Allow", "Action": list(LISTS), "Resource": ["*"]},
+        {"Sid": "Read", "Effect": "Allow", "Action": list(READS), "Resource": keys},
     ]
     return tuple(pack(statements, most=len(statements)) or [policy(statements)])
 

@@ -1,7 +1,7 @@
 """Inline session policies: they limit an assumed session to the operations of one command.
 
 A session can do only what both the role's policies and this policy allow. The operations come from the table that
-`iam` prints from (grants.py, creation.py, material.py). A new command needs a row in the two tables here.
+`iam` prints from (grants.py, creation.py, material.py), so that a command that is added there is limited here.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies.html#policies_session
 """
 
@@ -15,25 +15,11 @@ from bulk_import.iam import creation
 from bulk_import.iam.grants import Asked, grants
 from bulk_import.iam.material import statements
 from bulk_import.iam.packing import Statement, policy
-from bulk_import.iam.policies import key_arn
+from bulk_import.iam.policies import LISTS, READS, key_arn
 from bulk_import.model import Manifest, SessionPolicy, Target
 from bulk_import.settings import Settings
 
 LONGEST: Final = 2048  # characters: https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
-# By command: the grants whose operations it calls.
-_GRANTS: Final = {
-    "run": ("Read", "Parameters", "Import", "ProveUse"),
-    "plan": ("Read",),
-    "prepare": ("Read", "Parameters"),
-    "submit": ("Read", "Import", "ProveUse"),
-}
-# By command: the statements about keys that do not exist yet (by Sid). None: all of them.
-_CREATION: Final[dict[str, tuple[str, ...] | None]] = {
-    "run": None,
-    "plan": ("Find", "Search"),
-    "prepare": ("Find",),
-    "submit": (),
-}
 
 
 def session_policies(manifest: Manifest, command: str, settings: Settings) -> dict[str, tuple[SessionPolicy, ...]]:
@@ -42,17 +28,23 @@ def session_policies(manifest: Manifest, command: str, settings: Settings) -> di
 
     An empty tuple: the role is assumed without a policy.
     """
-    asked = Asked(settings.prove, settings.prove_use)
+    asked = Asked(settings.prove, settings.prove_use, command, frozenset(settings.correct))
     accounts: dict[str, list[Target]] = {}
     for target in manifest.targets:
         accounts.setdefault(target.lane.account, []).append(target)
-    found = {account: _importer(targets, command, asked, settings) for account, targets in accounts.items()}
-    sources = statements(manifest, None)
+    found = {account: _importer(targets, asked, settings) for account, targets in accounts.items()}
+    sources = statements(manifest, None) if asked.opens_sources else {}
     return found | {role: _source(made, settings) for role, made in sources.items() if role is not None}
 
 
-def _importer(targets: Sequence[Target], command: str, asked: Asked, settings: Settings) -> tuple[SessionPolicy, ...]:
-    operations = sorted(set(_operations(targets, command, asked, settings)))
+def discovery_policies(accounts: Iterable[str], settings: Settings) -> dict[str, tuple[SessionPolicy, ...]]:
+    """The same for `discover`, which knows no keys before."""
+    wide = [_allow([*LISTS, *READS], ["*"])]
+    return {account: _chosen(None, wide, settings) for account in accounts}
+
+
+def _importer(targets: Sequence[Target], asked: Asked, settings: Settings) -> tuple[SessionPolicy, ...]:
+    operations = sorted(set(_operations(targets, asked, settings)))
     arns = [arn for target in targets if target.create is None and (arn := key_arn(target)) is not None]
     others = [name for name in operations if not name.startswith("kms:")]  # they name no key
     wanted = [_allow([name for name in operations if name.startswith("kms:")], sorted(set(arns)))]
@@ -77,17 +69,11 @@ def _chosen(
     return tuple(one for one in found if len(one.document) <= LONGEST or one.scope == "operations")
 
 
-def _operations(targets: Iterable[Target], command: str, asked: Asked, settings: Settings) -> Iterator[str]:
-    names = _GRANTS[command]
-    creating: list[Target] = []
+def _operations(targets: Sequence[Target], asked: Asked, settings: Settings) -> Iterator[str]:
     for grant in dict.fromkeys(grant for target in targets for grant in grants(target, asked)):
-        if grant.name in names:
-            yield from (f"kms:{operation}" for operation in grant.operations)
-    creating = [target for target in targets if target.create is not None]
-    wanted = _CREATION[command]
-    for statement in creation.statements(creating):
-        if wanted is None or statement["Sid"] in wanted:
-            yield from statement["Action"]
+        yield from (f"kms:{operation}" for operation in grant.operations)
+    for statement in creation.statements(targets, asked.command) if asked.finds_missing else ():
+        yield from statement["Action"]
     if settings.quotas == "service-quotas":
         yield "servicequotas:GetServiceQuota"
 
