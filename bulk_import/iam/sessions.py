@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from bulk_import.iam import creation
+from bulk_import.iam import creation, replicas
 from bulk_import.iam.grants import Asked, grants
 from bulk_import.iam.material import statements
 from bulk_import.iam.packing import Statement, policy
@@ -46,10 +46,21 @@ def discovery_policies(accounts: Iterable[str], settings: Settings) -> dict[str,
 def _importer(targets: Sequence[Target], asked: Asked, settings: Settings) -> tuple[SessionPolicy, ...]:
     operations = sorted(set(_operations(targets, asked, settings)))
     arns = [arn for target in targets if target.create is None and (arn := key_arn(target)) is not None]
+    arns += [_primary(target) for target in targets if target.primary is not None]  # read, selected or not
     others = [name for name in operations if not name.startswith("kms:")]  # they name no key
     wanted = [_allow([name for name in operations if name.startswith("kms:")], sorted(set(arns)))]
     wanted += [_allow(others, ["*"])] if others else []
-    return _chosen(wanted if len(arns) == len(targets) else None, [_allow(operations, ["*"])], settings)
+    known = all(target.create is None and key_arn(target) is not None for target in targets)
+    return _chosen(wanted if known else None, [_allow(operations, ["*"])], settings)
+
+
+def _primary(target: Target) -> str:
+    """The ARN of the primary of a replica that is not named by alias."""
+    if target.primary is None:
+        raise RuntimeError("only a replica has a primary")
+    lane = target.primary.lane
+    key_id = target.primary.key_id.rsplit("/", 1)[-1].lower()
+    return f"arn:{lane.partition}:kms:{lane.region}:{lane.account}:key/{key_id}"
 
 
 def _source(made: Sequence[Statement], settings: Settings) -> tuple[SessionPolicy, ...]:
@@ -72,7 +83,8 @@ def _chosen(
 def _operations(targets: Sequence[Target], asked: Asked, settings: Settings) -> Iterator[str]:
     for grant in dict.fromkeys(grant for target in targets for grant in grants(target, asked)):
         yield from (f"kms:{operation}" for operation in grant.operations)
-    for statement in creation.statements(targets, asked.command) if asked.finds_missing else ():
+    missing = creation.statements(targets, asked.command) if asked.finds_missing else ()
+    for statement in (*missing, *replicas.statements(targets, creates=asked.creates)):
         yield from statement["Action"]
     if settings.quotas == "service-quotas":
         yield "servicequotas:GetServiceQuota"
