@@ -111,7 +111,7 @@ class Key:
     held: bool = False  # it held its material before the run
     state: str = "Enabled"  # while it holds material: Enabled or Disabled
     # It held its material until a moment ago: a stale read still shows that. Not after an import of unknown outcome:
-    # then nothing can tell what was there before from what the import did.
+    # then what was there before looks like what the import did.
     emptied: bool = False
     unsure: bool = False
     wrong: bool = False  # in this part of the run a response was for another key
