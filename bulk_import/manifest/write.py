@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from bulk_import.model import AccountAccess, KeyState
+from bulk_import.model import AccountAccess, KeyRotation, KeyState
 from bulk_import.model.found import FoundKey, Inventory, NotRead
 from bulk_import.shown import shown
 from bulk_import.text import harmless
@@ -23,6 +23,7 @@ _MEANS_ELSE: Final = frozenset({"null", "true", "false", "yes", "no", "on", "off
 _NOT_YAML: Final = re.compile("[^\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _ALIAS: Final = re.compile(r"alias/[A-Za-z0-9/_-]{1,250}")
 _ID: Final = re.compile(r"[^A-Za-z0-9._-]")
+_NAME: Final = re.compile(r"[A-Za-z0-9:/_ .-]{1,256}")
 _LONGEST_ID: Final = 128
 GOING: Final = (KeyState.PENDING_DELETION, KeyState.PENDING_REPLICA_DELETION)
 
@@ -68,11 +69,13 @@ def manifest(
         lines.append(f"    role: {value(access.role_arn) if access.role_arn else 'null'}")
         if access.external_id is not None:
             lines.append(f"    external_id: {value(access.external_id)}")
-    names = _Names()
-    lines.append("keys:" if len(keys) > len(going) else "keys: []")
-    for key in _in_order(keys):
-        if key.view.state not in GOING:
-            lines += _entry(key, names)
+    names, listed = _Names(), [key for key in _in_order(keys) if key.view.state not in GOING]
+    primaries = {(key.lane.account, key.key_id): key for key in listed if key.primary}
+    entries = [key for key in listed if key.primary or (key.lane.account, key.key_id) not in primaries]
+    lines.append("keys:" if entries else "keys: []")
+    for key in entries:
+        replicas = [one for one in listed if one.lane.account == key.lane.account and one.key_id == key.key_id]
+        lines += _entry(key, names, [one for one in replicas if one is not key])
     lines += [_going(key) for key in going]
     return "\n".join(lines) + "\n"
 
@@ -92,7 +95,7 @@ class _Names:
         self._taken: set[tuple[object, str]] = set()
 
     def of(self, key: FoundKey) -> str:
-        key_id = key.view.arn.rsplit("/", 1)[-1]
+        key_id = key.key_id
         alias = _alias(key)
         stem = _ID.sub("-", alias.removeprefix("alias/")) if alias else f"key-{key_id}"
         stem = (stem if stem[:1].isalnum() else f"key-{stem}")[:_LONGEST_ID]
@@ -107,26 +110,52 @@ def _alias(key: FoundKey) -> str | None:
     return next((alias for alias in key.aliases if _ALIAS.fullmatch(alias) and shown(alias) == alias), None)
 
 
-def _entry(key: FoundKey, names: _Names) -> Iterator[str]:
-    view, key_id, alias = key.view, key.view.arn.rsplit("/", 1)[-1], _alias(key)
+def _entry(key: FoundKey, names: _Names, replicas: Sequence[FoundKey]) -> Iterator[str]:
+    """`replicas`: those of the same multi-Region key that were found."""
+    view, key_id, alias = key.view, key.key_id, _alias(key)
     yield f"  - id: {value(names.of(key))}"
     yield f"    account: {json.dumps(key.lane.account)}"
     yield f"    region: {value(key.lane.region)}"
+    if key.primary and view.replica_regions:
+        yield f"    replicas: [{', '.join(map(value, view.replica_regions))}]"
     yield f"    key_id: {value(alias or key_id)}"
     yield f"    key_spec: {value(view.key_spec)}"
     yield f"    key_usage: {value(view.key_usage)}"
-    yield "    material:  # specify a source, such as file:NAME"
-    if view.valid_to is not None:
+    several = [one for one in key.materials if not one.key_material_state.startswith("PENDING_")]
+    if len(several) > 1:
+        yield "    materials:  # oldest first; a name becomes the description of the material in KMS"
+        for number, one in enumerate(several, 1):
+            yield f"      - name: {json.dumps(_name(one, number, several))}"
+            yield f"        key_material_id: {json.dumps(_printable(harmless(one.key_material_id)))}"
+            yield "        material:  # specify a source, such as file:NAME"
+            if one.valid_to is not None:
+                yield f"        valid_to: {_instant(one.valid_to)}"
+    else:
+        yield "    material:  # specify a source, such as file:NAME"
+    if view.valid_to is not None and len(several) < 2:
         yield f"    valid_to: {_instant(view.valid_to)}"
     yield f"    {comment(f'{view.arn}, {view.state}')}"
     if others := [name for name in key.aliases if name != alias]:
         yield f"    {comment('other aliases: ' + ', '.join(others))}"
     if view.description:
         yield f"    {comment(f'description: {view.description}')}"
+    if not key.primary and view.multi_region:
+        yield f"    {comment(f'a replica; its primary in {view.primary_region} was not looked for')}"
+    for replica in replicas:
+        yield f"    {comment(f'replica: {replica.view.arn}, {replica.view.state}')}"
     for one in key.materials:
         expires = f"expires {_instant(one.valid_to)}" if one.valid_to else ""
         facts = ", ".join(filter(None, (one.key_material_state, one.import_state, expires)))
         yield f"    # material {_printable(harmless(one.key_material_id))}: {_readable(facts)}"
+
+
+def _name(one: KeyRotation, number: int, several: Sequence[KeyRotation]) -> str:
+    """The material's description, if it is a name that no other one has."""
+    known = [other.description for other in several]
+    text = one.description or ""
+    if _NAME.fullmatch(text) and known.count(text) == 1 and shown(text) == text:
+        return text
+    return f"material-{number}"
 
 
 def _going(key: FoundKey) -> str:

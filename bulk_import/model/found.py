@@ -14,7 +14,16 @@ class FoundKey:
     lane: Lane
     view: KeyView
     aliases: tuple[str, ...]  # in order of their names
-    materials: tuple[KeyRotation, ...] = ()  # symmetric keys only
+    materials: tuple[KeyRotation, ...] = ()  # symmetric keys only; oldest first
+
+    @property
+    def key_id(self) -> str:
+        return self.view.arn.rsplit("/", 1)[-1]
+
+    @property
+    def primary(self) -> bool:
+        """Whether it is the primary key of a multi-Region key."""
+        return self.view.multi_region and self.view.primary_region == self.lane.region
 
 
 @dataclass(frozen=True, slots=True)

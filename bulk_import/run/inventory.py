@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from bulk_import.codes import UNSUPPORTED
 from bulk_import.errors import ServiceError, TargetError
+from bulk_import.matching import in_order
 from bulk_import.model import KeyRotation, Lane
 from bulk_import.model.found import FoundKey, Inventory, NotRead
 from bulk_import.plan import needs_rotations
@@ -77,7 +78,7 @@ async def _key(lane: Lane, kms: KeyService, arn: str, aliases: Mapping[str, Sequ
                 raise
             # A KMS without on-demand rotation: DescribeKey says all that there is.
     names = tuple(sorted(aliases.get(view.arn.rsplit("/", 1)[-1], ())))
-    return FoundKey(lane, view, names, tuple(materials))
+    return FoundKey(lane, view, names, tuple(in_order(materials)))
 
 
 def _not_read(lane: Lane, error: TargetError, arn: str | None = None) -> NotRead:

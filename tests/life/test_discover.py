@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.e2e import materials
 from tests.e2e.support import ACCOUNT, REGION, ROLE, Result, Workplace
 from tests.iam.gatekeeper import Gatekeeper
 from tests.sandbox_client import Sandbox
@@ -185,3 +186,43 @@ def test_the_policies_for_it_allow_exactly_its_reads(sandbox: Sandbox, work: Wor
         for action in statement["Action"]
     }
     assert allowed == {request.action for request, _ in gate.asked}
+
+
+def test_replicas_under_their_primary_and_several_materials_as_a_list(sandbox: Sandbox, work: Workplace) -> None:
+    """What it prints is what `run` takes, and finds as it is."""
+    for name in ("v1", "v2"):
+        (work.folder / f"{name}.key").write_bytes(materials.make("SYMMETRIC_DEFAULT"))
+    entries = [{"name": name, "material": f"file:{name}.key", "encoding": "raw"} for name in ("v1", "v2")]
+    work.defaults["wrapping_key_spec"] = "RSA_2048"
+    common = {"account": ACCOUNT, "region": REGION, "create": {}}
+    related = {"id": "related", "key_id": "alias/related", "key_spec": "HMAC_256", "replicas": [OTHER]}
+    (work.folder / "mac.key").write_bytes(materials.make("HMAC_256"))
+    work.keys += [
+        {**common, **related, "material": "file:mac.key", "encoding": "raw"},
+        {**common, "id": "rotated", "key_id": "alias/rotated", "key_spec": "SYMMETRIC_DEFAULT", "materials": entries},
+    ]
+    done = work.run()
+    assert done.code == 0, done.stderr
+    places = ("--account", ACCOUNT, "--role", ROLE, "--region", REGION, "--region", OTHER)
+    result = discover(work, *places)
+    found = keys(result)
+    assert list(found) == ["related", "rotated"]
+    assert found["related"]["replicas"] == [OTHER]
+    assert [(one["name"], one["material"]) for one in found["rotated"]["materials"]] == [("v1", ""), ("v2", "")]
+    text = result.stdout.decode().replace(
+        "material:  # specify a source, such as file:NAME", "material: file:mac.key", 1
+    )
+    for name in ("v1", "v2"):
+        text = text.replace("material:  # specify a source, such as file:NAME", f"material: file:{name}.key", 1)
+    (work.folder / "keys.yaml").write_text(text.replace("version: 1", "version: 1\ndefaults: {encoding: raw}"))
+    again = work.call("status", "keys.yaml", "--format", "json", "--read-interval", "0")
+    assert again.code == 0, again.stderr + again.stdout.decode()
+    assert json.loads(again.stdout)["summary"]["as_wanted"] == 3
+    alone = keys(discover(work, "--account", ACCOUNT, "--role", ROLE, "--region", OTHER))
+    assert [key["region"] for key in alone.values()] == [OTHER]
+    work.keys = [{**work.keys[0], "key_id": "alias/nobody"}]
+    work.write()
+    gone = work.call(
+        "status", "manifest.json", "--format", "json", "--read-interval", "0", "--consistency-timeout", "0"
+    )
+    assert {one["state"] for one in json.loads(gone.stdout)["targets"]} == {"missing"}, gone.stdout
