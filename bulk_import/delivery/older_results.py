@@ -39,6 +39,12 @@ def is_result(path: Path) -> bool:
     return not head or (b'"schema_version"' in head and run_id_in(head) is not None) or is_rendering(head)
 
 
+def _is_rendering(path: Path) -> bool:
+    """A report in the place of a rendering may be an input (--known, --only-failed) and stays. Raises OSError."""
+    with path.open("rb") as stream:
+        return is_rendering(stream.read(HEAD))
+
+
 def clear_files(settings: Settings) -> None:
     """Raises SettingsError where an older result cannot be moved away."""
     try:
@@ -46,7 +52,7 @@ def clear_files(settings: Settings) -> None:
             set_aside(Path(settings.report).resolve())
         for target in settings.render.values():
             path = Path(target).resolve()
-            if not in_s3(target) and path.is_file() and is_result(path):
+            if not in_s3(target) and path.is_file() and _is_rendering(path):
                 path.unlink()
     except OSError as error:
         message = f"the older result {error.filename} cannot be moved away: {error.strerror}."
