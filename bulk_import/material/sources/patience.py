@@ -50,7 +50,7 @@ class Pace:
         """The operation that began then was one too many. Those that began before the last growth say nothing new."""
         if began > self._slowed:
             self._slowed = asyncio.get_running_loop().time()
-            self._gap = min(LARGEST_GAP, max(SMALLEST_GAP, 2 * self._gap))
+            self._gap = min(LARGEST_GAP, max(SMALLEST_GAP, 1.5 * self._gap))
 
     def quicker(self) -> None:
         """An operation was answered."""
