@@ -1,7 +1,7 @@
-"""What a role needs for the replicas of a manifest, beside what every key needs.
+"""What a role needs for the replicas of a manifest, in addition to what every key needs.
 
 A replica has its primary's key ID, and often no alias when it is read first. So where the manifest names the key by
-alias, its statements cover the replicas of the Region; no condition key tells whose replica a key is.
+alias, its statements cover the replicas of the Region; no condition key shows whose replica a key is.
 https://docs.aws.amazon.com/kms/latest/developerguide/multi-region-keys-auth.html
 """
 

@@ -207,7 +207,7 @@ class Primary:
 
     @property
     def alias(self) -> bool:
-        """Whether only KMS can tell the key ID."""
+        """Whether only KMS knows the key ID."""
         return self.key_id.rsplit(":", 1)[-1].startswith("alias/")
 
 

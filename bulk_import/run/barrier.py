@@ -8,7 +8,7 @@
 
 - A replica waits for its primary's target only; a primary waits for no one. So nobody can wait in a circle.
 - A target that waits is an entry of its lane's watch (run/watch.py): it holds no permit, no place and no task, and a
-  stop ends it there. Whatever its primary's lane does, its own lane goes on.
+  stop ends it there. Its own lane continues, also if its primary's lane does not.
 - Aliases are read in the primaries' Regions by tasks of the barrier, so many at once per Region. A Region that is slow
   or down keeps only those waiting who need it.
 """

@@ -1,4 +1,4 @@
-"""Primaries and replicas across lanes, in virtual time: whatever order things happen in, each target ends, and rightly.
+"""Primaries and replicas across lanes, in virtual time: in every order of events each target ends, and correctly.
 
 The loop raises Deadlock where everybody waits for somebody.
 """
@@ -180,7 +180,7 @@ def test_every_order_ends_and_no_replica_is_first(families: list[Related], laten
                 if not key.selected or region == family.primary:
                     continue
                 _, outcome = ended[f"key-{number}", region]
-                unknown = family.by_alias and home.fails  # nobody can tell which key the alias means
+                unknown = family.by_alias and home.fails  # nobody knows which key the alias means
                 if unknown or (not key.fails and not key.filled and not key.held and not primary_is_well):
                     assert (code(outcome), outcome.changed) == ("PrimaryNotReady", False)
                     assert outcome.attempts == 0
@@ -210,7 +210,7 @@ def test_a_stop_at_any_time_ends_all(families: list[Related], latencies: dict[st
 
 
 def test_a_primarys_region_that_hangs_delays_nobody_else() -> None:
-    """200 replicas wait for aliases of a Region that does not respond; those beside them are done at once."""
+    """200 replicas wait for aliases of a Region that does not respond; the others are done at once."""
     hanging, other, mine = REGIONS[0], REGIONS[1], REGIONS[2]
     waiting = [Related(hanging, {hanging: Key(selected=False), mine: Key()}, by_alias=True) for _ in range(200)]
     held = [Related(hanging, {hanging: Key(selected=False), mine: Key(held=True)}, by_alias=False) for _ in range(3)]

@@ -71,7 +71,7 @@ class NewWorld(World):
 
 
 class NewKms(ModelKms):
-    """Tells the truth in its reads; what creates answers in every way."""
+    """Its reads are true; calls that create something answer in every way."""
 
     def __init__(self, world: NewWorld) -> None:
         super().__init__(world)

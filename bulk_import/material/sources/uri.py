@@ -79,7 +79,7 @@ def segments(path: str, *, least: int = 1) -> list[str]:
 def vault_path(path: str) -> list[str]:
     """The parts of a path in Vault: a mount and more.
 
-    Raises ValueError as `segments` does, and for what a policy of Vault would not take literally: `+` stands there for
+    Raises ValueError as `segments` does, and for what a policy of Vault would not take literally: `+` means there
     any segment, `*` for any ending, `{{…}}` for something of the token's.
     """
     parts = segments(path, least=2)

@@ -59,7 +59,7 @@ class ReplicateKey(Kind):
             self._pin(view)
         return {"key_arn": run.arn}
 
-    def lost(self, error: ServiceError) -> None:  # noqa: ARG002 - whatever it was
+    def lost(self, error: ServiceError) -> None:  # noqa: ARG002 - of every kind
         self._lost = True
 
     async def applied(self) -> bool:
