@@ -94,6 +94,7 @@ WAYS: dict[str, Way] = {
     "allow_account": several("111122223333", "444455556666,777788889999", "000000000001"),
     "max_targets": number(1, 2, 3),
     "prove": text("changed", "all", "none"),
+    "session_policy": text("off", "operations", "off"),
     "reads": number(1, 2, 100),
     "read_interval": number(0, 1, 1.5),
     "report": text("a.json", "-", "c.json"),
