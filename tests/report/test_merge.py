@@ -47,6 +47,7 @@ def shards(n: int = 60) -> list[dict[str, Any]]:
         one["results"] = [r for r in one["results"] if (r["account"], r["region"]) in mine]
         for lane in one["lanes"]:
             lane.setdefault("effective_rate", {})
+            lane.setdefault("session_policy", None)
         counts = {status: sum(r["status"] == status for r in one["results"]) for status in full["summary"]}
         unproved = sum(bool(r["verification"]) and r["verification"]["proof"] == "none" for r in one["results"])
         one["summary"] = {**counts, "total": len(one["results"]), "unproved": unproved}
