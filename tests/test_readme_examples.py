@@ -32,7 +32,9 @@ CALLER = "arn:aws:iam::999900001111:role/pipeline"
 
 def first_manifest(folder: Path) -> Path:
     """The README's manifest, its material next to it."""
-    (folder / "payments.key").write_bytes(os.urandom(32))
+    material = folder / "payments.key"
+    material.write_bytes(os.urandom(32))
+    material.chmod(0o600)  # as with the README's umask; otherwise a warning comes first
     path = folder / "keys.yaml"
     path.write_text(pages.README.block("yaml", "manifest"))
     return path
