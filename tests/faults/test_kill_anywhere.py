@@ -70,7 +70,8 @@ UNDISTURBED = {
         )
     ],
     "summary": {
-        "total": 3, "imported": 3, "reimported": 0, "unchanged": 0, "failed": 0, "not_attempted": 0, "unproved": 0,
+        "total": 3, "imported": 3, "reimported": 0, "unchanged": 0, "corrected": 0, "deleted": 0, "failed": 0,
+        "not_attempted": 0, "unproved": 0,
     },
     "outcome": "succeeded", "exit_code": 0, "error": None, "targets": [3], "code": 0,
 }  # fmt: skip
