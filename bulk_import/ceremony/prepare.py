@@ -172,6 +172,11 @@ class LanePreparer(LaneRunner):
         decision, view, target = run.decision, run.view, run.target
         if decision is None or view is None or decision.key_spec is None:
             raise RuntimeError("a target is prepared only after a decision")
+        if target.ready_made is not None:
+            raise TargetError(
+                "Its material was sealed before, with an import token of its own.", code="NotPrepared",
+                advice="Import it with `run`. For a ceremony, specify `material` instead.",
+            )  # fmt: skip
         algorithm = target.wrapping_algorithm or default_algorithm(decision.key_spec)
         found = await self._kms.get_parameters_for_import(
             view.arn, run, wrapping_algorithm=algorithm, wrapping_key_spec=target.wrapping_key_spec

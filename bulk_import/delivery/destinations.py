@@ -65,7 +65,8 @@ def check(
 
 
 def _materials(taken: Taken, manifest: Manifest) -> None:
-    for material in {part.material for target in manifest.targets for part in target.parts}:
+    tokens = {target.ready_made.import_token for target in manifest.targets if target.ready_made is not None}
+    for material in tokens.union(part.material for target in manifest.targets for part in target.parts):
         if material.startswith(FILE) and manifest.folder is not None:
             taken.add(os.path.join(manifest.folder, material.removeprefix(FILE)), "key material is")  # noqa: PTH118
         elif in_s3(material):

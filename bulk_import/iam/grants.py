@@ -94,6 +94,7 @@ def _of_one(target: Target, asked: Asked, latest: datetime | None) -> tuple[Gran
         expiry=expiry,
         asked=asked,
         create=_kind_of(target.create),
+        sealed=target.ready_made is not None,
     )
 
 
@@ -118,6 +119,7 @@ def _grants(
     expiry: Expiry,
     asked: Asked,
     create: Create | None,
+    sealed: bool,
 ) -> tuple[Grant, ...]:
     """Fleets have many keys and few kinds of them. `expect`, `create`: what is stated, not the values."""
     specs = [key_spec] if key_spec is not None else _possible_specs(algorithm, wrapping_key_spec, expect)
@@ -128,6 +130,8 @@ def _grants(
         Grant("Import", ("ImportKeyMaterial",), _expiry(expiry)),
         Grant("Delete", ("DeleteImportedKeyMaterial",)),
     ]
+    if sealed:
+        found = [grant for grant in found if grant.name != "Parameters"]  # it has its import token already
     if asked.prove_use and any(spec.symmetric for spec in specs):
         # The round trip's own encryption context: the role can open nothing that others have encrypted.
         context: Condition = ("StringEquals", "kms:EncryptionContext:bulk-import", ("proof",))

@@ -23,6 +23,7 @@ from bulk_import.manifest.materials import needs as needs_of_materials
 from bulk_import.manifest.models import FIELDS_OF_ENTRIES
 from bulk_import.manifest.policy import Policies, Unusable
 from bulk_import.manifest.problems import Findings, Loc, fail
+from bulk_import.manifest.ready_made import READY_MADE, merged, problems, where_material_is
 from bulk_import.manifest.regions import partition_of
 from bulk_import.manifest.replicas import in_region, mistakes
 from bulk_import.model import Create, Expiry, KeySpec, Lane, Primary, Target, WrappingKeySpec
@@ -31,7 +32,7 @@ Check = Callable[[Target], Iterable[Problem | tuple[str, str, str]]]
 
 MAX_TARGETS = 5_000_000  # a fan-out can ask for more than any machine holds
 _REGIONS = frozenset(("region", "regions"))
-_MATERIAL = ("material", MATERIALS)
+_MATERIAL = ("material", MATERIALS, *READY_MADE)
 _ONCE = frozenset(("id", "key_id", "region", "regions"))  # whose messages name the lane
 _NOBODY = Level(None, 0, ())
 
@@ -76,10 +77,11 @@ class Expander:
             account.broken_in_rows |= ACCESS & entry.broken
             if not ACCESS.isdisjoint(fields):
                 account.agree(entry, self._findings)
-            settings = _merged(account.base, fields) if account.base else fields
+            settings = merged(account.base, fields) if account.base else fields
             regions = account.regions if own_regions is None else own_regions
             if not regions and not any(account.broken(n) or self._broken(entry, n) for n in _REGIONS):
                 self._say(entry, ("region",), "is missing", "Specify region or regions, here or for the account.")
+            self._check_ready_made(entry, account, settings, regions)
             if all(settings.get(name) is None and not account.broken(name) for name in _MATERIAL):
                 if not any(self._broken(entry, name) for name in _MATERIAL):
                     self._say(entry, ("material",), "is missing", "Specify the URI of a source, here or in defaults.")
@@ -102,19 +104,20 @@ class Expander:
         """`primary`: of a replica, the Region of its primary."""
         lane, ids = account.lanes.get(region) or self._lane(entry, account, region, replica=primary is not None)
         get = settings.get
-        key, key_id, material, several = get("id"), get("key_id"), get("material"), get(MATERIALS)
+        key, key_id, several = get("id"), get("key_id"), get(MATERIALS)
         if key is not None:
             self._claim(entry, lane, ids, key)
             if key_id is not None:
                 where = lane if primary is None else account.lanes.get(primary, (lane,))[0]
                 named, key_id = key_id, self._key_id(entry, key_id, where, key)
-        if key is None or key_id is None or entry.broken or (material is None and several is None):
+        if key is None or key_id is None or entry.broken:
+            return
+        material, ready = where_material_is(settings, lane, key)
+        if material is None and several is None:
             return
         entries = self._entries.make(several, (entry, *account.levels), lane, key, get("encoding")) if several else ()
         if entries:
             material = entries[-1].material
-        elif material is not None and ("{" in material or "}" in material):
-            material = check.fill(material, lane, key)
         material_id = get("key_material_id")
         try:
             wanted = self._create(get("create"), lane, key, related=bool(get("replicas")))
@@ -145,6 +148,7 @@ class Expander:
             materials=entries,
             replicas=replicas,
             primary=of_primary,
+            ready_made=ready,
         )
         self._check(entry, target)
         if entries:
@@ -198,6 +202,14 @@ class Expander:
                 loc = (MATERIALS, of_entry, *loc)
             self._say(entry, loc, message, advice)
 
+    def _check_ready_made(
+        self, entry: Level, account: Account, settings: Mapping[str, Any], regions: Sequence[str]
+    ) -> None:
+        accounts = entry.fields.get("accounts") or (account.id,)
+        for name, message, advice in problems(settings, len(accounts) * len(regions)):
+            if not account.broken(name) and not self._broken(entry, name):
+                self._say(entry, (name,), message, advice)
+
     # --- accounts, lanes, Regions ---
 
     def _accounts_of(self, entry: Level) -> Sequence[Account]:
@@ -217,7 +229,7 @@ class Expander:
         levels = (self._defaults,) if own is None else (own, self._defaults)
         base: dict[str, Any] = {}
         for level in reversed(levels):
-            base = _merged(base, level.fields)
+            base = merged(base, level.fields)
         account = Account(
             id=name,
             levels=levels,
@@ -269,13 +281,3 @@ def _regions(levels: Iterable[Level]) -> tuple[str, ...] | None:
         if not _REGIONS.isdisjoint(level.broken):
             return ()
     return None
-
-
-def _merged(base: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Nearest wins. `material` and `materials` are one setting: a nearer one of the two replaces both."""
-    settings = {**base, **fields}
-    if any(name in fields for name in _MATERIAL):
-        for name in _MATERIAL:
-            if name not in fields:
-                settings.pop(name, None)
-    return settings

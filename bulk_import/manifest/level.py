@@ -24,6 +24,7 @@ from bulk_import.manifest.models import (
     ROW,
 )
 from bulk_import.manifest.problems import Findings, Loc, path
+from bulk_import.manifest.ready_made import READY_MADE
 from bulk_import.manifest.yaml_nodes import line_at
 
 _EXPIRY = ("valid_to", "valid_for", "renew_before")
@@ -157,6 +158,8 @@ class LevelReader:
             return check.role(value)
         if name == "material":
             return check.material(value, self._schemes) or check.template(value)
+        if name in READY_MADE:
+            return check.material(value, frozenset({"file"})) or check.template(value)
         if name == "key_id":
             return check.template(value) if "{" in value or "}" in value else check.key_id(value, None)
         if name == "valid_to":
@@ -206,7 +209,18 @@ def _known_at(loc: tuple[str | int, ...], known: Sequence[str]) -> Sequence[str]
 
 
 _LISTS = frozenset(("accounts", "regions", "replicas"))
-_ONE_SETTING = (("account", "accounts"), ("region", "regions"), ("material", "materials"), ("valid_to", "valid_for"))
+_ONE_SETTING = (
+    ("account", "accounts"),
+    ("region", "regions"),
+    ("material", "materials"),
+    ("material", "encrypted_key_material"),
+    ("material", "import_token"),
+    ("materials", "encrypted_key_material"),
+    ("materials", "import_token"),
+    ("valid_to", "valid_for"),
+)
 _NESTED: dict[Loc, tuple[str, ...]] = {("expect",): ("kcv", "spki_sha256"), ("create",): FIELDS_OF_CREATE}
-_MEANINGFUL = frozenset(("create", "region", "role", "material", "materials", "key_id", "expect", *_LISTS, *_EXPIRY))
-_DIVERSE = frozenset(("material", "key_id"))  # too many different ones to remember
+_MEANINGFUL = frozenset(
+    ("create", "region", "role", "material", "materials", *READY_MADE, "key_id", "expect", *_LISTS, *_EXPIRY)
+)
+_DIVERSE = frozenset(("material", *READY_MADE, "key_id"))  # too many different ones to remember

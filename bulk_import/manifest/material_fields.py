@@ -63,6 +63,29 @@ Material = Annotated[
     ),
 ]
 
+EncryptedKeyMaterial = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=2048,
+        description="Instead of `material`, with `import_token` and `wrapping_algorithm`: a file of material "
+        "that was sealed before, for this key and this token. file:PATH, the bytes as KMS takes them. "
+        "Placeholders as in `material`.",
+        examples=["file:payments.sealed"],
+    ),
+]
+
+ImportToken = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=2048,
+        description="With `encrypted_key_material`: a file of the import token that belongs to it. file:PATH, "
+        "the bytes as KMS gave them. Placeholders as in `material`.",
+        examples=["file:payments.token"],
+    ),
+]
+
 MaterialEncoding = Annotated[
     Encoding | None,
     Field(

@@ -59,6 +59,8 @@ _FIELDS: Final = {
     "key_id": "keyid key arn keyarn kmskey kmskeyid kmskeyarn alias aliasname keyalias cmk kmsarn",
     "key_spec": "spec keytype type algorithm customermasterkeyspec keyalgorithm keyspec alg",
     "material": "keymaterial source path file filename secret uri materialuri keyfile url",
+    "encrypted_key_material": "encryptedkeymaterial sealed sealedmaterial wrappedkey wrappedmaterial ciphertext",
+    "import_token": "importtoken token",
     "encoding": "format materialencoding enc",
     "expect": "checkvalue kcv keycheckvalue spkisha256 fingerprint",
     "key_material_id": "materialid keymaterialid",

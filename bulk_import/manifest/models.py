@@ -14,8 +14,10 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, WithJsonSc
 from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
 
 from bulk_import.manifest.material_fields import (
+    EncryptedKeyMaterial,
     EntryFields,
     ExpectField,
+    ImportToken,
     KeyMaterialId,
     Material,
     MaterialEncoding,
@@ -149,6 +151,8 @@ class SharedFields(TypedDict):
             ),
         ]
     ]
+    encrypted_key_material: NotRequired[EncryptedKeyMaterial | None]
+    import_token: NotRequired[ImportToken | None]
     encoding: NotRequired[MaterialEncoding]
     expect: NotRequired[ExpectField]
     wrapping_algorithm: NotRequired[

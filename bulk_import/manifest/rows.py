@@ -134,7 +134,13 @@ def _header(cells: Sequence[str], line: int, file: str) -> list[str]:
             message = f"column {column} is unknown" if spoilt is None else f"the name of column {column} {spoilt[0]}"
             advice = spoilt[1] if spoilt else advice or f"Known: {joined(_COLUMNS)}."
             findings.add(line, quotable(name), message, advice)
-    needed = (("id",), ("key_id",), ("material",), ("account", "accounts"), ("region", "regions"))
+    needed = (
+        ("id",),
+        ("key_id",),
+        ("material", "encrypted_key_material"),
+        ("account", "accounts"),
+        ("region", "regions"),
+    )
     for alternatives in needed if not findings.problems else ():
         if not set(alternatives) & set(names):
             findings.add(line, alternatives[0], "has no column", "The first line must name the columns.")

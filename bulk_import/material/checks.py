@@ -22,6 +22,12 @@ def manifest_checks(settings: Settings) -> list[Check]:
 
 
 def _material(target: Target, settings: Settings) -> Iterator[tuple[str, str, str]]:
+    if target.ready_made is not None:
+        pairs = (("encrypted_key_material", target.material), ("import_token", target.ready_made.import_token))
+        for field, uri in pairs:
+            if not allowed(uri, settings.allow_source):
+                yield field, "file: sources are not allowed here", "Allow it in the pipeline: --allow-source file:"
+        return
     if reason := sources.refusal(target.material):
         yield "material", reason, advice_for("MaterialNotFound")
         return

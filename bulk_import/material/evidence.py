@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import os
 from dataclasses import dataclass, field
@@ -39,7 +40,8 @@ class Evidence:
     RSA and ECC keys: `public_key`, DER SubjectPublicKeyInfo. SYMMETRIC_DEFAULT: `material_check`, which shows whether a
     source still holds what was imported; that KMS holds it, KeyMaterialId proves.
     What does not belong to the key spec is empty, and matches nothing. `remark`: what could not be compared at the
-    source, for the verification's detail; empty if nothing.
+    source, for the verification's detail; empty if nothing. `spki_sha256`: of the public key, in hex, where the key
+    itself is not known.
     """
 
     key_spec: KeySpec
@@ -49,6 +51,7 @@ class Evidence:
     public_key: bytes = field(default=b"", repr=False)
     material_check: str = ""
     remark: str = ""
+    spki_sha256: str = ""
 
     @classmethod
     def prepare(cls, secret: Secret, key_spec: KeySpec, key_arn: str = "") -> Self:
@@ -75,7 +78,10 @@ class Evidence:
         """Whether GetPublicKey's answer is the same key. Keys are compared, not encodings of them: one key has
         several (compressed points, absent parameters). False for what is no public key, and without one here.
         """
-        return bool(self.public_key) and self.public_key == _canonical(der)
+        found = _canonical(der)
+        if self.spki_sha256:
+            return found is not None and hashlib.sha256(found).hexdigest() == self.spki_sha256
+        return bool(self.public_key) and self.public_key == found
 
 
 def material_check(secret: Secret, key_arn: str) -> str:

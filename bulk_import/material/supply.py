@@ -18,7 +18,7 @@ from functools import partial
 from typing import Protocol, Self
 
 from bulk_import.errors import MaterialError, MissingExtra, Problem, SettingsError
-from bulk_import.material import expect, memory, shape, sources, wrapping
+from bulk_import.material import expect, memory, ready_made, shape, sources, wrapping
 from bulk_import.material.evidence import Evidence
 from bulk_import.material.secret import Fingerprint, Secret
 from bulk_import.material.sources.base import Content, Kind, Offer, Opened, Opening, Sealer, Source
@@ -109,6 +109,8 @@ class Materials:
 
     async def readable(self, target: Target) -> None:
         """Reads the material without a key spec: only KMS could say what its shape must be. Raises MaterialError."""
+        if target.ready_made is not None:
+            return  # without a key spec, nothing can be said about what was sealed
         at_work = self._of(target)
         if at_work.opened.source is not None:
             (await _load(at_work, at_work.opened.source, target, None)).wipe()
@@ -130,7 +132,9 @@ class Materials:
         """
         at_work = self._of(target)
         source, sealer = at_work.opened.source, at_work.opened.sealer
-        if sealer is not None:
+        if target.ready_made is not None and source is not None:
+            yield await ready_made.hold(target, target.ready_made, key_spec, partial(_plain, at_work, source, target))
+        elif sealer is not None:
             yield await _Sealed.of(at_work, sealer, target, key_spec, key_arn)
         elif source is None:
             raise RuntimeError(f"the source {at_work.kind.scheme} neither gives nor seals")
@@ -308,6 +312,12 @@ async def _load(at_work: _AtWork, source: Source, target: Target, key_spec: KeyS
     rest = target.material.partition(":")[2]
     content = await at_work.patience(lambda: source.read(rest, target))
     return _decoded(content, target.encoding, key_spec, copy=False)
+
+
+async def _plain(at_work: _AtWork, source: Source, target: Target, uri: str) -> bytes:
+    """A file that holds no secret."""
+    content = await at_work.patience(lambda: source.read(uri.partition(":")[2], target))
+    return bytes(content.data)
 
 
 def _decoded(content: Content, encoding: Encoding | None, key_spec: KeySpec | None, *, copy: bool) -> Secret:

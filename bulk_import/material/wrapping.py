@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
 
-from bulk_import.errors import TargetError
+from bulk_import.errors import MaterialError, TargetError
 from bulk_import.material import memory
 from bulk_import.material.secret import Secret
 from bulk_import.model import KeySpec, WrappingAlgorithm, WrappingKeySpec
@@ -133,6 +133,22 @@ def seal(
                 return wrapping_key.encrypt(plaintext, oaep)
         with memory.lent(memoryview(os.urandom(32))) as aes_key:
             return wrapping_key.encrypt(aes_key, oaep) + aes_key_wrap_with_padding(aes_key, view)
+
+
+def check_sealed(sealed: bytes, algorithm: WrappingAlgorithm, wrapping_key_spec: WrappingKeySpec | None) -> None:
+    """Whether EncryptedKeyMaterial can be what this algorithm makes. `wrapping_key_spec` None: any.
+
+    Raises MaterialError (MaterialWrongLength).
+    """
+    sizes = [bits // 8 for spec, bits in RSA_BITS.items() if wrapping_key_spec in (None, spec)]
+    fits = len(sealed) >= min(sizes) + 16 if _ROWS[algorithm].hybrid else len(sealed) in sizes
+    if not fits:
+        under = wrapping_key_spec or "any wrapping key"
+        raise MaterialError(
+            f"encrypted_key_material has {len(sealed)} bytes, which {algorithm} under {under} cannot have made",
+            code="MaterialWrongLength",
+            advice="Correct wrapping_algorithm or wrapping_key_spec (null: not known), or give the right file.",
+        )
 
 
 def check_wrapping_key(public_key: bytes, wrapping_key_spec: WrappingKeySpec) -> None:

@@ -212,6 +212,14 @@ class Primary:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadyMade:
+    """Of material that was sealed before the run. `import_token`: URI. `wrapping_key_spec` None: not known."""
+
+    import_token: str
+    wrapping_key_spec: WrappingKeySpec | None
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """One KMS key that must hold one key material. Holds a reference to the material, never its bytes."""
 
@@ -219,7 +227,7 @@ class Target:
     id: str
     lane: Lane
     key_id: str
-    material: str  # URI of a source, placeholders already filled in
+    material: str  # URI of a source, placeholders already filled in; of encrypted_key_material, if it is ready-made
     encoding: Encoding | None = None
     key_spec: KeySpec | None = None
     key_material_id: str | None = None
@@ -234,6 +242,7 @@ class Target:
     materials: tuple[Entry, ...] = ()  # oldest first; empty: the key has one material, which the fields above describe
     replicas: tuple[str, ...] = ()  # of a primary: the Regions of its replicas, as listed
     primary: Primary | None = None  # of a replica
+    ready_made: ReadyMade | None = None  # None: the program seals the material
 
     def __str__(self) -> str:
         return f"{self.id} in {self.lane}"
@@ -260,6 +269,11 @@ class Target:
             )
             for entry in self.materials
         )  # fmt: skip
+
+    @property
+    def sealed_under(self) -> WrappingKeySpec | None:
+        """The size of the wrapping key of an import. None: it was sealed elsewhere, and the manifest does not say."""
+        return self.ready_made.wrapping_key_spec if self.ready_made else self.wrapping_key_spec
 
     @property
     def shown_key_id(self) -> str:
@@ -348,8 +362,9 @@ class ImportParameters:
     """What GetParametersForImport answered. Lives in memory only; `repr` hides the token."""
 
     token: bytes = field(repr=False)
-    public_key: bytes  # DER SubjectPublicKeyInfo of the wrapping key
+    public_key: bytes  # DER SubjectPublicKeyInfo of the wrapping key; empty: not known
     valid_to: datetime
+    seal_again: str | None = None  # advice if KMS refuses the token. None: the program gets other parameters by itself
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,8 @@ class LanePlanner(LaneRunner):
             if target.primary is not None and self.calls.pop(REPLICATE, 0):  # KMS counts it in two lanes
                 self.calls["CreateKey"] += PERMITS_OF_A_REPLICA
                 self.replicated[target.primary.lane] += 1
-            self.calls[SCARCE] += sum(step.kind == StepKind.IMPORT_MATERIAL for step in decision.steps)
+            if target.ready_made is None:
+                self.calls[SCARCE] += sum(step.kind == StepKind.IMPORT_MATERIAL for step in decision.steps)
             rotations = sum(step.kind == StepKind.ROTATE for step in decision.steps)
             self.rotations = max(self.rotations, rotations)
         detail = decision.detail if decision else ""

@@ -49,7 +49,7 @@ async def prove(
     `known`: what earlier runs have proved, for a symmetric target found as wanted.
     """
     spec = KeySpec(view.key_spec)
-    if (spec.hmac and not evidence.mac) or (spec.asymmetric and not evidence.public_key):
+    if (spec.hmac and not evidence.mac) or (spec.asymmetric and not (evidence.public_key or evidence.spki_sha256)):
         return ProofResult(Proof.NONE, "material_not_compared")  # it was sealed elsewhere, without evidence
     try:
         if spec.hmac:

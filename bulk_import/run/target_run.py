@@ -300,7 +300,7 @@ class TargetRun:
             key_material_id=self.material_id or (view.current_key_material_id if view else None),
             materials=shown(target, seen, self.several),
             wrapping_algorithm=decision.algorithm if decision and importing else None,
-            wrapping_key_spec=target.wrapping_key_spec if importing else None,
+            wrapping_key_spec=target.sealed_under if importing else None,
             material_check=self.material_check,
             verification=self.verification,
             attempts=self.attempts,

@@ -65,7 +65,7 @@ class FileSource:
             )
             self._open_to_others.clear()
 
-    async def read(self, rest: str, target: Target) -> Content:  # noqa: ARG002 - the URI says everything
+    async def read(self, rest: str, target: Target) -> Content:
         root = self._root
         if root is None:
             raise MaterialError(
@@ -75,16 +75,16 @@ class FileSource:
             )
         for _ in range(TRIES - 1):
             try:
-                return self._at_once(rest, root)
+                return self._at_once(rest, root, secret=target.ready_made is None)
             except MaterialError as error:
                 if not error.retryable:
                     raise
             await asyncio.sleep(PAUSE)
-        return self._at_once(rest, root)
+        return self._at_once(rest, root, secret=target.ready_made is None)
 
-    def _at_once(self, rest: str, root: Path) -> Content:
+    def _at_once(self, rest: str, root: Path, *, secret: bool) -> Content:
         data, mode = _read_inside(rest, root, MAX_BYTES)
-        if mode & _OTHERS:
+        if secret and mode & _OTHERS:
             self._open_to_others[rest] = None
         return binary(data)
 

@@ -63,7 +63,7 @@ class ImportMaterial(Kind):
         check_expiry(self.wanted, datetime.now(UTC))
 
     def intent(self) -> Mapping[str, Any]:
-        return {"wrapping_algorithm": self.held.algorithm, "wrapping_key_spec": self.run.target.wrapping_key_spec}
+        return {"wrapping_algorithm": self.held.algorithm, "wrapping_key_spec": self.run.target.sealed_under}
 
     async def send(self) -> Mapping[str, Any]:
         self.run.material_id = await self.request()
@@ -82,7 +82,12 @@ class ImportMaterial(Kind):
 
     def renews(self, error: ServiceError) -> bool:
         """Too old while it waited, or spent by a try that was not accepted: one new set, once."""
-        if error.code not in TOKEN_REFUSED or self._token_renewed or self.held.parameters is not None:
+        if error.code not in TOKEN_REFUSED:
+            return False
+        given = self.held.parameters
+        if given is not None and given.seal_again is not None:
+            error.advice = given.seal_again
+        if self._token_renewed or given is not None:
             return False
         self._token_renewed = True
         self._parameters = None
