@@ -49,14 +49,14 @@ class Served:
 class TlsFront(Served):
     """https:// in front of an http:// server. `ca`: the file that a client must trust; `heard`: bodies that came.
 
-    Its certificate is for 127.0.0.1 and aws.test; `misnamed` are its URLs by other names. Those that end with .test
-    are reached through a ForwardProxy only.
+    Its certificate is for 127.0.0.1, aws.test and `names`; `misnamed` are its URLs by other names. Those that end with
+    .test are reached through a ForwardProxy only.
     """
 
-    def __init__(self, behind: str, folder: Path) -> None:
+    def __init__(self, behind: str, folder: Path, *names: str) -> None:
         self.heard: list[bytes] = []
         super().__init__(type("Handler", (Passing,), {"behind": behind.removeprefix("http://"), "heard": self.heard}))
-        self.ca, chain = _certificates(folder)
+        self.ca, chain = _certificates(folder, "aws.test", *names)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(chain)
         self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
@@ -67,18 +67,20 @@ class TlsFront(Served):
 
 
 class ForwardProxy(Served):
-    """A firm's proxy. All names lead to 127.0.0.1. `used`: what it was asked for: CONNECT host:port, or POST and a URL.
+    """A firm's proxy. All names lead to 127.0.0.1, and all ports to `port` where it is not 0.
 
+    `used`: what it was asked for: CONNECT host:port, or POST and a URL.
     `silent`: it takes a CONNECT and never answers it; `refuses`: the HTTP status that it answers a CONNECT with;
     `password`: it answers 407 to everybody who does not send `user:PASSWORD`.
     """
 
-    def __init__(self, *, silent: bool = False, refuses: int = 0, password: str = "") -> None:
+    def __init__(self, *, silent: bool = False, refuses: int = 0, password: str = "", port: int = 0) -> None:
         self.used: list[str] = []
         self.done = threading.Event()
         expected = "Basic " + base64.b64encode(f"user:{password}".encode()).decode() if password else ""
         fields = {
             "used": self.used, "silent": silent, "refuses": refuses, "expected": expected, "done": self.done,
+            "port": port,
         }  # fmt: skip
         super().__init__(type("Handler", (_Proxy,), fields))
         self.url = f"http://127.0.0.1:{self.port}"
@@ -247,6 +249,7 @@ class _Proxy(BaseHTTPRequestHandler):
     used: ClassVar[list[str]]
     silent: bool
     refuses: int
+    port: int
     expected: str
     done: threading.Event
 
@@ -267,7 +270,7 @@ class _Proxy(BaseHTTPRequestHandler):
         if self.refuses:
             self._refuse(self.refuses)
             return
-        with socket.create_connection(("127.0.0.1", int(self.path.rpartition(":")[2])), 10) as there:
+        with socket.create_connection(("127.0.0.1", self.port or int(self.path.rpartition(":")[2])), 10) as there:
             self.send_response(200)
             self.end_headers()
             self.wfile.flush()
@@ -288,13 +291,14 @@ class _Proxy(BaseHTTPRequestHandler):
         """Silent."""
 
 
-def _certificates(folder: Path) -> tuple[Path, Path]:
-    """A CA's certificate, and a file of key and certificate for 127.0.0.1 that it issued."""
+def _certificates(folder: Path, *names: str) -> tuple[Path, Path]:
+    """A CA's certificate, and a file of key and certificate for 127.0.0.1 and `names` that it issued."""
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "A firm's CA")])
     ca = _certificate(ca_name, ca_key.public_key(), ca_name, ca_key, x509.BasicConstraints(ca=True, path_length=0))
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("aws.test")])
+    loopback = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    address = x509.SubjectAlternativeName([loopback, *map(x509.DNSName, names)])
     leaf = _certificate(name, key.public_key(), ca_name, ca_key, address)
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

@@ -56,7 +56,7 @@ def components() -> dict[str, Component]:
             "openCryptoki", "tests/sources/test_pkcs11_opencryptoki.py", "apt-get install opencryptoki, as root",
             _tools("pkcsslotd", "pkcsconf", "unshare", "nsenter") | {"libopencryptoki.so.0": OPENCRYPTOKI} | root,
         ),
-        ("/proc/PID/mem", "tests/sources/test_pkcs11_memory.py", "run the tests as root", root),
+        ("/proc/PID/mem", "some of tests/sources/test_{pkcs11_memory,canary}.py", "run the tests as root", root),
         ("OpenSC", "tests/sources/test_pkcs11_page.py", "apt-get install opensc", _tools("pkcs11-tool")),
         ("a C compiler", "some of tests/sources/test_pkcs11*.py", "apt-get install gcc libc6-dev", _tools("cc")),
     )  # fmt: skip

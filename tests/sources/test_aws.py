@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e import materials
+from tests.e2e.network import ForwardProxy, TlsFront
 from tests.e2e.support import Workplace
 from tests.e2e.test_canary import forms, search
 from tests.sandbox_client import Sandbox
@@ -119,6 +121,70 @@ def test_a_role_must_be_allowed_by_the_operator(sandbox: Sandbox, work: Workplac
     result = work.run(*ALLOW, "--allow-source-role", role)
     assert result.code == 0, result.stderr
     assert materials.held_by(sandbox.client(), key, "HMAC_256", material)
+
+
+GENUINE = ("sts.us-east-1.amazonaws.com", "kms.us-east-1.amazonaws.com", "secretsmanager.us-east-1.amazonaws.com")
+
+
+@pytest.mark.parametrize("environment", ["aws", "custom"])
+def test_a_foreign_store_alone_makes_the_run_custom(
+    sandbox: Sandbox, work: Workplace, tmp_path: Path, environment: str
+) -> None:
+    """STS and KMS by AWS's own names, through a proxy. They lead to the sandbox, which does not show."""
+    material = materials.make("HMAC_256")
+    sandbox.client("secretsmanager", None).create_secret(Name="one", SecretString=material.hex())
+    add(work, "secretsmanager:one", sandbox.key(key_spec="HMAC_256")["key_id"], encoding="hex")
+    foreign = {"AWS_ENDPOINT_URL_SECRETS_MANAGER": sandbox.url} if environment == "custom" else {}
+    with TlsFront(sandbox.url, tmp_path, *GENUINE) as front, ForwardProxy(port=front.port) as proxy:
+        result = work.run(
+            *ALLOW, **foreign, BULK_IMPORT_ENDPOINT_URL="", HTTPS_PROXY=proxy.url, AWS_CA_BUNDLE=str(front.ca),
+            AWS_STS_REGIONAL_ENDPOINTS="regional",
+        )  # fmt: skip
+    assert result.code == 0, result.stderr
+    assert result.entries["one"]["status"] == "imported"
+    run = result.report["run"]
+    assert run["environment"] == environment
+    assert run["endpoints"]["kms"] == "https://kms.us-east-1.amazonaws.com"
+    lines = result.stderr.splitlines()
+    said = [line for line in (lines[0], lines[-1]) if "not to AWS" in line or "Not AWS" in line]
+    assert len(said) == (2 if environment == "custom" else 0), result.stderr
+
+
+@pytest.mark.parametrize("command", ["validate", "iam"])
+def test_what_a_policy_would_not_take_literally(work: Workplace, command: str) -> None:
+    """Each would allow more than the manifest names; those that are good would not. {{ is a literal brace."""
+    role = "arn:aws:iam::444455556666:role/"
+    bad = {
+        "s3://byok-bucket/a*": "* or ${", "s3://byok-bucket/*/a": "* or ${",
+        "s3://byok-bucket/a/${{aws:username}}": "* or ${",
+        "secretsmanager:byok/*": "name or the ARN", "secretsmanager:byok/a${{x}}": "name or the ARN",
+        "secretsmanager:arn:aws:secretsmanager:eu-west-1:111122223333:secret:*": "name or the ARN",
+        "ssm:/byok/*": "name of a parameter", "ssm:/byok/${{x}}": "name of a parameter",
+        f"ssm:a?role={role}*": "ARN of a role", f"s3://byok-bucket/a?role={role}team/*/Reader": "ARN of a role",
+        f"secretsmanager:a?role={role}Read%3Fr": "ARN of a role",
+        f"ssm:a?role={role}${{{{aws:username}}}}": "ARN of a role",
+        f"ssm:a?role={role}%2A": "ARN of a role", "ssm:a?role=arn:aws:iam::*:role/Reader": "ARN of a role",
+        "vault:byok/*?field=k": "policy", "vault:byok/a*?field=k": "policy", "vault:byok/+/a?field=k": "policy",
+        "vault:+/a?field=k": "policy", "vault:byok/{{{{identity.entity.id}}}}?field=k": "policy",
+        'vault:byok/a"?field=k': "policy", "vault:byok/a\\?field=k": "policy",
+        "vault:byok/a\nb?field=k": "line break", "transit:transit/a\tb?version=1": "contains a tab",
+        "transit:transit/*?version=1": "policy", "transit:+/a?version=1": "policy",
+        "transit:transit/a*?version=1": "policy",
+    }  # fmt: skip
+    for number, uri in enumerate(bad):
+        add(work, uri, f"alias/k{number}", name=f"k{number}")
+    good = ("s3://byok-bucket/a$b+c", "vault:byok/a+b?field=*", "transit:transit/a+b?version=1")
+    for number, uri in enumerate(good):
+        add(work, uri, f"alias/good-{number}", name=f"good-{number}")
+    work.write()
+    allow = (*ALLOW, "--allow-source", "vault:", "--allow-source", "transit:")
+    result = work.call(command, "manifest.json", *allow)
+    assert result.code == 3, result.stderr
+    assert result.stdout == b""
+    lines = result.stderr.splitlines()
+    for number, said in enumerate(bad.values()):
+        assert any(f"keys[{number}]." in line and said in line for line in lines), (number, result.stderr)
+    assert f"keys[{len(bad)}]" not in result.stderr  # nor the others that are good
 
 
 @pytest.mark.parametrize(
