@@ -58,7 +58,7 @@ DEFECTS = {
     "bulk_import.run.lane:LaneRunner._pull": "raises",  # of the task that starts the others
     "bulk_import.run.lane:LaneRunner.run": "nothing",  # a lane that never started
     "bulk_import.run.lane:LaneRunner._change": "nothing",  # a target lost between two stages
-    "bulk_import.run.lane:LaneRunner._start_in": "nothing",
+    "bulk_import.run.lane:LaneRunner._start_change": "nothing",
     "bulk_import.run.watch:LaneWatch.run": "raises",
     "bulk_import.run.watch:LaneWatch.add": "nothing",
     "bulk_import.run.watch:LaneWatch._look": "raises",
@@ -106,15 +106,17 @@ def test_no_defect_at_all_is_green(sandbox: Sandbox, work: Workplace, forks: For
 # --- the sum
 def test_zero_is_for_all_well_and_nothing_else() -> None:
     """Every small summary with every ending: 0 exactly where each target is OK and nothing else went wrong."""
-    for counts in itertools.product(range(3), repeat=5):
+    ok, other = ("imported", "reimported", "unchanged", "corrected", "deleted"), ("failed", "not_attempted")
+    for numbers in itertools.product(range(2), repeat=len(ok + other)):
+        counts = dict(zip(ok + other, numbers, strict=True))
         for extra in (0, 1):  # a target that is in no count: a summary that does not add up
-            summary = Summary(sum(counts) + extra, *counts, unproved=0)
+            summary = Summary(total=sum(numbers) + extra, unproved=0, **counts)
             for finished, internal, caller, stop in itertools.product(
                 (True, False), (True, False), (True, False), STOPS
             ):
-                left = bool(counts[3] or counts[4])
+                left = any(counts[name] for name in other)
                 ending = Ending(finished, stop, left, internal, caller)
-                well = sum(counts[:3])
+                well = sum(counts[name] for name in ok)
                 green = exit_code_of(summary, ending) is ExitCode.OK
                 assert green == (well == summary.total > 0 and not internal and not caller)
                 succeeded = outcome_of(summary, ending) == "succeeded"

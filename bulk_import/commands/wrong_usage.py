@@ -24,7 +24,7 @@ def clear(module: ModuleType, flags: Mapping[str, Any], config: str | None) -> N
 def clear_by(module: ModuleType, argv: Sequence[str]) -> None:
     """Where the command line cannot be read (an unknown option, an argument too few): what is clear of it counts."""
     given: dict[str, list[str]] = {}
-    for word, following in zip(argv[1:], [*argv[2:], ""], strict=True):
+    for word, following in zip(argv[1:], [*argv[2:], ""], strict=False):
         name, equals, value = word.partition("=")
         given.setdefault(name, []).append(value if equals else following)
     flags: dict[str, Any] = {"dry_run": True} if "--dry-run" in given else {}
