@@ -38,6 +38,7 @@ _ACCENTED: Final = frozenset(
 )
 _SCRIPTS: Final = 4  # upper bytes of UTF-16 that one text has: its script, ASCII, punctuation, the byte order mark
 _LEAST_UNITS: Final = 12
+_SPACES: Final = frozenset((*range(0x09, 0x0E), 0xA0, 0x3000, 0xFEFF))
 _PADDED: Final = re.compile(rb"(?s)(.+?)(.)\2{2,}")  # to a block size, with one byte or as PKCS#7 does
 _IS_PLAIN: Final = frozenset((*range(0x09, 0x0E), *range(0x20, 0x7F)))
 # Hex, base32, digits, words of one case: of base64's 64 characters, random material uses far more of them.
@@ -48,6 +49,8 @@ _NARROW: Final = re.compile(rb"(?:[0-9A-Fa-f]+|[0-9a-z]+|[0-9A-Z]+)=*")
 
 def reads_as_text(data: bytearray | memoryview) -> bool:
     """Whether `data` is text in Unicode or a code page, apart from a few bytes. Makes no copy of it."""
+    if _is_test_vector(data):
+        return False
     if _WIDE.fullmatch(data) or _reads_as_utf16(data) or _reads_as_words_of_any(data):
         return True
     padded = _PADDED.fullmatch(data)
@@ -55,6 +58,12 @@ def reads_as_text(data: bytearray | memoryview) -> bool:
         return False
     with memoryview(data)[: padded.end(1)] as unpadded:
         return _reads_as_words_of_any(unpadded)
+
+
+def _is_test_vector(data: bytearray | memoryview) -> bool:
+    """00 01 02 …, or one byte repeated, and not of ASCII alone: no words of any code page look like this."""
+    steps = {(after - before) % 256 for before, after in pairwise(data)}
+    return len(steps) == 1 and not _IS_PLAIN.issuperset(data)
 
 
 def _reads_as_words_of_any(data: bytearray | memoryview) -> bool:
@@ -70,8 +79,21 @@ def _reads_as_words_of_any(data: bytearray | memoryview) -> bool:
 
 
 def _reads_as_utf16(data: bytearray | memoryview) -> bool:
-    """Text of any one script: every second byte is one of a few."""
-    return len(data) >= 2 * _LEAST_UNITS and any(len(set(data[start::2])) <= _SCRIPTS for start in (0, 1))
+    """Text of any one script: of two bytes, the upper one is one of a few, and the lower one is not."""
+    if len(data) < 2 * _LEAST_UNITS:
+        return False
+    for upper in (0, 1):
+        with memoryview(data)[upper::2] as uppers, memoryview(data)[1 - upper :: 2] as lowers:
+            if len(set(uppers)) <= _SCRIPTS < len(set(lowers)) and all(
+                _may_be_in_text(high << 8 | low) for high, low in zip(uppers, lowers, strict=False)
+            ):
+                return True
+    return False
+
+
+def _may_be_in_text(unit: int) -> bool:
+    """A unit of UTF-16. Halves of what takes two units cannot be judged one by one."""
+    return unit in _SPACES or 0xD800 <= unit < 0xE000 or chr(unit).isprintable()
 
 
 def check_source(data: bytearray, taken: Encoding) -> None:
