@@ -214,12 +214,13 @@ def _refuse_due(path: Path, state: _Reading, manifest: Manifest) -> None:
     The resume would import material with an expiry that the next run renews at once, or leave one that is due.
     """
     now, started = datetime.now(UTC), datetime.fromisoformat(state.started["started_at"])
-    named = zip(manifest.targets, state.valid_to, strict=False)
-    for part in (part for target, text in named if text is not None for part in target.parts):
-        valid_for, valid_to = part.expiry.valid_for, part.expiry.instant(started)
-        if valid_for is None or valid_to is None:
-            continue
-        if valid_to - now <= part.expiry.renews_before(valid_for):
+    for target, text in zip(manifest.targets, state.valid_to, strict=False):
+        for part in target.parts if text else ():
+            # The journal has one instant for each target: of several materials, each has its own.
+            valid_for = part.expiry.valid_for
+            valid_to = part.expiry.instant(started) if target.materials else datetime.fromisoformat(text or "")
+            if valid_for is None or valid_to is None or valid_to - now > part.expiry.renews_before(valid_for):
+                continue
             message = (
                 f"the run began at {state.started['started_at']}, and the ValidTo that it fixed for {part} "
                 f"({valid_to:%Y-%m-%dT%H:%M:%SZ}) is inside renew_before by now."

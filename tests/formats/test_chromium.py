@@ -15,8 +15,8 @@ COMMAND = [sys.executable, "-m", "pytest", "-n1", "tests/formats", "-k", "unknow
 
 
 def run_without_browser(folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    env = {**kept, chromium.NEEDED: "", **more, "PATH": str(folder)}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "TESTS_NEED_"))}
+    env = {**kept, **more, "PATH": str(folder)}
     return subprocess.run(COMMAND, env=env, capture_output=True, text=True, timeout=100, check=False)
 
 
