@@ -184,7 +184,7 @@ def test_a_lost_response_or_a_stale_host_is_looked_through(
         sandbox.post("lag", seconds=0.5, share=0.5, seed=2)
     else:
         sandbox.fault(effect, operation="DeleteImportedKeyMaterial", times=1)
-    result = delete(forks, work, *YES)
+    result = delete(forks, work, *YES, "--consistency-timeout", "10s")  # the key itself is new, too
     assert result.code == 0, result.stderr
     assert result.entries["payments"]["changes"] == ["deleted"]
     assert state(sandbox, planted["key_id"]) == "PendingImport"

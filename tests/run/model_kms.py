@@ -445,3 +445,6 @@ class ModelSession:
 
     def import_rate(self, _: Lane) -> float:
         return 1.0
+
+    def session_policy(self, _: str) -> str | None:
+        return None
