@@ -153,7 +153,7 @@ def test_a_denial_without_a_change_of_this_run_is_final(sandbox: Sandbox, work: 
 def test_corrections_are_seen_at_every_host_before_they_count(sandbox: Sandbox, work: Workplace) -> None:
     key = existing(sandbox, work)
     sandbox.post("lag", seconds=1, share=0.5, seed=3)
-    result = work.run(*ALL)
+    result = work.run(*ALL, "--consistency-timeout", "10s")  # the key itself is new, too
     assert result.code == 0, result.stderr
     assert result.entries["payments"]["verification"]["consecutive"] == 3
     is_as_stated(sandbox, key["key_id"])
