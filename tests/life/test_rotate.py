@@ -386,6 +386,7 @@ def test_hosts_that_lag_behind_change_nothing_about_it(sandbox: Sandbox, work: W
     key = Key(work, forks, sandbox.key()["key_id"], "2024")
     key.ok()
     sandbox.post("lag", seconds=1)
+    sandbox.advance(2)  # every host shows the first material by now
     key.add("2025")
     key.add("2026")
     entry = key.ok("--consistency-timeout", "20s")
