@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -13,9 +14,9 @@ from bulk_import.commands.signals import Signals
 from bulk_import.commands.terminal import ending
 from bulk_import.commands.terminal.progress import Progress
 from bulk_import.commands.terminal.tally import DELETIONS
+from bulk_import.commands.working import watched
 from bulk_import.errors import ExitCode, UsageError
 from bulk_import.model import Manifest
-from bulk_import.run.stop import Stop
 from bulk_import.settings import Settings
 from bulk_import.words import plural
 
@@ -46,7 +47,7 @@ def execute(settings: Settings, manifest: str) -> ExitCode:
     _confirm(loaded, settings)
     with Signals(settings.grace) as signals:
         progress = Progress(loaded, settings, DELETIONS)
-        result = loop.run(_delete(loaded, settings, progress, signals))
+        result = loop.run(watched(partial(api.delete, loaded, settings), progress, signals))
         ending.tell(result, settings, elsewhere=progress.elsewhere)
     return result.exit_code
 
@@ -72,17 +73,3 @@ def _confirm(manifest: Manifest, settings: Settings) -> None:
     output.say(what)
     if ask(f"To delete, type the number of keys ({count}):") != str(count):
         raise UsageError("Nothing was deleted: the number is another one.")
-
-
-async def _delete(manifest: Manifest, settings: Settings, progress: Progress, signals: Signals) -> api.RunResult:
-    stop = Stop()
-    signals.attach(stop)
-    async with progress:
-        return await api.delete(
-            manifest,
-            settings,
-            stop=stop,
-            on_start=progress.started,
-            on_end=progress.ended,
-            on_event=progress.event,
-        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -13,9 +14,8 @@ from bulk_import.commands import loop, output, plan
 from bulk_import.commands.signals import Signals
 from bulk_import.commands.terminal import actions, ending
 from bulk_import.commands.terminal.progress import Progress
+from bulk_import.commands.working import watched
 from bulk_import.errors import ExitCode, UsageError
-from bulk_import.model import Manifest
-from bulk_import.run.stop import Stop
 from bulk_import.settings import Settings
 
 ARGUMENTS: dict[str, Any] = {
@@ -65,24 +65,7 @@ def execute(settings: Settings, manifest: str) -> ExitCode:
     with Signals(settings.grace) as signals:
         loaded = api.load_manifest(manifest, settings, failed=failed)
         progress = Progress(loaded, settings)
-        result = loop.run(_run(loaded, settings, progress, signals, known))
+        result = loop.run(watched(partial(api.run, loaded, settings, known=known), progress, signals))
         ending.tell(result, settings, elsewhere=progress.elsewhere)
         actions.tell(result.document.whole(), os.environ, quiet=settings.quiet)
     return result.exit_code
-
-
-async def _run(
-    manifest: Manifest, settings: Settings, progress: Progress, signals: Signals, known: api.Known
-) -> api.RunResult:
-    stop = Stop()
-    signals.attach(stop)
-    async with progress:
-        return await api.run(
-            manifest,
-            settings,
-            stop=stop,
-            on_start=progress.started,
-            on_end=progress.ended,
-            on_event=progress.event,
-            known=known,
-        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, Any, Final
 
 import typer
@@ -15,8 +16,8 @@ from bulk_import.commands.asking import asker
 from bulk_import.commands.signals import Signals
 from bulk_import.commands.terminal import actions, ending
 from bulk_import.commands.terminal.progress import Progress
+from bulk_import.commands.working import watched
 from bulk_import.errors import ExitCode, UsageError
-from bulk_import.run.stop import Stop
 from bulk_import.settings import Settings
 from bulk_import.words import as_utc, plural
 
@@ -58,7 +59,7 @@ def execute(settings: Settings, bundle: str, sealed: list[str]) -> ExitCode:
         inputs = api.read_inputs(bundle, sealed, settings, ask=asker())
         _say_deadlines(inputs, settings)
         progress = Progress(api.manifest_of(inputs), settings)
-        result = loop.run(_run(inputs, settings, progress, signals, known))
+        result = loop.run(watched(partial(api.submit, inputs, settings, known=known), progress, signals))
         ending.tell(result, settings, elsewhere=progress.elsewhere)
         actions.tell(result.document.whole(), os.environ, quiet=settings.quiet)
     return result.exit_code
@@ -75,15 +76,3 @@ def _say_deadlines(inputs: api.Inputs, settings: Settings) -> None:
                    f"{as_utc(line.deadline)}.")  # fmt: skip
     if len(soon) > _NAMED:
         output.say(f"Warning: those of {plural(len(soon) - _NAMED, 'more target')} expire within the hour.")
-
-
-async def _run(
-    inputs: api.Inputs, settings: Settings, progress: Progress, signals: Signals, known: api.Known
-) -> api.RunResult:
-    stop = Stop()
-    signals.attach(stop)
-    async with progress:
-        return await api.submit(
-            inputs, settings, stop=stop, on_start=progress.started, on_end=progress.ended, on_event=progress.event,
-            known=known,
-        )  # fmt: skip

@@ -257,9 +257,7 @@ def _refuse_another(path: Path, started: dict[str, Any], wanted: dict[str, Any])
     started["settings"] = UNSET | started["settings"]
     if started["command"] != wanted["command"]:
         message = f"the journal belongs to the command {started['command']}."
-    elif any(
-        wanted["manifest"][name] != started["manifest"][name] for name in ("sha256", "targets")
-    ):  # lie it anywhere
+    elif any(wanted["manifest"][name] != started["manifest"][name] for name in ("sha256", "targets")):
         message = f"the journal belongs to another manifest (SHA-256 {started['manifest']['sha256'][:12]}…)."
     else:
         differing = [name for name, value in wanted.items() if name != "manifest" and started.get(name) != value]

@@ -152,8 +152,8 @@ class HeldMaterial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """One target: a KMS key that must hold one key material."""
+class NamedTarget:
+    """How every document names a target."""
 
     index: Annotated[Count, about("Position among the targets that were selected before sharding, from 0.")]
     id: Annotated[TargetId, about("The manifest's.")]
@@ -161,6 +161,12 @@ class Outcome:
     region: Annotated[str, REGION]
     key_id: Annotated[str, about("As the manifest names the key: ID, ARN or alias.")]
     key_arn: Annotated[str | None, about("The KMS key itself. null: not known.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome(NamedTarget):
+    """One target: a KMS key that must hold one key material."""
+
     status: Annotated[Status, about(" ".join(f"{status}: {status.meaning}" for status in Status))]
     changed: Annotated[bool | None, about("Whether a change took effect. null: it is not known.")]
     changes: Annotated[

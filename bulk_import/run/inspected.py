@@ -7,18 +7,14 @@ from enum import StrEnum
 from typing import Annotated, Final, Literal
 
 from bulk_import.model.fields import (
-    ACCOUNT,
-    REGION,
-    AccountId,
     Count,
     Instant,
     Moment,
     Seconds,
     ShardText,
-    TargetId,
     about,
 )
-from bulk_import.model.result import Failure, HeldMaterial, Proof
+from bulk_import.model.result import Failure, HeldMaterial, NamedTarget, Proof
 from bulk_import.model.run import (
     ENDPOINTS,
     ENVIRONMENT,
@@ -71,15 +67,9 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InspectedTarget:
+class InspectedTarget(NamedTarget):
     """One key, compared with the manifest."""
 
-    index: Annotated[Count, about("Position among the targets that were selected before sharding, from 0.")]
-    id: Annotated[TargetId, about("The manifest's.")]
-    account: Annotated[AccountId, ACCOUNT]
-    region: Annotated[str, REGION]
-    key_id: Annotated[str, about("As the manifest names the key: ID, ARN or alias.")]
-    key_arn: Annotated[str | None, about("The KMS key itself. null: not known.")]
     state: Annotated[Standing, about(" ".join(f"{one}: {one.meaning}" for one in ORDER))]
     key_state: Annotated[str | None, about(f"As KMS showed it: {', '.join(KeyState)}. null: not known.")]
     key_spec: Annotated[str | None, about(f"{', '.join(KeySpec)} can be imported into.")]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
-from bulk_import.model.fields import ACCOUNT, REGION, AccountId, Count, Moment, Rate, Seconds, TargetId, about
-from bulk_import.model.result import Failure
+from bulk_import.model.fields import ACCOUNT, REGION, AccountId, Count, Moment, Rate, Seconds, about
+from bulk_import.model.result import Failure, NamedTarget
 from bulk_import.model.run import (
     ENDPOINTS,
     ENVIRONMENT,
@@ -39,15 +39,9 @@ class PlannedStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedTarget:
+class PlannedTarget(NamedTarget):
     """What a run would do with one target, and what it found."""
 
-    index: Annotated[Count, about("Position among the targets that were selected before sharding, from 0.")]
-    id: Annotated[TargetId, about("The manifest's.")]
-    account: Annotated[AccountId, ACCOUNT]
-    region: Annotated[str, REGION]
-    key_id: Annotated[str, about("As the manifest names the key: ID, ARN or alias.")]
-    key_arn: Annotated[str | None, about("The KMS key itself. null: not known.")]
     action: Annotated[Action, about(" ".join(f"{action}: {_MEANINGS[action]}" for action in Action))]
     key_state: Annotated[str | None, about(f"As KMS showed it: {', '.join(KeyState)}. null: not known.")]
     key_spec: Annotated[str | None, about(f"{', '.join(KeySpec)} can be imported into.")]

@@ -159,7 +159,7 @@ class World:
             key.answers.clear()
             key.accepted = key.wrong = False
 
-    def heed(self, step: str) -> None:
+    def take_step(self, step: str) -> None:
         """Before a call: a signal may come."""
         if self.left is not None:
             raise Killed
@@ -229,7 +229,7 @@ class ModelKms:
         self.limiter = SimpleNamespace(calls={}, throttles={}, quotas_used=dict, effective_rates=dict)
 
     def _begin(self, operation: str, trace: Trace, arn: str) -> Key:
-        self._world.heed(operation)
+        self._world.take_step(operation)
         trace.sent(operation)
         return self._world.keys[arn]
 
@@ -263,7 +263,7 @@ class ModelKms:
 
     async def paint_key(self, key_id: str, trace: Trace) -> None:
         world = self._world
-        world.heed("PaintKey waits")
+        world.take_step("PaintKey waits")
         await asyncio.sleep(0.01)
         key = self._begin("PaintKey", trace, key_id)
         key.paints_sent += 1
@@ -305,7 +305,7 @@ class ModelKms:
 
     async def import_key_material(self, key_id: str, trace: Trace, *, sealed: bytes, **_: Any) -> str | None:
         world = self._world
-        world.heed("ImportKeyMaterial waits")
+        world.take_step("ImportKeyMaterial waits")
         await asyncio.sleep(0.01)  # for its permit: here an impatient signal finds nothing sent
         key = self._begin("ImportKeyMaterial", trace, key_id)
         key.sent += 1
@@ -322,7 +322,7 @@ class ModelKms:
             assert key.material in (b"", material), "other material than before"
             key.material, key.state = material, "Enabled"
             key.imports += 1
-            world.heed("ImportKeyMaterial carried out")
+            world.take_step("ImportKeyMaterial carried out")
         await asyncio.sleep(0.01)  # and here something sent that has no answer yet
         if answer in ("carried out, killed", "carried out, power cut"):
             key.doubt = key.unsure = True
@@ -438,7 +438,7 @@ class ModelSession:
         self.retry = Retry(20.0, 0.0)
 
     async def connect(self) -> None:
-        self._world.heed("GetCallerIdentity")
+        self._world.take_step("GetCallerIdentity")
 
     async def lane(self, *_: Any) -> ModelKms:
         return ModelKms(self._world)

@@ -79,7 +79,7 @@ class NewKms(ModelKms):
 
     async def describe_key(self, key_id: str, trace: Trace, *, at_once: bool = False) -> KeyView:
         world = self._new
-        world.heed("DescribeKey")
+        world.take_step("DescribeKey")
         trace.sent("DescribeKey")
         arn = world.aliases.get(key_id, "") if key_id.startswith("alias/") else key_id
         if arn not in world.keys:
@@ -97,7 +97,7 @@ class NewKms(ModelKms):
 
     async def _change(self, operation: str, trace: Trace) -> str:
         world = self._new
-        world.heed(f"{operation} waits")
+        world.take_step(f"{operation} waits")
         await asyncio.sleep(0.01)
         trace.sent(operation)
         return world.choices.among(operation, *ANSWERS)
