@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable, Iterable, Iterator
 
 from bulk_import.codes import advice_for
@@ -61,6 +62,25 @@ def conflicts(targets: Iterable[Target], settings: Settings) -> Iterator[tuple[i
                 f"[exec.{name}] gives its command the variable {variable}, which is the material of another target",
                 "Take it out of `env` in the settings file: no child process gets key material.",
             )
+    yield from _named_twice(targets)
+
+
+def _named_twice(targets: Iterable[Target]) -> Iterator[tuple[int, str, str, str]]:
+    """A sealed file and a token belong to each other and to one key: a second use of either cannot be right."""
+    seen: dict[str, tuple[str, Target]] = {}
+    for target in targets:
+        if target.ready_made is None:
+            continue
+        uris = {"encrypted_key_material": target.material, "import_token": target.ready_made.import_token}
+        for field, uri in uris.items():
+            first, other = seen.setdefault(posixpath.normpath(uri.partition(":")[2]), (field, target))
+            if (first, other) != (field, target):
+                yield (
+                    target.line,
+                    field,
+                    f"this file is also the {first} of {other.id} in line {other.line}",
+                    "Give each key its own pair of files: GetParametersForImport makes both for one key.",
+                )
 
 
 def variables_of(targets: Iterable[Target]) -> frozenset[str]:

@@ -145,7 +145,8 @@ class LaneInspector(LaneRunner):
             return
         try:
             evidence = await policy.materials.evidence(run.target, spec, key_arn=view.arn)
-            found.proof = await prove(run, self._kms, evidence, view, policy.known)
+            proof = await prove(run, self._kms, evidence, view, policy.known)
+            found.proof = replace(proof, detail="; ".join(filter(None, (proof.detail, evidence.remark))))
             found.compared = found.proof.proof is not Proof.NONE
         except TargetError as error:
             if error.code != "MaterialMismatch":

@@ -25,8 +25,8 @@ async def prove_several(run: TargetRun, view: KeyView, policy: Policy) -> ProofR
         if material is None:
             raise RuntimeError("materials are compared only where all of them are there")
         several.proofs[entry.name], remark = await _one(run, view, at, material, policy)
-        if remark:
-            remarks.setdefault(remark, []).append(entry.name)
+        for each in filter(None, (remark, several.remarks.get(entry.name))):
+            remarks.setdefault(each, []).append(entry.name)
     run.material_check = several.checks.get(target.materials[-1].name)
     proved = all(several.proofs[entry.name] is Proof.MATERIAL_ID for entry in target.materials)
     detail = "; ".join(f"{remark} ({', '.join(names)})" for remark, names in remarks.items())
@@ -44,15 +44,12 @@ async def _one(run: TargetRun, view: KeyView, at: int, material: KeyRotation, po
     if policy.prove not in ("auto", "all"):
         return Proof.NONE, "material_not_compared"
     evidence = await policy.materials.evidence(part, KeySpec(view.key_spec), key_arn=view.arn)
-    if evidence.material_check:
-        run.several.checks[entry.name] = evidence.material_check
+    run.several.note(entry.name, evidence)
     known = policy.known(run.target, view.arn, material.key_material_id) if policy.known else None
     if known is not None and evidence.material_check:
         if not hmac.compare_digest(evidence.material_check, known.material_check):
             raise _mismatch(view, f"was given other material as {entry.name} than its source holds now")
         return Proof.MATERIAL_ID, ""
-    if evidence.remark:
-        return Proof.NONE, evidence.remark
     if entry.key_material_id is not None:
         return Proof.MATERIAL_ID, "source_not_compared"
     return Proof.NONE, "material_not_compared"

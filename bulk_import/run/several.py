@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from bulk_import.errors import TargetError
 from bulk_import.matching import match
 from bulk_import.material import Held
+from bulk_import.material.evidence import Evidence
 from bulk_import.model import HeldMaterial, KeySpec, KeyState, KeyView, Proof, Target
 from bulk_import.plan import Action, Decision, must_wait
 from bulk_import.ports import KeyService, Trace
@@ -31,8 +32,15 @@ class Several:
     ids: dict[str, str] = field(default_factory=dict)  # that ImportKeyMaterial answered in this run
     asked: dict[str, datetime | None] = field(default_factory=dict)  # the ValidTo that it was sent with
     checks: dict[str, str] = field(default_factory=dict)  # material_check of the source
+    remarks: dict[str, str] = field(default_factory=dict)  # what could not be compared at the source
     proofs: dict[str, Proof] = field(default_factory=dict)
     held: dict[int, Held] = field(default_factory=dict)  # by position: the materials, while they are imported
+
+    def note(self, name: str, evidence: Evidence) -> None:
+        """Keeps what the report says about the source of an entry."""
+        if evidence.material_check:
+            self.checks[name] = evidence.material_check
+        self.remarks[name] = evidence.remark
 
 
 async def with_materials(trace: Trace, target: Target, kms: KeyService, view: KeyView) -> KeyView:

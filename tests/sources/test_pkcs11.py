@@ -114,6 +114,27 @@ def test_what_the_token_may_not_compare_is_said(sandbox: Sandbox, work: Workplac
     assert "expect_kcv_not_compared" in entry["verification"]["detail"]
 
 
+def test_what_the_token_may_not_compare_is_said_of_each_material_and_of_a_created_key(
+    sandbox: Sandbox, work: Workplace, softhsm: SoftHsm
+) -> None:
+    """After the import, when it is found again, and by `status`: the remark names the material that it is about."""
+    softhsm.aes("mute", CKA_SIGN=False, CKA_ENCRYPT=False)
+    softhsm.aes("speaking")
+    several = [{"name": name, "material": f"pkcs11:token=byok;object={name}"} for name in ("speaking", "mute")]
+    one = {"account": ACCOUNT, "region": REGION}
+    work.keys.append({"id": "several", "key_id": sandbox.key()["key_id"], "materials": several} | one)
+    new = {"create": {}, "key_spec": "SYMMETRIC_DEFAULT", "expect": {"kcv": "000000"}}
+    add(work, "pkcs11:token=byok;object=mute", "alias/new", name="new", **new)
+    for _ in ("imported", "found as wanted"):
+        result = work.run(*ALLOW, "--known", "report.json", **softhsm.environment())
+        assert result.code == 0, result.stderr
+        said = {name: entry["verification"]["detail"] for name, entry in result.entries.items()}
+        assert said["several"].endswith("allowed with the key in the token (mute)")
+        assert said["several"].count("no_material_check") == 1
+        assert "expect_kcv_not_compared" in said["new"]
+        assert "no_material_check" in said["new"]
+
+
 def test_into_the_second_kms(ministack: Ministack, work: Workplace, hsm: Hsm) -> None:
     work.url = ministack.url
     by_token = hsm.mac("second")

@@ -235,3 +235,35 @@ def test_materials_of_a_key_replace_the_ready_made_pair_of_defaults(work: Workpl
     work.keys[0] |= {"import_token": None}
     work.write()
     assert work.call("validate", "manifest.json").code == 0
+
+
+TWICE: dict[str, tuple[dict[str, str], list[str]]] = {
+    "the same token": (
+        {"import_token": "file:one.token"}, ["5: import_token: this file is also the import_token of one in line 4"],
+    ),
+    "both files, by another path": (
+        {"encrypted_key_material": "file:./one.sealed", "import_token": "file:x/../one.token"},
+        ["encrypted_key_material of one in line 4", "import_token of one in line 4"],
+    ),
+    "the files exchanged": ({"encrypted_key_material": "file:one.token"}, ["also the import_token of one in line 4"]),
+    "one file for both": ({"import_token": "file:two.sealed"}, ["also the encrypted_key_material of two in line 5"]),
+    "files of their own": ({}, []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TWICE)
+def test_a_sealed_file_is_for_one_key(work: Workplace, case: str) -> None:
+    """A sealed file under another key's token can never be right: both lines are named before anything is sent."""
+    fields, said = TWICE[case]
+    rows = [
+        {"id": name, "key_id": f"alias/{name}", "encrypted_key_material": f"file:{name}.sealed",
+         "import_token": f"file:{name}.token"} for name in ("one", "two")
+    ]  # fmt: skip
+    rows[1] |= fields
+    lines = [json.dumps({"account": ACCOUNT, "region": REGION, "role": "Importer", "wrapping_algorithm": OAEP} | row)
+             for row in rows]  # fmt: skip
+    (work.folder / "keys.jsonl").write_text("\n\n\n" + "\n".join(lines) + "\n")
+    result = work.call("validate", "keys.jsonl")
+    assert result.code == (3 if said else 0), result.stderr
+    assert [text for text in said if text not in result.stderr] == [], result.stderr
+    assert result.stderr.count("this file is also") == len(said)

@@ -80,6 +80,41 @@ def test_paths_that_servers_would_shorten(path: str) -> None:
         ("env:PAYMENTS", "env:PAY", False),
         ("pkcs11:token=a;object=b", "pkcs11:token=a", True),
         ("pkcs11:token=ab;object=b", "pkcs11:token=a", False),
+        # A boundary of one scheme is part of a name in another.
+        ("pkcs11:token=a:b;object=c", "pkcs11:token=a", False),
+        ("pkcs11:token=a/b;object=c", "pkcs11:token=a", False),
+        ("pkcs11:token=a;object=b/c", "pkcs11:token=a;object=b", False),
+        ("pkcs11:token=a;object=b:c", "pkcs11:token=a;object=b", False),
+        ("vault:byok:2/a?field=k", "vault:byok", False),
+        ("vault:byok;2/a?field=k", "vault:byok", False),
+        ("vault:byok/a:b?field=k", "vault:byok/a", False),
+        ("vault:byok/a?field=k/l", "vault:byok/a?field=k", False),
+        ("vault:byok/a?field=k&version=2", "vault:byok/a?field=k", False),
+        ("vault:byok/a?field=k", "vault:byok/a?field=k", True),
+        ("vault:byok/a?field=k", "vault:byok/a?", True),
+        ("s3://keys/a;b", "s3://keys/a", False),
+        ("s3://keys/a:b", "s3://keys/a", False),
+        ("file:keys;old/a.key", "file:keys", False),
+        ("file:keys:old/a.key", "file:keys", False),
+        ("file:keys?old/a.key", "file:keys", False),
+        (
+            "secretsmanager:arn:aws:secretsmanager:us-east-1:111122223333:secret:a",
+            "secretsmanager:arn:aws:secretsmanager:us-east-1",
+            True,
+        ),
+        (
+            "secretsmanager:arn:aws:secretsmanager:us-east-1:111122223333:secret:ab",
+            "secretsmanager:arn:aws:secretsmanager:us-east-1:111122223333:secret:a",
+            False,
+        ),
+        ("secretsmanager:byok/a?field=k", "secretsmanager:byok", True),
+        ("exec:hsm.b", "exec:hsm", False),
+        # The attributes of a pkcs11: URI have no order, and the same value can be written in several ways.
+        ("pkcs11:object=b;token=a", "pkcs11:token=a", True),
+        ("pkcs11:object=b;token=%61", "pkcs11:token=a;", True),
+        ("pkcs11:object=b;token=a;serial=7", "pkcs11:serial=7;token=a", True),
+        ("pkcs11:object=b;token=a", "pkcs11:token=a;serial=7", False),
+        ("pkcs11:object=token%3Da;serial=1", "pkcs11:token=a", False),
     ],
 )
 def test_prefixes_match_on_boundaries(name: str, prefix: str, is_allowed: bool) -> None:
@@ -114,7 +149,9 @@ def test_placeholders_are_replaced_before_the_match(work: Workplace) -> None:
     assert work.call("validate", "manifest.json", BULK_IMPORT_ALLOW_SOURCE="env:").code == 3
 
 
-@pytest.mark.parametrize(("prefix", "code"), [("vault", 2), ("gopher:", 3), (":", 2), ("", 2)])
+@pytest.mark.parametrize(
+    ("prefix", "code"), [("vault", 2), ("gopher:", 3), (":", 2), ("", 2), ("pkcs11:token", 3), ("pkcs11:slot=1", 3)]
+)
 def test_a_prefix_that_can_match_nothing(work: Workplace, prefix: str, code: int) -> None:
     add(work, "env:ONE")
     work.write()

@@ -1,44 +1,36 @@
 """--allow-source: which URIs a manifest may name. A manifest is input, often from a pull request.
 
-A prefix matches on the boundaries of a URI only: `vault:byok` allows `vault:byok/a`, and not `vault:byok-2/a`. `file:`
-paths are compared in their normal form, so that `file:keys/../other.key` is outside `file:keys/`; in other sources
-`.` and `..` are not allowed at all.
+A prefix matches on the boundaries of its scheme only (`Kind.covers`): `vault:byok` allows `vault:byok/a`, but neither
+`vault:byok-2/a` nor `vault:byok:2/a`.
 """
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Collection
 
 from bulk_import.material.sources import KINDS
 
-BOUNDARIES = "/:?;"
-
 
 def allowed(uri: str, prefixes: Collection[str]) -> bool:
     """Whether one of the prefixes matches `uri`, whose placeholders are replaced."""
-    if f"{uri.partition(':')[0]}:" in prefixes:
+    scheme, _, rest = uri.partition(":")
+    if f"{scheme}:" in prefixes:
         return True  # the complete scheme: by far the most usual
-    uri = _normal(uri)
-    return any(_matches(uri, _normal(prefix)) for prefix in prefixes)
+    kind = KINDS.get(scheme)
+    if kind is None:
+        return False
+    beginnings = (prefix.partition(":") for prefix in prefixes)
+    return any(kind.covers(begins, rest) for of, _, begins in beginnings if of == scheme)
 
 
 def wrong(prefix: str) -> str | None:
     """Why `prefix` can match nothing; None if it can."""
-    scheme, colon, _ = prefix.partition(":")
-    if scheme in KINDS and colon:
-        return None
-    return f"{prefix!r} is not the beginning of a source's URI. Begin with one of: " + " ".join(f"{s}:" for s in KINDS)
-
-
-def _matches(uri: str, prefix: str) -> bool:
-    if not uri.startswith(prefix):
-        return False
-    return prefix[-1] in BOUNDARIES or len(uri) == len(prefix) or uri[len(prefix)] in BOUNDARIES
-
-
-def _normal(uri: str) -> str:
-    scheme, _, path = uri.partition(":")
-    if scheme != "file" or not path:
-        return uri
-    return f"file:{posixpath.normpath(path)}{'/' if path.endswith('/') else ''}"
+    scheme, colon, begins = prefix.partition(":")
+    if not colon or scheme not in KINDS:
+        known = " ".join(f"{name}:" for name in KINDS)
+        return f"{prefix!r} is not the beginning of a source's URI. Begin with one of: {known}"
+    try:
+        KINDS[scheme].covers(begins, "")
+    except ValueError as error:
+        return f"{prefix!r} can match no URI: {error}"
+    return None

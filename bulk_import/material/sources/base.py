@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from bulk_import.material.evidence import Evidence
+from bulk_import.material.sources.covers import Covers, by_path
 from bulk_import.model import Encoding, KeySpec, Target, WrappingAlgorithm, WrappingKeySpec
 from bulk_import.ports import Sink, Stores
 from bulk_import.settings import Settings
@@ -145,7 +146,9 @@ class Kind:
     shared is read again for sealing instead, so that nothing is held while a lane waits. `at_once`: most operations on
     the source at the same time. `parse` raises ValueError with a message for people; `check` yields (field, message,
     advice) for what else a manifest may not ask of the source. `identity`: equal for targets that can share one
-    result. `settings_problems` yields (place, message, advice) for what is wrong with the settings, before any call.
+    result. `covers` says whether a prefix of --allow-source covers a URI, both without their scheme; it raises
+    ValueError for a prefix that can cover none. `settings_problems` yields (place, message, advice) for what is wrong
+    with the settings, before any call.
     """
 
     scheme: str
@@ -163,4 +166,5 @@ class Kind:
     at_once: int = 8
     check: Check = nothing_more
     identity: Callable[[str, Target, Settings], str] = by_uri
+    covers: Covers = by_path
     settings_problems: Callable[[Settings], Iterable[tuple[str, str, str]]] = no_problems

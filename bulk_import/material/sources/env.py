@@ -8,6 +8,7 @@ from typing import Final
 
 from bulk_import.errors import MaterialError
 from bulk_import.material.sources.base import Content, Kind, Opened
+from bulk_import.material.sources.covers import exactly
 from bulk_import.model import Encoding, Target
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]+")  # shells know fewer names than Kubernetes can set
@@ -36,6 +37,7 @@ KIND = Kind(
     form="env:NAME",
     summary="an environment variable, base64 unless `encoding` says otherwise",
     parse=parse,
+    covers=exactly,
     open=lambda _: Opened(source=EnvSource()),
     checked_offline=True,
     shared=False,

@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bulk_import.errors import MaterialError
 from bulk_import.material import environment, memory
 from bulk_import.material.sources.base import MAX_BYTES, Content, Kind, Opened, Opening, binary
+from bulk_import.material.sources.covers import exactly
 from bulk_import.model import Encoding, Target
 from bulk_import.settings import Seconds, Settings
 
@@ -236,6 +237,7 @@ KIND = Kind(
     form="exec:NAME",
     summary="the standard output of a command that the settings file defines in [exec.NAME]",
     parse=parse,
+    covers=exactly,
     open=lambda opening: Opened(source=ExecSource(opening)),
     checked_offline=True,
     settings=("--config: [exec.NAME] with argv, timeout, encoding, env",),

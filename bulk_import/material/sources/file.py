@@ -17,6 +17,7 @@ import structlog
 
 from bulk_import.errors import MaterialError
 from bulk_import.material.sources.base import MAX_BYTES, Content, Kind, Opened, Opening, binary
+from bulk_import.material.sources.covers import by_file
 from bulk_import.model import Target
 
 log = structlog.get_logger()
@@ -199,6 +200,7 @@ KIND = Kind(
     form="file:PATH",
     summary="a file inside the manifest's folder (or --material-root)",
     parse=parse,
+    covers=by_file,
     open=_opened,
     checked_offline=True,
     shared=False,

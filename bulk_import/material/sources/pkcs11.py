@@ -9,57 +9,21 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
-from urllib.parse import unquote_to_bytes
+from typing import Any, Final
 
 from bulk_import.errors import MaterialError
 from bulk_import.material import shape
 from bulk_import.material.evidence import Evidence, checked_text, mac_algorithm_of
 from bulk_import.material.secret import Secret
-from bulk_import.material.sources import uri
 from bulk_import.material.sources.base import Kind, Offer, Opened, Opening
 from bulk_import.material.sources.pkcs11_process import PIN_VARIABLE, TokenProcess, pin
+from bulk_import.material.sources.pkcs11_uri import Place, covers, parse
 from bulk_import.material.wrapping import RSA_BITS, Family, allowed
 from bulk_import.model import KeySpec, Target, WrappingAlgorithm, WrappingKeySpec
 from bulk_import.settings import Settings
 
-_TOKEN: Final = ("token", "manufacturer", "serial", "model", "slot-id")
-_OBJECT: Final = ("object", "id", "type")
-_TYPES: Final = ("secret-key", "private")
-_FROM_SETTINGS: Final = ("pin-value", "pin-source", "module-path", "module-name")
 # KMS also takes ECC keys under plain OAEP, but tokens wrap only secret keys that way.
 _HYBRID: Final = (WrappingAlgorithm.RSA_AES_KEY_WRAP_SHA_256, WrappingAlgorithm.RSA_AES_KEY_WRAP_SHA_1)
-
-
-class Place(NamedTuple):
-    token: dict[str, str]
-    attributes: dict[str, str]  # object, type, and id in hex
-
-
-def parse(rest: str) -> Place:
-    """Raises ValueError."""
-    path, mark, query = rest.partition("?")
-    for name in _FROM_SETTINGS:
-        if name in query or name in path:
-            raise ValueError(f"{name} cannot come from a manifest: use --pkcs11-module and --pkcs11-pin-file")
-    if mark:
-        raise ValueError("a pkcs11: URI has no query here")
-    found: dict[str, str] = {}
-    for part in path.split(";"):
-        name, equals, value = part.partition("=")
-        if not equals or not value or name not in (*_TOKEN, *_OBJECT):
-            raise ValueError(f"write name=value pairs joined by ;, with the names {', '.join((*_TOKEN, *_OBJECT))}")
-        if name in found:
-            raise ValueError(f"{name}= is there twice")
-        found[name] = unquote_to_bytes(value).hex() if name == "id" else uri.decoded(value)
-    if "object" not in found and "id" not in found:
-        raise ValueError("say which key: object= or id=")
-    if found.get("type", _TYPES[0]) not in _TYPES:
-        raise ValueError(f"type= must be {' or '.join(_TYPES)}")
-    token = {name: value for name, value in found.items() if name in _TOKEN}
-    if not token:
-        raise ValueError("say which token: token= or serial=")
-    return Place(token, {name: found[name] for name in _OBJECT if name in found})
 
 
 _Names = tuple[tuple[str, str], ...]
@@ -280,6 +244,7 @@ KIND = Kind(
     form="pkcs11:token=…;object=…",
     summary="a key in an HSM (RFC 7512), sealed there by C_WrapKey",
     parse=parse,
+    covers=covers,
     open=_open,
     seals=True,
     checked_offline=True,

@@ -12,6 +12,7 @@ from typing import Any, Final
 from bulk_import.errors import MaterialError
 from bulk_import.material.sources import aws_uri
 from bulk_import.material.sources.base import MAX_BYTES, Content, Kind, binary, text
+from bulk_import.material.sources.covers import by_path_or_arn
 from bulk_import.model import Target
 from bulk_import.ports import Stores
 
@@ -73,6 +74,7 @@ KIND = Kind(
     summary="a secret of AWS Secrets Manager; also `field=` of a JSON secret, `region=`, `version_stage=`, "
     "`version_id=`, `role=`",
     parse=parse,
+    covers=by_path_or_arn,
     open=aws_uri.opener(SecretsManagerSource),
     network=True,
     settings=aws_uri.SETTINGS,

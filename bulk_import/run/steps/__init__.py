@@ -72,10 +72,10 @@ async def carry_out(
         run.material_check = held.evidence.material_check or None
         run.held, run.decision = held, replace(decision, algorithm=held.algorithm)
         try:
-            await _make_all(run, kms, policy, importing)
+            remark = await _make_all(run, kms, policy, importing)
         finally:
             run.held = None
-        return held.evidence
+        return held.evidence if remark is None else replace(held.evidence, remark=remark)
 
 
 async def _carry_out_several(
@@ -96,8 +96,7 @@ async def _carry_out_several(
                 if step.kind == StepKind.IMPORT_MATERIAL and step.entry is not None:
                     hold = policy.materials.hold(parts[step.entry], decision.key_spec, key_arn=known_arn)
                     held = several.held[step.entry] = await stack.enter_async_context(hold)
-                    if held.evidence.material_check:
-                        several.checks[run.target.materials[step.entry].name] = held.evidence.material_check
+                    several.note(run.target.materials[step.entry].name, held.evidence)
                     run.decision = replace(decision, algorithm=held.algorithm)
             await _make_all(run, kms, policy, importing)
         finally:
@@ -106,7 +105,9 @@ async def _carry_out_several(
 
 async def _make_all(
     run: TargetRun, kms: KeyService, policy: Policy, importing: Callable[[], AbstractAsyncContextManager[object]]
-) -> None:
+) -> str | None:
+    """Returns the remark of the evidence, if only the created key's ARN allowed to have it."""
+    remark = None
     for step in run.decision.steps if run.decision else ():
         if step.kind == StepKind.ROTATE:
             rotate = Rotate(run, kms, policy, step)
@@ -121,7 +122,7 @@ async def _make_all(
                 # The check value is of the material and the key's ARN, which is known only now.
                 spec = run.held.evidence.key_spec
                 evidence = await policy.materials.evidence(run.target, spec, key_arn=run.arn)
-                run.material_check = evidence.material_check or None
+                run.material_check, remark = evidence.material_check or None, evidence.remark
             continue
         if run.settling:
             # What was just created or changed may be denied for minutes. A cheap read waits for it, so that no scarce
@@ -136,15 +137,14 @@ async def _make_all(
         async with importing():
             await make(KINDS[step.kind](run, kms, policy))
         check_stated_id(run)
+    return remark
 
 
 async def _check_values(run: TargetRun, policy: Policy) -> None:
     """A check value is of the material and the key's ARN, which is known only now."""
     for at, held in run.several.held.items():
         part, name = run.target.parts[at], run.target.materials[at].name
-        evidence = await policy.materials.evidence(part, held.evidence.key_spec, key_arn=run.arn)
-        if evidence.material_check:
-            run.several.checks[name] = evidence.material_check
+        run.several.note(name, await policy.materials.evidence(part, held.evidence.key_spec, key_arn=run.arn))
 
 
 async def _settled(run: TargetRun, kms: KeyService, policy: Policy) -> None:
