@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,40 +33,52 @@ class Bao:
         self.client: hvac.Client
 
     def __enter__(self) -> Bao:
-        # It also listens on the next port.
-        with socket.socket() as probe, socket.socket() as next_probe:
-            while True:
-                probe.bind(("127.0.0.1", 0))
-                port = probe.getsockname()[1]
-                if next_probe.connect_ex(("127.0.0.1", port + 1)) != 0:
-                    break
+        port = free_port()
         self.address = f"http://127.0.0.1:{port}"
-        command = [
-            BAO or "bao", "server", "-dev", f"-dev-listen-address=127.0.0.1:{port}", "-dev-no-store-token",
-            f"-dev-root-token-id={ROOT_TOKEN}",
-        ]  # fmt: skip
-        environment = {"PATH": os.environ["PATH"], "HOME": str(self._log.parent)}
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=self._log.parent)
         self.client = hvac.Client(url=self.address, token=ROOT_TOKEN)
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                if self.client.sys.is_initialized() and not self.client.sys.is_sealed():
-                    break
-            except Exception:  # noqa: BLE001 - not up yet
-                time.sleep(0.05)
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"OpenBao did not start: {self._log.read_text()[-2000:]}")
+        self._start(
+            "-dev", f"-dev-listen-address=127.0.0.1:{port}", "-dev-no-store-token", f"-dev-root-token-id={ROOT_TOKEN}"
+        )
+        self._wait(lambda: self.client.sys.is_initialized() and not self.client.sys.is_sealed())
         self.client.sys.enable_secrets_engine("transit")
         self.client.sys.enable_auth_method("approle")
         self.client.sys.enable_auth_method("jwt")
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def _start(self, *arguments: str) -> None:
+        environment = {"PATH": os.environ["PATH"], "HOME": str(self._log.parent)}
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [BAO or "bao", "server", *arguments], env=environment, stdout=log, stderr=log, cwd=self._log.parent
+            )
+
+    def _wait(self, ready: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 60
+        while True:
+            with contextlib.suppress(Exception):  # not up yet
+                if ready():
+                    return
+            time.sleep(0.05)
+            if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"OpenBao did not start: {self._log.read_text()[-2000:]}")
+
+    def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
             self._process.wait(20)
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def seal(self) -> None:
+        """Until `unseal`, it answers nothing else."""
+        self.client.sys.seal()
+
+    def unseal(self) -> None:
+        key = re.search(r"^Unseal Key: (\S+)$", self._log.read_text(), re.MULTILINE)
+        assert key is not None
+        self.client.sys.submit_unseal_key(key[1])
+        self._wait(lambda: bool(self.client.sys.list_mounted_secrets_engines()))
 
     def environment(self, **more: str) -> dict[str, str]:
         return {"VAULT_ADDR": self.address, "VAULT_TOKEN": ROOT_TOKEN} | more
@@ -82,3 +97,13 @@ class Bao:
     def transit_keys(self) -> list[str]:
         answer: Any = self.client.list("transit/keys")
         return list(answer["data"]["keys"]) if answer else []
+
+
+def free_port() -> int:
+    """On loopback; the next one is free as well, because the server also listens there."""
+    while True:
+        with socket.socket() as probe, socket.socket() as next_probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+            if next_probe.connect_ex(("127.0.0.1", port + 1)) != 0:
+                return port

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import time
-from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
@@ -249,15 +248,3 @@ async def test_no_proxy_is_asked_on_loopback(bao: Bao, monkeypatch: pytest.Monke
     async with Materials(Opening(Settings(), None)) as opened:
         await opened.begin([target])
         await opened.readable(target)
-
-
-def test_sealed(tmp_path: Path, sandbox: Sandbox, work: Workplace) -> None:
-    (tmp_path / "sealed").mkdir()
-    with Bao(tmp_path / "sealed") as own:
-        own.client.sys.seal()
-        add(work, "vault:secret/one?field=key", sandbox.key(key_spec="HMAC_256")["key_id"], encoding="hex")
-        result = work.run(*ALLOW, **own.environment())
-    error = result.entries["one"]["error"]
-    assert (error["code"], error["retryable"]) == ("SourceUnavailable", False)
-    assert "sealed" in error["message"]
-    assert "Unseal" in error["advice"]

@@ -12,7 +12,7 @@ class BadLine:
     """A context manager. `url`: the proxy's. Settings may be changed while it works.
 
     `pause`: seconds after each byte of an answer (0: none). `lose`: so many answers are lost, the next ones; `lost`
-    counts them. `only`: what a request must hold to be spoilt.
+    counts them. `slow` counts the answers that are sent byte by byte. `only`: what a request must hold to be spoilt.
     """
 
     def __init__(self, behind: str, *, pause: float = 0.0, lose: int = 0, only: bytes = b"") -> None:
@@ -21,7 +21,7 @@ class BadLine:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._done = threading.Event()
         self.pause, self.lose, self.only = pause, lose, only
-        self.lost = 0
+        self.lost = self.slow = 0
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def __enter__(self) -> BadLine:
@@ -68,6 +68,7 @@ class BadLine:
         if not (spoilt and self.pause):
             client.sendall(data)
             return True
+        self.slow += 1
         for at in range(len(data)):
             client.sendall(data[at : at + 1])
             if self._done.wait(self.pause):
