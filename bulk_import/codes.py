@@ -126,8 +126,8 @@ CODES: dict[str, Code] = {
         "Only keys with Origin EXTERNAL take imported material. Create such a key, and name it here.",
     ),
     "PrimaryNotReady": Code(
-        "A replica gets its first material only after its primary. Select the primary too, and fix what the message "
-        "says of it. Nothing was sent for the replica.",
+        "A replica gets its first material, and newer material, only after its primary. Select the primary too, and "
+        "fix what the message says of it.",
     ),
     "ProofMissing": Code(
         "--require-proof was given and no proof was possible. Grant the operation of the proof to the "

@@ -11,7 +11,7 @@ from datetime import datetime
 from bulk_import.errors import TargetError
 from bulk_import.model import KeyState, KeyView, NewKey, Target, key_usages
 from bulk_import.plan import Action, Decision, Step, StepKind, Wanted, algorithm_for, check_expiry, importable
-from bulk_import.rotation import decide_several, filling
+from bulk_import.rotation import EXISTING, decide_several, filling
 
 ALIAS_TAG = "bulk-import:alias"  # of every key that this program creates; its value is the alias
 
@@ -63,15 +63,20 @@ def decide_replica(wanted: Wanted, *, now: datetime) -> Decision:
     if target.create is None or target.key_spec is None or target.alias is None:
         raise RuntimeError("only a target with `create`, a key spec and an alias can be created")
     try:
-        algorithm = algorithm_for(target, target.key_spec)
-        check_expiry(wanted, now)
+        algorithm = [algorithm_for(part, target.key_spec) for part in target.parts][-1]
+        for part in wanted.parts or (wanted,):
+            check_expiry(part, now)
     except TargetError as error:
         return Decision(Action.BLOCKED, detail=error.message, error=error)
     region = target.lane.region
+    material = [
+        Step(StepKind.IMPORT_MATERIAL, f"{entry.name} is missing", at, EXISTING)
+        for at, entry in enumerate(target.materials)
+    ] or [Step(StepKind.IMPORT_MATERIAL, "the replica waits for its material")]
     steps = (
         Step(StepKind.REPLICATE_KEY, f"the key has no replica in {region}"),
         Step(StepKind.CREATE_ALIAS, "the replica has no alias"),
-        Step(StepKind.IMPORT_MATERIAL, "the replica waits for its material"),
+        *material,
     )
     detail = f"the key has no replica in {region}: replicate it, create the alias, import"
     return Decision(Action.CREATE, target.key_spec, algorithm, KeyState.ENABLED, detail, steps=steps)

@@ -32,6 +32,12 @@ def check(target: Target, view: KeyView) -> None:
     if view.primary_region not in (None, primary):
         message = f"The primary of {view.arn} is in {view.primary_region}; the manifest states {primary}."
         raise TargetError(message, code="KeyContradiction", advice=_ELSEWHERE)
+
+
+def check_listed(target: Target, view: KeyView) -> None:
+    """Raises TargetError (Drift) where the key has a replica that the manifest does not list."""
+    if not target.replicas:
+        return
     unlisted = sorted({*view.replica_regions} - {*target.replicas})
     if target.primary is None and unlisted:
         message = f"{view.arn} has a replica in {', '.join(unlisted)} that the manifest does not list."

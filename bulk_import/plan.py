@@ -38,6 +38,7 @@ class StepKind(StrEnum):
     IMPORT_MATERIAL = "import_material"
     ROTATE = "rotate"
     DELETE_MATERIAL = "delete_material"
+    AWAIT_ROTATION = "await_rotation"  # of a replica: no call of its own; its primary rotates the key
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class Step:
     entry: int | None = None  # position in its `materials`
     import_type: str | None = None  # NEW_KEY_MATERIAL | EXISTING_KEY_MATERIAL
     key_material_id: str | None = None  # of material that KMS knows already
+    together: bool = False  # of a multi-Region key: it waits for related keys (run/together.py)
 
 
 class Action(StrEnum):
@@ -92,6 +94,11 @@ class Decision:
     steps: tuple[Step, ...] = ()
     material_id: str | None = None  # of the material that `delete` deletes; empty: it has none
     keeps_expiry: bool = False  # the import is sent with the ValidTo that KMS has: it proves, and renews nothing
+
+    @property
+    def changes(self) -> tuple[Step, ...]:
+        """The steps that make a call which changes something."""
+        return tuple(step for step in self.steps if step.kind != StepKind.AWAIT_ROTATION)
 
 
 def wanted_of(target: Target, started_at: datetime, *, valid_to: datetime | None = None) -> Wanted:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from bulk_import.errors import TargetError
+from bulk_import.family import never_filled
 from bulk_import.matching import CURRENT, NON_CURRENT, conflict, match, pending
 from bulk_import.model import Entry, KeyRotation, KeyState, KeyView, Target
 from bulk_import.plan import (
@@ -52,10 +53,12 @@ def decide_several(
                 code="KeySpecMismatch",
             )
         algorithm = [algorithm_for(part, spec) for part in target.parts][-1]
-        held = match(target, view)
+        # What a replica that was never filled lists is what its primary has: it gets all of that, by its primary's IDs.
+        fresh = target.primary is not None and never_filled(view)
+        held = [None] * len(target.materials) if fresh else match(target, view)
         again = _again(wanted, view, held, now=now, imported=imported, import_again=import_again)
         steps = (*again, *_new(target, held, imported))
-        _check_possible(view, steps)
+        _check_possible(target, view, steps)
         for step in steps:
             if step.kind == StepKind.IMPORT_MATERIAL and step.entry is not None:
                 check_expiry(_part(wanted, step.entry, held, now, import_again=import_again), now)
@@ -154,47 +157,40 @@ def _cause(entry: Entry, part: Wanted, material: KeyRotation, now: datetime) -> 
 
 
 def _new(target: Target, held: Sequence[KeyRotation | None], imported: Mapping[str, str]) -> Iterator[Step]:
-    """Materials that were never current, one after the other: KMS holds only one that is pending."""
+    """Materials that were never current, one after the other: KMS holds only one that is pending.
+
+    A replica gets each of them after its primary, and its primary rotates it.
+    """
+    replica, together = target.primary is not None, bool(target.replicas or target.primary)
     first = next((at for at, each in enumerate(held) if each is None or pending(each)), len(held))
     for at in range(first, len(held)):
         entry, material = target.materials[at], held[at]
         if material is None:
-            yield Step(StepKind.IMPORT_MATERIAL, f"{entry.name} is new", at, NEW)
-            if at == 0:
+            cause = f"{entry.name} is missing; its primary has it first" if replica else f"{entry.name} is new"
+            yield Step(StepKind.IMPORT_MATERIAL, cause, at, EXISTING if replica else NEW, together=together)
+            if at == 0 and not replica:
                 continue  # the first material of an empty key is its current one at once
         elif imported.get(entry.name) != material.key_material_id or material.import_state != "IMPORTED":
-            yield _import(at, f"{entry.name} is pending, and not imported by this run", material)
+            cause = f"{entry.name} is pending, and not imported by this run"
+            yield replace(_import(at, cause, material), together=together)
         elif material.description != entry.name:
-            yield _import(at, f"{entry.name} gets its name", material)
+            yield replace(_import(at, f"{entry.name} gets its name", material), together=together)
+        kind = StepKind.AWAIT_ROTATION if replica else StepKind.ROTATE
         found = material.key_material_id if material else None
-        yield Step(StepKind.ROTATE, f"{entry.name} becomes the current material", at, key_material_id=found)
+        yield Step(kind, f"{entry.name} becomes the current material", at, key_material_id=found, together=together)
 
 
 def _import(at: int, cause: str, material: KeyRotation) -> Step:
     return Step(StepKind.IMPORT_MATERIAL, cause, at, EXISTING, material.key_material_id)
 
 
-def _check_possible(view: KeyView, steps: Sequence[Step]) -> None:
+def _check_possible(target: Target, view: KeyView, steps: Sequence[Step]) -> None:
     """Whether KMS would rotate the key so often, before anything is changed. Raises TargetError (RotationConflict)."""
     rotations = sum(step.kind == StepKind.ROTATE for step in steps)
-    if not rotations:
+    if not rotations and all(step.kind != StepKind.AWAIT_ROTATION for step in steps):
         return
-    region = view.arn.split(":")[3]
-    if view.primary_region not in (None, region):
-        raise conflict(
-            f"{view.arn} is a replica, and only its primary in {view.primary_region} can be rotated.",
-            "Rotate the multi-Region key by hand first: import the new material into the primary and into every "
-            "replica, then RotateKeyOnDemand with the primary. Then run again.",
-            operation="DescribeKey",
-        )
-    if view.replica_regions:
-        raise conflict(
-            f"{view.arn} has replicas ({', '.join(view.replica_regions)}), and KMS rotates it only when all of them "
-            "have the new material. This version does not import it there.",
-            "Rotate the multi-Region key by hand: import the new material into the primary and into every replica, "
-            "then RotateKeyOnDemand with the primary. Then run again, with the material in `materials`.",
-            operation="DescribeKey",
-        )
+    if target.primary is None:
+        _check_regions(target, view)
     if view.state == KeyState.DISABLED:
         raise conflict(
             f"{view.arn} is Disabled, and KMS rotates only keys that are Enabled.",
@@ -207,4 +203,31 @@ def _check_possible(view: KeyView, steps: Sequence[Step]) -> None:
             f"{view.arn} was rotated {done} times, and the manifest needs {rotations} more: KMS allows "
             f"{MOST_ROTATIONS} in the life of a key.",
             "Create a new key for the newer material, and move the alias to it (UpdateAlias).",
+        )
+
+
+def _check_regions(target: Target, view: KeyView) -> None:
+    """Of a key to rotate: it is a primary, and its replicas are those that the manifest lists, or will create."""
+    region = view.arn.split(":")[3]
+    if view.primary_region not in (None, region):
+        raise conflict(
+            f"{view.arn} is a replica, and only its primary in {view.primary_region} can be rotated.",
+            "Specify the primary's Region in `region`, and this one in `replicas`.",
+            operation="DescribeKey",
+        )
+    unlisted = sorted({*view.replica_regions} - {*target.replicas})
+    if unlisted:
+        by_hand = "Find out who created it (CloudTrail). Add its Region to `replicas`, or delete that key."
+        raise conflict(
+            f"{view.arn} has a replica in {', '.join(unlisted)} that the manifest does not list, and KMS rotates the "
+            "key only when all replicas have the new material.",
+            by_hand if target.replicas else "List its replicas in `replicas`: each then gets the new material, too.",
+            operation="DescribeKey",
+        )
+    absent = sorted({*target.replicas} - {*view.replica_regions})
+    if absent and target.create is None:
+        raise conflict(
+            f"{view.arn} has no replica in {', '.join(absent)}, and the manifest lists one.",
+            "Create it (ReplicateKey), specify `create`, or remove its Region from `replicas`.",
+            operation="DescribeKey",
         )

@@ -77,7 +77,7 @@ class Grant:
 def grants(target: Target, asked: Asked, latest: datetime | None = None) -> tuple[Grant, ...]:
     """What one key needs. `latest`: allow a fixed ValidTo up to this instant instead of the target's own."""
     found = dict.fromkeys(grant for part in target.parts for grant in _of_one(part, asked, latest))
-    if target.materials and asked.command == "run":
+    if target.materials and target.primary is None and asked.command == "run":  # KMS rotates the primary only
         found[Grant("Rotate", ("RotateKeyOnDemand",))] = None
     return tuple(found)
 

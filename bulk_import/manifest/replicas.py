@@ -30,9 +30,10 @@ def mistakes(
     if _SINGLE_REGION.fullmatch(settings.get("key_id") or ""):
         message = "is the ID of a single-Region key, which has no replicas"
         yield "key_id", message, "Name the multi-Region key (mrk-…), or remove `replicas`."
-    if settings.get("materials"):
-        message = "cannot be combined with `materials` in this version"
-        yield "replicas", message, "Leave one of the two out."
+    for at, entry in enumerate(settings.get("materials") or ()):
+        if uses(entry.get("material") or "", "region"):
+            message = "uses {region}, but a primary and its replicas hold the same materials"
+            yield f"materials.{at}.material", message, "Remove the placeholder, or remove `replicas`."
     if (settings.get("create") or {}).get("multi_region") is False:
         yield "create.multi_region", "is false, but the key has replicas", "Leave it out: `replicas` implies true."
 

@@ -30,6 +30,11 @@ class Away:
         self._away += 1
         self._watch.add(run, look, delay, left=self._left)
 
+    def working(self) -> Callable[[], None]:
+        """For a target that is being changed, and may be parked in between. What is returned is called at its end."""
+        self._away += 1
+        return self._left
+
     def park(self, run: TargetRun, work: Work) -> Callable[[], bool]:
         """For a target that waits for another one. What is returned brings it back for `work`.
 

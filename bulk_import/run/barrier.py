@@ -23,6 +23,7 @@ from bulk_import.errors import TargetError
 from bulk_import.family import primary_lanes
 from bulk_import.model import Lane, Outcome, Primary, Target
 from bulk_import.ports import KeyService, Trace
+from bulk_import.run.rendezvous import Progress, Rendezvous
 
 READS_AT_ONCE = 16  # of aliases, in one lane of primaries
 
@@ -44,6 +45,7 @@ class Family:
     well: bool = False  # it ended OK
     why: str = ""  # it did not: its error
     retryable: bool = False
+    rendezvous: Rendezvous = field(default_factory=Rendezvous)
     _for_id: list[Callable[[], object]] = field(default_factory=list)
     _for_end: list[Callable[[], object]] = field(default_factory=list)
 
@@ -59,11 +61,27 @@ class Family:
         for wake in waiting:
             wake()
 
+    def known_as(self, key_arn: str) -> None:
+        """The primary was read, and has this ARN."""
+        if "/mrk-" in key_arn and not self.key_id:
+            self.key_id = key_arn.rsplit("/", 1)[-1]
+            self._wake()
+
+    def filled(self) -> None:
+        """The primary holds all its older materials, and is to be rotated: replicas that were never filled get them."""
+        if not self.rendezvous.filled:
+            self.rendezvous.filled = True
+            self._wake()
+
     def end(self, *, well: bool, key_arn: str | None, why: str = "", retryable: bool = False) -> None:
         """The primary's target has ended."""
         self.ended, self.well, self.why, self.retryable = True, well, why, retryable
         if key_arn and "/mrk-" in key_arn:  # a single-Region key has no relatives
             self.key_id = key_arn.rsplit("/", 1)[-1]
+        self._wake()
+        self.rendezvous.news()
+
+    def _wake(self) -> None:
         waiting, self._for_id, self._for_end = [*self._for_id, *self._for_end], [], []
         for wake in waiting:
             wake()
@@ -91,11 +109,15 @@ class Barrier:
         targets = tuple(targets)
         self.lanes = primary_lanes(targets)  # whose ports `connect` needs
         self._families: dict[_Name, Family] = {}
+        self._replicas: dict[_Name, tuple[Rendezvous, Progress]] = {}
         for target in targets:
             if target.primary is not None or target.replicas:
                 family = self._families.setdefault(_name(target), Family())
                 family.selected = family.selected or target.primary is None
                 family.primary = family.primary or target.primary
+                if target.primary is not None:
+                    progress = family.rendezvous.replicas[target.lane.region] = Progress()
+                    self._replicas[target.id, target.lane.account, target.lane.region] = family.rendezvous, progress
         self._to_read: asyncio.Queue[tuple[Family, Trace]] = asyncio.Queue()
         self._places = {lane: asyncio.Semaphore(READS_AT_ONCE) for lane in self.lanes}
 
@@ -110,14 +132,25 @@ class Barrier:
         return self._families.get(_name(target)) if target.primary is not None or target.replicas else None
 
     def ended(self, outcome: Outcome) -> None:
-        """A target of the run has ended; most are no primaries."""
-        family = self._families.get((outcome.id, outcome.account, outcome.region))
+        """A target of the run has ended; most are neither primary nor replica."""
+        name = (outcome.id, outcome.account, outcome.region)
+        family, replica = self._families.get(name), self._replicas.get(name)
+        if replica is not None:
+            rendezvous, progress = replica
+            progress.end(outcome)
+            rendezvous.news()
         if family is not None:
+            family.rendezvous.primary.end(outcome)
             error = outcome.error
             why = f"{error.code}: {error.message.rstrip('.')}" if error else ""
             family.end(
                 well=outcome.status.well, key_arn=outcome.key_arn, why=why, retryable=bool(error and error.retryable)
             )
+
+    def stopped(self) -> None:
+        """No further target is started: nobody may wait for one that was not."""
+        for family in self._families.values():
+            family.rendezvous.news()
 
     def read(self, family: Family, trace: Trace) -> None:
         """Reads the primary's alias, once for all replicas. `trace`: of the replica that asks first."""

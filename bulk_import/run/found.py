@@ -215,6 +215,7 @@ async def decide_by(
         decision = decide(run.wanted, view, [], now=now)
     if decision.error is not None:
         return decision  # no further read for a key that cannot be imported into
+    family.check_listed(run.target, view)
     if policy.correct is not None:
         view = run.view = await with_metadata(run, kms, view)
     if not several:

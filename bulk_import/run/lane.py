@@ -18,7 +18,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -49,6 +49,7 @@ from bulk_import.run.steps import REPLICATE, carry_out, changes_more, not_yet_ma
 from bulk_import.run.stop import Stop
 from bulk_import.run.target_run import IMPORT, Policy, TargetRun
 from bulk_import.run.tasks import LaneTasks
+from bulk_import.run.together import Together
 from bulk_import.run.verifier import Verifying
 from bulk_import.run.watch import LaneWatch
 
@@ -96,6 +97,7 @@ class LaneRunner:
         self._tasks = LaneTasks(stop)
         self._away = Away(self._watch)
         self._replicas = LaneReplicas(kms, policy, barrier or Barrier(), self._away)
+        self._together = Together(kms, policy, stop, self._away)
         self._steady: set[int] = set()  # indexes of targets that were read again after a resume
         self._differed: set[int] = set()  # indexes of targets whose decision was restarted
 
@@ -166,16 +168,21 @@ class LaneRunner:
         """Places of importers. Made for the first of them: the lane's first call may have read its quota."""
         return asyncio.Semaphore(2 + math.ceil(SECONDS_PER_IMPORT * self._import_rate()))
 
+    def _places(self, *, apart: bool) -> AbstractAsyncContextManager[object]:
+        return self._importing if apart else nullcontext()
+
     async def _start_change(self, group: asyncio.TaskGroup, run: TargetRun) -> None:
         """In a place for such changes: a replica that is created has one already."""
+        ends: list[Callable[[], None]]
         if self._replicas.creates(run):
-            self._tasks.start(group, run, partial(self._change, run)).add_done_callback(
-                lambda _: self._replicas.done(run)
-            )
-            return
-        places = self._creator.places if changes_more(run.decision) else self._importing
-        await places.acquire()
-        self._tasks.start(group, run, partial(self._change, run)).add_done_callback(lambda _: places.release())
+            ends = [partial(self._replicas.done, run)]
+        else:
+            places = self._creator.places if changes_more(run.decision) else self._importing
+            await places.acquire()
+            ends = [places.release]
+        ends.append(self._away.working())
+        task = self._tasks.start(group, run, partial(self._change, run))
+        task.add_done_callback(lambda _: [end() for end in ends])
 
     async def _inspect(self, run: TargetRun, claimed_before: asyncio.Event, claimed: asyncio.Event) -> None:
         """Finds the key and decides. Keys are claimed in manifest order, however the answers come.
@@ -288,7 +295,7 @@ class LaneRunner:
             return await decide_unfinished(run, self._kms, self._policy, view)
         import_again = again and self._policy.prove == "all"
         decision = await decide_by(run, self._kms, self._policy, view, import_again=import_again)
-        return await self._replicas.complete(run, decision)
+        return self._together.judged(run, await self._replicas.complete(run, decision))
 
     async def _recheck(self, run: TargetRun, view: KeyView) -> None:
         """A target that ended OK before the resume. N equal reads decide whether it is as wanted still."""
@@ -372,7 +379,10 @@ class LaneRunner:
     async def _change(self, run: TargetRun) -> None:
         # A key that is created, corrected or rotated may wait for minutes before an import: its place is taken then.
         apart = changes_more(run.decision)
-        evidence = await carry_out(run, self._kms, self._policy, lambda: self._importing if apart else nullcontext())
+        places = partial(self._places, apart=apart)
+        evidence = await self._together.carry_out(run, partial(carry_out, run, self._kms, self._policy, places))
+        if evidence is None:
+            return  # it waits for another Region of its key, and comes back
         self._claimed.setdefault(run.arn, run.target.id)
         run.life.advance(Event.ALL_APPLIED)
         self._watch.add(run, Verifying(run, self._kms, self._policy, evidence))

@@ -83,6 +83,8 @@ class LanePlanner(LaneRunner):
         decision = run.decision
         if decision is None or decision.key_spec is None:
             raise RuntimeError("a target is imported only after a decision")
+        if not self._together.may_plan(run):
+            return
         parts = [run.target]
         if run.target.materials:
             entries = [step.entry for step in decision.steps if step.kind == StepKind.IMPORT_MATERIAL]
@@ -97,18 +99,21 @@ class LanePlanner(LaneRunner):
 
     def _keep(self, run: TargetRun, outcome: Outcome | None) -> None:
         error = outcome.error if outcome else None
+        if run.family is not None and outcome is not None:
+            run.family.rendezvous.of(run.target).end(outcome)
+            run.family.rendezvous.news()
         if run.family is not None and run.target.primary is None:
             arn, why = run.view.arn if run.view else None, error.code if error else ""
             run.family.end(well=error is None, key_arn=arn, why=why)
         decision, view, target = run.decision, run.view, run.target
         if decision and not error:
-            self.calls.update(KINDS[step.kind].operation for step in decision.steps)
+            self.calls.update(KINDS[step.kind].operation for step in decision.changes)
             if target.primary is not None and self.calls.pop(REPLICATE, 0):  # KMS counts it in two lanes
                 self.calls["CreateKey"] += PERMITS_OF_A_REPLICA
                 self.replicated[target.primary.lane] += 1
             if target.ready_made is None:
                 self.calls[SCARCE] += sum(step.kind == StepKind.IMPORT_MATERIAL for step in decision.steps)
-            rotations = sum(step.kind == StepKind.ROTATE for step in decision.steps)
+            rotations = sum(step.kind in (StepKind.ROTATE, StepKind.AWAIT_ROTATION) for step in decision.steps)
             self.rotations = max(self.rotations, rotations)
         detail = decision.detail if decision else ""
         if decision and decision.action is Action.UNCHANGED:
@@ -132,7 +137,7 @@ class LanePlanner(LaneRunner):
                 detail=error.message if error else detail,
                 steps=[
                     PlannedStep(KINDS[step.kind].operation, step.cause)
-                    for step in (decision.steps if decision and not error else ())
+                    for step in (decision.changes if decision and not error else ())
                 ],
                 error=error,
             )

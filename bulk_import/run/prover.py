@@ -16,6 +16,7 @@ import secrets
 from dataclasses import dataclass
 
 from bulk_import.errors import ServiceError, TargetError
+from bulk_import.matching import match
 from bulk_import.material.evidence import Evidence
 from bulk_import.model import KeySpec, KeyState, KeyView, KnownMaterial, Proof
 from bulk_import.ports import KeyService
@@ -103,6 +104,9 @@ async def check_related(run: TargetRun, kms: KeyService, view: KeyView) -> None:
     `view`: the last read. Raises TargetError (MaterialMismatch).
     """
     family = run.family
+    if family is not None and run.target.materials:
+        _check_related_materials(run, family.rendezvous.shown, view)
+        return
     if family is None or view.key_spec != KeySpec.SYMMETRIC_DEFAULT:
         return
     try:
@@ -116,6 +120,14 @@ async def check_related(run: TargetRun, kms: KeyService, view: KeyView) -> None:
     family.material_id = family.material_id or current
     if family.material_id != current:
         raise _mismatch(view, operation, f"holds material {current}, and a related key {family.material_id}")
+
+
+def _check_related_materials(run: TargetRun, shown: dict[str, str], view: KeyView) -> None:
+    """`shown`: KeyMaterialIds by the names of the entries, as a Region showed them first."""
+    for entry, material in zip(run.target.materials, match(run.target, view), strict=True):
+        if material is not None and shown.setdefault(entry.name, material.key_material_id) != material.key_material_id:
+            other = f"holds {material.key_material_id} as {entry.name}, and a related key {shown[entry.name]}"
+            raise _mismatch(view, "ListKeyRotations", other)
 
 
 async def round_trip(run: TargetRun, kms: KeyService, view: KeyView) -> tuple[bool | None, str]:

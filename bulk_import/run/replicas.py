@@ -34,6 +34,8 @@ class LaneReplicas:
     def join(self, run: TargetRun) -> None:
         """For every target of the lane, before anything else."""
         run.family = self._barrier.of(run.target)
+        if run.family is not None:
+            run.family.rendezvous.of(run.target).started = True
 
     @staticmethod
     def known(run: TargetRun) -> bool:
@@ -63,7 +65,7 @@ class LaneReplicas:
         family, decision = run.family, run.decision
         if family is None or run.target.primary is None or decision is None or decision.action is not Action.IMPORT:
             return True
-        return not never_filled(view) or self._after(family, run, again)
+        return not never_filled(view) or family.rendezvous.filled or self._after(family, run, again)
 
     def may_replicate(self, run: TargetRun, again: Work) -> bool:
         """Whether a replica that is missing may be created now: its primary is filled, and a place is free.
@@ -73,6 +75,8 @@ class LaneReplicas:
         family, primary = run.family, run.target.primary
         if family is None or primary is None:
             return True
+        family.rendezvous.of(run.target).missing = True
+        family.rendezvous.news()
         if not self._after(family, run, again):
             return False
         if sum(lane == primary.lane for lane in self._creating.values()) >= CREATED_AT_ONCE:

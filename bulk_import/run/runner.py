@@ -20,7 +20,7 @@ async def run_lanes(lanes: Sequence[LaneRunner], stop: Stop, *, grace: float, ba
         return  # a resume that finds all work done
     try:
         async with asyncio.TaskGroup() as group:
-            drain = group.create_task(_drain(lanes, stop, grace))
+            drain = group.create_task(_drain(lanes, stop, grace, barrier))
             reading = [group.create_task(barrier.run())] if barrier else []
             # The longest first: where calls in flight are bounded, it is the one that must not start late.
             ordered = sorted(lanes, key=lambda lane: -len(lane.targets))
@@ -32,10 +32,12 @@ async def run_lanes(lanes: Sequence[LaneRunner], stop: Stop, *, grace: float, ba
         raise _first(errors) from None
 
 
-async def _drain(lanes: Sequence[LaneRunner], stop: Stop, grace: float) -> None:
+async def _drain(lanes: Sequence[LaneRunner], stop: Stop, grace: float, barrier: Barrier | None) -> None:
     await stop.requested.wait()
     for lane in lanes:
         lane.drain()
+    if barrier is not None:
+        barrier.stopped()
     await stop.over(grace)
     for lane in lanes:
         lane.abandon()

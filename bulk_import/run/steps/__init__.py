@@ -24,6 +24,7 @@ from bulk_import.run.several import OF_MATERIALS
 from bulk_import.run.steps.create_alias import CreateAlias
 from bulk_import.run.steps.create_key import CreateKey
 from bulk_import.run.steps.delete_material import DeleteMaterial
+from bulk_import.run.steps.follow import Follow
 from bulk_import.run.steps.import_entry import ImportEntry
 from bulk_import.run.steps.import_material import ImportMaterial
 from bulk_import.run.steps.metadata import Correction, PutKeyPolicy, TagResource, UpdateKeyDescription
@@ -109,6 +110,9 @@ async def _make_all(
     """Returns the remark of the evidence, if only the created key's ARN allowed to have it."""
     remark = None
     for step in run.decision.steps if run.decision else ():
+        if step.kind == StepKind.AWAIT_ROTATION and step.entry is not None:
+            await Follow(run, kms, policy).in_use(step.entry)
+            continue
         if step.kind == StepKind.ROTATE:
             rotate = Rotate(run, kms, policy, step)
             await make(rotate)
@@ -116,7 +120,7 @@ async def _make_all(
             continue
         if step.kind != StepKind.IMPORT_MATERIAL:
             await make(KINDS[step.kind](run, kms, policy))
-            if step.kind == StepKind.CREATE_KEY and run.target.materials:
+            if step.kind in (StepKind.CREATE_KEY, StepKind.REPLICATE_KEY) and run.target.materials:
                 await _check_values(run, policy)
             elif step.kind in (StepKind.CREATE_KEY, StepKind.REPLICATE_KEY) and run.held is not None:
                 # The check value is of the material and the key's ARN, which is known only now.
@@ -133,6 +137,8 @@ async def _make_all(
             async with importing():
                 await make(entry)
             entry.check_stated_id()
+            if step.together and run.target.primary is not None:
+                await Follow(run, kms, policy).holds(step.entry)
             continue
         async with importing():
             await make(KINDS[step.kind](run, kms, policy))

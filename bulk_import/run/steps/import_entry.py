@@ -36,7 +36,10 @@ class ImportEntry(ImportMaterial):
             raise RuntimeError("the step does not say which of the materials is imported, and how")
         self.at = step.entry
         self._type = step.import_type
-        self._id = step.key_material_id
+        # Related keys share the IDs of their materials: a replica asks for those of its primary.
+        shared = run.family.rendezvous.ids if run.family is not None and run.target.primary is not None else {}
+        self._id = step.key_material_id or (shared.get(self.entry.name) if self._type == EXISTING else None)
+        self._known_by: float | None = None  # when KMS must know the primary's material in this Region, too
         self._known = {each.key_material_id: each for each in (run.view.materials or () if run.view else ())}
 
     @property
@@ -126,6 +129,9 @@ class ImportEntry(ImportMaterial):
             message = f"{view.arn} has the material of {name} already: KMS accepts it only once."
             return self._conflict(error, message, f"Check the source of {name}: two entries have the same bytes.")
         known = next((each for each in materials if each.key_material_id == self._id), None)
+        if known is None and self.run.target.primary is not None and self._may_come():
+            error.retryable = True  # what the primary has, this Region may not know yet
+            return error
         if error.code != "IncorrectKeyMaterialException" or known is None:
             return error
         message = f"The source of {name} does not hold material {self._id} of {view.arn}: KMS refused it."
@@ -135,6 +141,12 @@ class ImportEntry(ImportMaterial):
             advice = "The first entry must be the material that the key was filled with. Correct its source."
             return self._conflict(error, message, advice)
         return error
+
+    def _may_come(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        if self._known_by is None:
+            self._known_by = now + self.policy.consistency_timeout
+        return now < self._known_by
 
     async def _looked_for(self) -> tuple[KeyView, KeyRotation | None]:
         """The last read, and the material of this entry. New material that KMS refused is there: it is waited for."""

@@ -1,0 +1,270 @@
+"""A multi-Region key with several materials: rotated only when every Region has the new material."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.e2e.support import ACCOUNT, REGION, Result, Workplace, quick
+from tests.faults.forks import Forks, Kill
+from tests.sandbox.helpers import import_material
+from tests.sandbox_client import Sandbox
+
+FIRST, SECOND = "eu-west-1", "ap-south-1"
+FAMILY = (REGION, FIRST, SECOND)
+EXISTING = {"ImportType": "EXISTING_KEY_MATERIAL", "ExpirationModel": "KEY_MATERIAL_DOES_NOT_EXPIRE"}
+NEW = {**EXISTING, "ImportType": "NEW_KEY_MATERIAL"}
+
+
+class Family:
+    """One multi-Region key of the manifest with several materials, in KMS and in runs of that manifest."""
+
+    def __init__(self, sandbox: Sandbox, work: Workplace, forks: Forks, *names: str, **fields: Any) -> None:
+        work.defaults |= {"wrapping_key_spec": "RSA_2048", "encoding": "raw"}
+        self.sandbox, self.work, self.forks = sandbox, work, forks
+        self.materials: dict[str, bytes] = {}
+        self.entry: dict[str, Any] = {
+            "id": "payments", "account": ACCOUNT, "region": REGION, "replicas": [FIRST, SECOND],
+            "key_id": "alias/payments", "materials": [], **fields,
+        }  # fmt: skip
+        work.keys.append(self.entry)
+        for name in names:
+            self.add(name)
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        return (REGION, *self.entry["replicas"])
+
+    def add(self, name: str, **fields: Any) -> bytes:
+        self.materials[name] = os.urandom(32)
+        (self.work.folder / f"{name}.key").write_bytes(self.materials[name])
+        self.entry["materials"].append({"name": name, "material": f"file:{name}.key", **fields})
+        return self.materials[name]
+
+    def seed(self) -> None:
+        """The key as somebody made it: its first material in every Region."""
+        name = self.entry["materials"][0]["name"]
+        material = {"hex": self.materials[name].hex()}
+        key = self.sandbox.key(
+            alias="alias/payments", multi_region=True, material=material, replicas=self.entry["replicas"]
+        )
+        self.id = key["key_id"]
+        for region in self.entry["replicas"]:
+            import_material(self.kms(region), self.id, self.materials[name], **EXISTING)
+
+    def kms(self, region: str = REGION) -> Any:
+        return self.sandbox.client("kms", ACCOUNT, region)
+
+    def run(self, *options: str, kill: Kill | None = None) -> Result:
+        self.work.write()
+        return self.forks.run(
+            self.work.folder, self.work.environment(), ["run", "manifest.json", *quick(options), *options], kill=kill
+        )
+
+    def ok(self, *options: str) -> dict[str, dict[str, Any]]:
+        """The entries of a run that succeeds, by Region."""
+        result = self.run(*options)
+        assert result.code == 0, (result.stderr, [each["error"] for each in result.report["results"]])
+        return {entry["region"]: entry for entry in result.report["results"]}
+
+    def states(self, region: str) -> list[tuple[str | None, str, str]]:
+        answer = self.kms(region).list_key_rotations(KeyId=self.id, IncludeKeyMaterial="ALL_KEY_MATERIAL")
+        return [
+            (one.get("KeyMaterialDescription"), one["KeyMaterialState"], one["ImportState"])
+            for one in answer["Rotations"]
+        ]
+
+    def everywhere(self, *names: str) -> None:
+        """Every Region holds these materials, the last of them current."""
+        wanted = [(name, "NON_CURRENT", "IMPORTED") for name in names[:-1]] + [(names[-1], "CURRENT", "IMPORTED")]
+        assert {region: self.states(region) for region in self.regions} == dict.fromkeys(self.regions, wanted)
+
+    def sealed(self) -> list[bytes]:
+        """A ciphertext of every Region."""
+        return [
+            self.kms(region).encrypt(KeyId=self.id, Plaintext=b"hello")["CiphertextBlob"] for region in self.regions
+        ]
+
+    def opens(self, sealed: list[bytes]) -> None:
+        for region in self.regions:
+            for blob in sealed:
+                assert self.kms(region).decrypt(KeyId=self.id, CiphertextBlob=blob)["Plaintext"] == b"hello"
+
+
+def test_new_material_goes_to_every_region_before_the_rotation(sandbox: Sandbox, work: Workplace, forks: Forks) -> None:
+    key = Family(sandbox, work, forks, "2024")
+    key.seed()
+    key.add("2025")
+    old = key.sealed()
+    entries = key.ok()
+    assert [entries[region]["changes"] for region in FAMILY] == [["imported", "rotated"], ["imported"], ["imported"]]
+    assert {entry["status"] for entry in entries.values()} == {"reimported"}
+    assert {entry["materials"][1]["proof"] for entry in entries.values()} == {"material_id"}
+    assert len({entry["materials"][1]["key_material_id"] for entry in entries.values()}) == 1
+    key.everywhere("2024", "2025")
+    key.opens([*old, *key.sealed()])
+    again = key.ok("--require-proof", "--known", "report.json")
+    assert {entry["status"] for entry in again.values()} == {"unchanged"}
+
+
+def test_a_created_key_has_all_its_materials_in_every_region(sandbox: Sandbox, work: Workplace, forks: Forks) -> None:
+    """The primary is rotated before it is replicated; a new replica gets all of them, oldest first."""
+    key = Family(sandbox, work, forks, "2024", "2025", "2026", key_spec="SYMMETRIC_DEFAULT", create={})
+    entries = key.ok()
+    key.id = entries[REGION]["key_arn"].rpartition("/")[2]
+    assert [entries[region]["changes"] for region in FAMILY] == [
+        ["created", "alias", "imported", "rotated"], ["replicated", "alias", "imported"],
+        ["replicated", "alias", "imported"],
+    ]  # fmt: skip
+    assert {entry["verification"]["proof"] for entry in entries.values()} == {"material_id"}
+    key.everywhere("2024", "2025", "2026")
+    key.add("2027")
+    key.entry["replicas"].append("sa-east-1")  # created after the rotation
+    entries = key.ok()
+    assert entries["sa-east-1"]["attempts"] == 4
+    assert entries[FIRST]["changes"] == ["imported"]
+    key.everywhere("2024", "2025", "2026", "2027")
+    assert {entry["status"] for entry in key.ok().values()} == {"unchanged"}
+
+
+def test_expired_everywhere_and_two_new_materials(sandbox: Sandbox, work: Workplace, forks: Forks) -> None:
+    key = Family(sandbox, work, forks)
+    key.add("2024", valid_for="24h", renew_before="1h")
+    key.seed()
+    key.add("2025", valid_for="90d")
+    key.ok()
+    old = key.sealed()
+    sandbox.advance(25 * 3600)
+    sandbox.forget_sessions()
+    assert key.kms(SECOND).describe_key(KeyId=key.id)["KeyMetadata"]["KeyState"] == "PendingImport"
+    key.entry["materials"][0] |= {"valid_for": "60d", "renew_before": "30d"}
+    key.add("2026")
+    key.add("2027")
+    entries = key.ok()
+    assert [entries[region]["attempts"] for region in FAMILY] == [3, 3, 3]
+    assert {entry["status"] for entry in entries.values()} == {"imported"}
+    key.everywhere("2024", "2025", "2026", "2027")
+    key.opens(old)
+    assert {entry["status"] for entry in key.ok().values()} == {"unchanged"}
+    key.entry["materials"][1] |= {"valid_for": "120d", "renew_before": "100d"}  # renewed in each Region
+    assert [entry["changes"] for entry in key.ok().values()] == [["imported"]] * 3
+
+
+def test_a_replica_that_lacks_materials_gets_them_before_the_new_one(
+    sandbox: Sandbox, work: Workplace, forks: Forks
+) -> None:
+    key = Family(sandbox, work, forks, "2024", replicas=[FIRST])
+    key.seed()
+    key.add("2025")
+    key.ok()
+    key.kms().replicate_key(KeyId=key.id, ReplicaRegion=SECOND)  # never filled
+    lost = key.states(FIRST)[0]
+    ids = key.kms().list_key_rotations(KeyId=key.id, IncludeKeyMaterial="ALL_KEY_MATERIAL")["Rotations"]
+    key.kms(FIRST).delete_imported_key_material(KeyId=key.id, KeyMaterialId=ids[0]["KeyMaterialId"])
+    assert lost[2] == "IMPORTED"
+    key.entry["replicas"].append(SECOND)
+    key.add("2026")
+    entries = key.ok()
+    assert [entries[region]["attempts"] for region in FAMILY] == [1, 2, 3]
+    key.everywhere("2024", "2025", "2026")
+
+
+def test_a_rotation_that_somebody_else_began(sandbox: Sandbox, work: Workplace, forks: Forks) -> None:
+    """The new material is in the primary and in one replica; the bytes are compared in both."""
+    key = Family(sandbox, work, forks, "2024")
+    key.seed()
+    key.ok()
+    new = key.add("2025")
+    import_material(key.kms(), key.id, new, KeyMaterialDescription="2025", **NEW)
+    import_material(key.kms(FIRST), key.id, new, **EXISTING)
+    entries = key.ok()
+    assert [entries[region]["attempts"] for region in FAMILY] == [1, 1, 1]
+    assert {entry["materials"][1]["proof"] for entry in entries.values()} == {"material_id"}
+    key.everywhere("2024", "2025")
+
+
+# --- refused before anything is changed
+
+
+def disabled(key: Family) -> tuple[list[str], dict[str, str]]:
+    key.kms(FIRST).disable_key(KeyId=key.id)
+    return [], {REGION: "RotationConflict", FIRST: "RotationConflict", SECOND: "PrimaryNotReady"}
+
+
+def deleted_soon(key: Family) -> tuple[list[str], dict[str, str]]:
+    key.kms(FIRST).schedule_key_deletion(KeyId=key.id)
+    return [], {REGION: "RotationConflict", FIRST: "KeyStateNotImportable", SECOND: "PrimaryNotReady"}
+
+
+def not_selected(_: Family) -> tuple[list[str], dict[str, str]]:
+    options = ["--only-region", REGION, "--only-region", FIRST]
+    return options, {REGION: "RotationConflict", FIRST: "PrimaryNotReady"}
+
+
+def primary_not_selected(_: Family) -> tuple[list[str], dict[str, str]]:
+    return ["--only-region", FIRST], {FIRST: "PrimaryNotReady"}
+
+
+def not_listed(key: Family) -> tuple[list[str], dict[str, str]]:
+    key.entry["replicas"] = [FIRST]
+    return [], {REGION: "RotationConflict", FIRST: "PrimaryNotReady"}
+
+
+def not_there(key: Family) -> tuple[list[str], dict[str, str]]:
+    key.entry["replicas"] = [FIRST, SECOND, "sa-east-1"]
+    codes = {REGION: "RotationConflict", FIRST: "PrimaryNotReady", SECOND: "PrimaryNotReady"}
+    return [], {**codes, "sa-east-1": "NotFoundException"}
+
+
+def denied(key: Family) -> tuple[list[str], dict[str, str]]:
+    fields = {"operation": "DescribeKey", "code": "AccessDeniedException", "times": None, "region": SECOND}
+    key.sandbox.fault("error", **fields)
+    return [], {REGION: "RotationConflict", FIRST: "PrimaryNotReady", SECOND: "AccessDeniedException"}
+
+
+@pytest.mark.parametrize(
+    "wrong", [disabled, deleted_soon, not_selected, primary_not_selected, not_listed, not_there, denied]
+)
+def test_a_family_that_cannot_be_rotated_is_left_alone(
+    sandbox: Sandbox, work: Workplace, forks: Forks, wrong: Callable[[Family], tuple[list[str], dict[str, str]]]
+) -> None:
+    key = Family(sandbox, work, forks, "2024")
+    key.seed()
+    key.ok()
+    key.add("2025")
+    options, codes = wrong(key)
+    before = {region: key.states(region) for region in FAMILY}
+    result = key.run(*options)
+    assert result.code == 5, result.stderr
+    found = {entry["region"]: entry for entry in result.report["results"]}
+    assert {region: entry["error"]["code"] for region, entry in found.items()} == codes
+    assert not any(entry["changed"] for entry in found.values())
+    assert {region: key.states(region) for region in FAMILY} == before
+    planned = work.call("plan", "manifest.json", "--format", "json", *quick(()), *options)
+    assert planned.code == 5, planned.stderr
+    blocked = {target["region"]: target["error"]["code"] for target in json.loads(planned.stdout)["targets"]}
+    assert blocked == codes
+
+
+def test_plan_and_status_show_what_each_region_needs(sandbox: Sandbox, work: Workplace, forks: Forks) -> None:
+    key = Family(sandbox, work, forks, "2024")
+    key.seed()
+    key.ok()
+    key.add("2025")
+    work.write()
+    result = work.call("plan", "manifest.json", "--format", "json", *quick(()))
+    assert result.code == 0, result.stderr
+    steps = [[step["operation"] for step in target["steps"]] for target in json.loads(result.stdout)["targets"]]
+    assert steps == [["ImportKeyMaterial", "RotateKeyOnDemand"], ["ImportKeyMaterial"], ["ImportKeyMaterial"]]
+    import_material(key.kms(), key.id, key.materials["2025"], KeyMaterialDescription="2025", **NEW)
+    status = work.call("status", "manifest.json", "--format", "json", "--read-interval", "20ms")
+    assert status.code == 11, status.stderr
+    drift = [[one["field"] for one in target["drift"]] for target in json.loads(status.stdout)["targets"]]
+    assert drift == [
+        ["materials.2024.state", "materials.2025.state"],
+        *[["materials.2024.state", "materials.2025"]] * 2,
+    ]
