@@ -8,7 +8,7 @@ import os
 import secrets
 import select
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -111,3 +111,20 @@ class NewFile:
     def commit(self) -> None:
         """Takes the name, in the place of what had it. The caller fsyncs the folder when all its names stand."""
         self._temporary.replace(self._path)
+
+
+def write_with_sum(path: Path, sums: Path, chunks: Iterable[bytes], *, first: Callable[[], None]) -> str:
+    """Writes a file, and its SHA-256 in sha256sum's format to `sums`. Returns the sum. Raises OSError.
+
+    Atomically: a reader finds the older file or the complete new one. `first`: called when both are on disk, before
+    they take their names.
+    """
+    with NewFile(path) as new:
+        sha256 = new.fill(chunks)
+        with NewFile(sums) as line:
+            line.fill([f"{sha256}  {path.name}\n".encode()])
+            first()
+            new.commit()
+            line.commit()
+    fsync_directory(path.parent)
+    return sha256

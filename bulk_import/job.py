@@ -38,6 +38,7 @@ from bulk_import.model import Manifest, ObjectUri, Outcome, in_s3
 from bulk_import.model.run import Command, Summary
 from bulk_import.ports import ObjectStore
 from bulk_import.report import known as reports_known
+from bulk_import.report.document import Document
 from bulk_import.report.fold import fold
 from bulk_import.report.known import Known
 from bulk_import.report.reread import Report
@@ -165,7 +166,7 @@ async def _end(journal: Journal, stop: Stop, failure: BulkImportError | None) ->
 
 async def _deliver(begun: Begun, delivery: Delivery, failure: BulkImportError | None) -> RunResult:
     folded = fold(begun.path)
-    delivered = await delivery.all(folded, failure)
+    delivered = await delivery.all(Document.of(folded), failure)
     code = delivered.report.head["run"]["exit_code"]
     return RunResult(
         run_id=begun.run_id,

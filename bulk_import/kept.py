@@ -7,10 +7,11 @@ import os
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from bulk_import.files import NewFile, fsync_directory
+from bulk_import.files import fsync_directory, write_with_sum
 
 HEAD: Final = 1 << 16  # bytes; a report says its run's ID well within them
 _A_RUN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")  # as begin.py makes IDs: they sort by time
@@ -58,15 +59,7 @@ def replace(path: Path, report: Iterable[bytes], run_id: str) -> str:
 
     Atomically: a reader finds the older report or the complete new one. Raises OSError.
     """
-    with NewFile(path) as new:
-        sha256 = new.fill(report)
-        with NewFile(sha256_path(path)) as sums:
-            sums.fill([f"{sha256}  {path.name}\n".encode()])
-            _keep_older(path, run_id)
-            new.commit()
-            sums.commit()
-    fsync_directory(path.parent)
-    return sha256
+    return write_with_sum(path, sha256_path(path), report, first=partial(_keep_older, path, run_id))
 
 
 def set_aside(path: Path) -> None:
@@ -86,7 +79,8 @@ def set_aside(path: Path) -> None:
 def _keep_older(path: Path, run_id: str) -> None:
     """Gives a report at `path` that is not of this run the name `<stem>.<its run's ID><suffix>`, its sum with it.
 
-    The name at `path` stays too, until the new report takes it: there is always one. Raises OSError.
+    The name at `path` stays too, until the new report takes it: where the file system has hard links, there is always
+    one. Raises OSError.
     """
     try:
         with path.open("rb") as stream:

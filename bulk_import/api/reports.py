@@ -21,7 +21,7 @@ from bulk_import.delivery.publish import TEXT, publish, publish_rendering
 from bulk_import.errors import InputError, ObjectError, Problem, ReportNotWritten
 from bulk_import.journal import reader
 from bulk_import.model import STDOUT, ObjectUri, in_s3
-from bulk_import.report import document
+from bulk_import.report.document import Document, gathered_chunks
 from bulk_import.report.fold import fold
 from bulk_import.report.formats import FORMATS, render, write_text
 from bulk_import.report.formats.markdown import append_step_summary
@@ -54,7 +54,7 @@ def open_reports(names: Sequence[str], settings: Settings, *, stdin: BinaryIO | 
 
 def json_chunks(report: Report) -> Iterator[bytes]:
     """The report as `run` writes it, piece by piece: memory stays flat."""
-    return document.gathered_chunks(report.head, map(orjson.dumps, report.results))
+    return gathered_chunks(report.head, map(orjson.dumps, report.results))
 
 
 def write_report(report: Report, settings: Settings, *, text: str | None = None) -> None:
@@ -136,9 +136,9 @@ def _read(name: str, path: Path) -> Report:
             first = stream.readline(reader.LONGEST_LINE)
         if not first:
             raise _problem(path, "this file is empty.", "Name a report or a journal.")
-        return (
-            checked(document.as_report(fold(path)), shown) if first.startswith(b'{"seq":') else read_report(path, shown)
-        )
+        if first.startswith(b'{"seq":'):
+            return checked(Document.of(fold(path)).as_report(), shown)
+        return read_report(path, shown)
     except FileNotFoundError:
         raise _problem(name, "this file does not exist.", "Check the path.") from None
     except IsADirectoryError:

@@ -22,8 +22,7 @@ from bulk_import.kept import name_of_older, sha256_path
 from bulk_import.model import ObjectUri, in_s3
 from bulk_import.ports import ObjectStore
 from bulk_import.report import formats
-from bulk_import.report.document import as_report
-from bulk_import.report.fold import Folded
+from bulk_import.report.document import Document
 from bulk_import.report.reread import Report
 from bulk_import.settings import Settings
 
@@ -59,48 +58,45 @@ class Delivery:
     checkpoint: Checkpoint | None = None
     written: dict[str, Path | ObjectUri] = field(default_factory=dict)  # renderings: format → where it is
 
-    async def all(self, folded: Folded, failure: BulkImportError | None) -> Delivered:
+    async def all(self, document: Document, failure: BulkImportError | None) -> Delivered:
         """Report and renderings. `failure`: what ended the run early."""
         place: Path | ObjectUri | None = None
-        report = as_report(folded)
         missing: list[ReportNotWritten] = []
         try:
-            place = await self.report(folded)
+            place = await self.report(document)
         except ReportNotWritten as error:
             missing.append(error)
-            report = as_report(folded, report_elsewhere=True)
+            document = document.elsewhere()
+        report = document.as_report()
         try:
-            await self.renderings(report, folded.journal.parent)
+            await self.renderings(report, document.folded.journal.parent)
         except ReportNotWritten as error:
             missing.append(error)
-            report = as_report(folded, report_elsewhere=True)
+            document = document.elsewhere()
+            report = document.as_report()
             if not (place is None or (isinstance(place, Path) and not place.is_file())):  # it must say exit code 6 too
-                place = await self.report(folded, report_elsewhere=True)
+                place = await self.report(document)
         if not missing:
             return Delivered(place, report, failure)
         # They say where the report is, so they are reported in any case; what ended the run is reported with them.
         before = [f"{failure.code}: {failure.message}"] if failure else []
         return Delivered(place, report, _joined(missing, before))
 
-    async def report(self, folded: Folded, *, report_elsewhere: bool = False) -> Path | ObjectUri | None:
-        """Returns where it is; None: stdout. `report_elsewhere`: it must say exit code 6.
-
-        Raises ReportNotWritten, which says where it is instead.
-        """
+    async def report(self, document: Document) -> Path | ObjectUri | None:
+        """Returns where it is; None: stdout. Raises ReportNotWritten, which says where it is instead."""
         destination = self.settings.report
         if self.store is None or not in_s3(destination):
-            return write_report(folded, destination, report_elsewhere=report_elsewhere).path
+            return write_report(document, destination)
         store, uri = self.store, ObjectUri.parse(destination)
-        run_id = folded.started["run_id"]
-        local = folded.journal.parent / f"report.{run_id}.json"
-        write_report(folded, str(local), report_elsewhere=report_elsewhere)
+        run_id = document.run_id
+        local = document.folded.journal.parent / f"report.{run_id}.json"
+        write_report(document, str(local))
         refused = await self._upload(lambda: publish(store, local, uri, run_id=run_id))
         if refused is None:
             local.unlink()
             sha256_path(local).unlink()
             return uri
-        if not report_elsewhere:
-            write_report(folded, str(local), report_elsewhere=True)
+        write_report(document.elsewhere(), str(local))
         raise ReportNotWritten(
             f"The report could not be written to {uri} ({refused.reason}). It is at {local}.", advice=refused.advice
         )

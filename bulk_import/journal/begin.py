@@ -33,7 +33,8 @@ def begin(manifest: Manifest, settings: Settings, *, labels: Mapping[str, str], 
     path = journal_path(settings)
     left = wrapping_keys(path)
     if settings.resume:
-        past = read_unfinished(path, manifest, settings, command)
+        bound = narrate.bound_to(manifest, settings, command)
+        past = read_unfinished(path, bound, manifest.targets, report=settings.report)
         return Begun(past.run_id, past.started_at, path, manifest, settings, labels, past, left=left, command=command)
     older = set_aside(path)
     if older is not None and not older.finished:

@@ -6,18 +6,17 @@ selection or setting is refused, not guessed at.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from bulk_import.errors import JournalError, Problem
-from bulk_import.journal.narrate import UNSET, bound_to
+from bulk_import.journal.narrate import UNSET
 from bulk_import.journal.reader import NEWER, JournalReader
 from bulk_import.kept import HEAD, named_after
-from bulk_import.model import STDOUT, Manifest, Past, Sent, Status, in_s3
-from bulk_import.model.run import Command
-from bulk_import.settings import Settings
+from bulk_import.model import STDOUT, Past, Sent, Status, Target, in_s3
 
 FOR_THE_REPORT = timedelta(hours=1)  # so long after its end a run that was killed before its report is continued
 NOT_FOUND = Past("", "", None, None)  # its key is to be created
@@ -43,8 +42,10 @@ class Unfinished:
         return datetime.fromisoformat(text) if text else None
 
 
-def read_unfinished(path: Path, manifest: Manifest, settings: Settings, command: Command = "run") -> Unfinished:
-    """Raises JournalError for a missing or damaged journal, one of another manifest or other settings, and one that
+def read_unfinished(path: Path, bound: dict[str, Any], targets: Sequence[Target], *, report: str) -> Unfinished:
+    """`bound`: what the journal must be bound to (narrate.bound_to); `targets`: of the manifest; `report`: where it is.
+
+    Raises JournalError for a missing or damaged journal, one of another manifest or other settings, and one that
     nothing is left to do for, or whose results time has overtaken.
     """
     if not path.exists():
@@ -58,21 +59,20 @@ def read_unfinished(path: Path, manifest: Manifest, settings: Settings, command:
             raise reader.problem(f"this version cannot read this event ({type(error).__name__}).", NEWER) from None
     if not state.started:
         raise JournalError([Problem(str(path), 0, "", "the journal holds no run.", "Run without --resume.")])
-    _refuse_another(path, state.started, bound_to(manifest, settings, command))
+    _refuse_another(path, state.started, bound)
     if (
         state.ended_at is not None
         and state.finished
         and all(state.finished)
         and (
-            datetime.now(UTC) - state.ended_at > FOR_THE_REPORT
-            or _told(settings.report, reader.sha256, state.started["run_id"])
+            datetime.now(UTC) - state.ended_at > FOR_THE_REPORT or _told(report, reader.sha256, state.started["run_id"])
         )
     ):
         message = "the journal's run is complete and all its targets are OK: there is nothing to resume."
         advice = "Run without --resume: it reads every key again. `bulk-import report` creates its report again."
         raise JournalError([Problem(str(path), 0, "", message, advice)])
-    if command != "delete":
-        _refuse_due(path, state, manifest)
+    if bound["command"] != "delete":
+        _refuse_due(path, state, targets)
     if state.good_until is not None and state.good_until <= datetime.now(UTC):
         message = f"material of a target that was OK has expired since ({state.good_until:%Y-%m-%dT%H:%M:%SZ})."
         raise JournalError([Problem(str(path), 0, "", message, "Run without --resume: it reads every key again.")])
@@ -208,13 +208,13 @@ class _Reading:
         self.pasts[index] = replace(past, sent={**past.sent, operation: sent})
 
 
-def _refuse_due(path: Path, state: _Reading, manifest: Manifest) -> None:
+def _refuse_due(path: Path, state: _Reading, targets: Sequence[Target]) -> None:
     """Raises JournalError where a ValidTo that the run fixed when it began is due for renewal by now.
 
     The resume would import material with an expiry that the next run renews at once, or leave one that is due.
     """
     now, started = datetime.now(UTC), datetime.fromisoformat(state.started["started_at"])
-    for target, text in zip(manifest.targets, state.valid_to, strict=False):
+    for target, text in zip(targets, state.valid_to, strict=False):
         for part in target.parts if text else ():
             # The journal has one instant for each target: of several materials, each has its own.
             valid_for = part.expiry.valid_for

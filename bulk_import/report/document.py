@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields, replace
 from itertools import chain
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from bulk_import.codes import advice_for
 from bulk_import.model.run import LaneEntry, Resume, Run, RunFailure, Selected
 from bulk_import.report.fold import Folded
 from bulk_import.report.reread import Lazily, Report
-from bulk_import.report.summary import outcome_of
+from bulk_import.report.summary import exit_code_of, outcome_of
 from bulk_import.text import harmless_values
 
 SCHEMA_VERSION: Final = 1
@@ -21,15 +21,43 @@ SCHEMA_VERSION: Final = 1
 _CHUNK: Final = 1 << 18  # bytes; a write for each entry would be a system call for each
 
 
-def chunks(folded: Folded, *, report_elsewhere: bool = False) -> Iterator[bytes]:
-    """The report's bytes, a few hundred kilobytes at a time: one member a line, one lane a line, one result a line."""
-    return gathered_chunks(head(folded, report_elsewhere=report_elsewhere), folded.entries())
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A run's report. Its head is made once; its entries are read from the journal each time they are wanted."""
 
+    head: dict[str, Any]  # every member of the report but `results`
+    folded: Folded
 
-def as_report(folded: Folded, *, report_elsewhere: bool = False) -> Report:
-    """The same as values, for renderings."""
-    entries = Lazily(lambda: (harmless_values(orjson.loads(entry)) for entry in folded.entries()))
-    return Report(head(folded, report_elsewhere=report_elsewhere), entries)
+    @classmethod
+    def of(cls, folded: Folded) -> Document:
+        head = {
+            "schema_version": SCHEMA_VERSION,
+            "tool": folded.started["tool"],
+            "run": _run(folded),
+            "summary": folded.summary,
+            "lanes": list(_lanes(folded)),
+        }
+        return cls(dict(harmless_values(orjson.loads(orjson.dumps(head)))), folded)
+
+    @property
+    def run_id(self) -> str:
+        return str(self.head["run"]["run_id"])
+
+    def elsewhere(self) -> Document:
+        """The same, of a run that could not write its report, or a rendering, where it was wanted."""
+        code = exit_code_of(self.folded.summary, self.folded.ending, report_elsewhere=True)
+        return replace(self, head=self.head | {"run": self.head["run"] | {"exit_code": code}})
+
+    def chunks(self) -> Iterator[bytes]:
+        """The report's bytes, a few hundred kilobytes at a time: one member a line, one lane a line, one result a
+        line."""
+        return gathered_chunks(self.head, self.folded.entries())
+
+    def as_report(self) -> Report:
+        """The same as values, for renderings."""
+        return Report(
+            self.head, Lazily(lambda: (harmless_values(orjson.loads(entry)) for entry in self.folded.entries()))
+        )
 
 
 def gathered_chunks(head: Mapping[str, Any], results: Iterable[bytes]) -> Iterator[bytes]:
@@ -42,18 +70,6 @@ def gathered_chunks(head: Mapping[str, Any], results: Iterable[bytes]) -> Iterat
             yield b"".join(gathered)
             gathered, size = [], 0
     yield b"".join(gathered)
-
-
-def head(folded: Folded, *, report_elsewhere: bool = False) -> dict[str, Any]:
-    """Every member of the report but `results`."""
-    members = {
-        "schema_version": SCHEMA_VERSION,
-        "tool": folded.started["tool"],
-        "run": _run(folded, report_elsewhere=report_elsewhere),
-        "summary": folded.summary,
-        "lanes": list(_lanes(folded)),
-    }
-    return dict(harmless_values(orjson.loads(orjson.dumps(members))))
 
 
 def _pieces(head: Mapping[str, Any], results: Iterable[bytes]) -> Iterator[bytes]:
@@ -74,7 +90,7 @@ def _lines(items: Iterable[bytes]) -> Iterator[bytes]:
         yield b"\n"
 
 
-def _run(folded: Folded, *, report_elsewhere: bool) -> Run:
+def _run(folded: Folded) -> Run:
     started, caller = folded.started, folded.caller
     return Run(
         run_id=started["run_id"],
@@ -82,7 +98,7 @@ def _run(folded: Folded, *, report_elsewhere: bool) -> Run:
         finished_at=folded.finished_at,
         duration_seconds=folded.duration_seconds,
         outcome=outcome_of(folded.summary, folded.ending),
-        exit_code=folded.exit_code(report_elsewhere=report_elsewhere),
+        exit_code=exit_code_of(folded.summary, folded.ending),
         command=started.get("command", "submit" if started.get("ceremony") else "run"),
         manifest=started["manifest"],
         selection=Selected(**started["selection"]),

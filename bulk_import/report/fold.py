@@ -16,14 +16,14 @@ from typing import Any, Final
 
 import orjson
 
-from bulk_import.errors import ExitCode
+from bulk_import.errors import ExitCode, JournalError, Problem
 from bulk_import.journal import events
 from bulk_import.journal.entry import plain
 from bulk_import.journal.reader import NEWER, READABLE, JournalReader, parse
 from bulk_import.model import Status
 from bulk_import.model.run import SessionScope, StopReason, Summary, widest
 from bulk_import.report import mark
-from bulk_import.report.summary import Ending, exit_code_of
+from bulk_import.report.summary import Ending
 from bulk_import.report.unfinished import InFlight, not_read_again, unfinished_outcome
 
 Event = dict[str, Any]
@@ -64,12 +64,6 @@ class Folded:
     _unfinished: dict[int, InFlight]
     _results: bytearray
 
-    def exit_code(self, *, report_elsewhere: bool = False) -> ExitCode | None:
-        """None where the run was killed: it returned nothing to its caller."""
-        if not self.ending.finished:
-            return None
-        return exit_code_of(self.summary, self.ending, report_elsewhere=report_elsewhere)
-
     def entries(self) -> Iterator[bytes]:
         """Every selected target's entry as JSON, in manifest order. Raises JournalError if the file has changed."""
         stopped_code, why = _stop(self.ending, self.failure)
@@ -79,9 +73,7 @@ class Folded:
                     stream.seek(self._listed[index] if ended == _NONE else ended)
                     event = parse(stream.readline())
                     if event is None or event.get("index") != index:
-                        raise JournalReader(self.journal).problem(
-                            "the journal changed while it was read.", "Wait for its run's end."
-                        )
+                        raise self._problem("the journal changed while it was read.", "Wait for its run's end.")
                     if ended == _NONE:
                         known = self._unfinished.get(index)
                         outcome = unfinished_outcome(event, known, stopped_code=stopped_code, why=why)
@@ -91,9 +83,10 @@ class Folded:
                     else:
                         yield orjson.dumps(event["result"])
         except OSError as error:
-            raise JournalReader(self.journal).problem(
-                f"the journal cannot be read: {error.strerror}.", READABLE
-            ) from None
+            raise self._problem(f"the journal cannot be read: {error.strerror}.", READABLE) from None
+
+    def _problem(self, message: str, advice: str) -> JournalError:
+        return JournalError([Problem(str(self.journal), 0, "", message, advice)])
 
 
 def fold(journal: Path) -> Folded:

@@ -37,8 +37,13 @@ def outcome_of(summary: Summary, ending: Ending) -> RunOutcome:
     return "partial" if summary.well else "failed"
 
 
-def exit_code_of(summary: Summary, ending: Ending, *, report_elsewhere: bool = False) -> ExitCode:
-    """The first that applies of: signal, 1, 6, 7, 5, 4. A stop that left no work is none."""
+def exit_code_of(summary: Summary, ending: Ending, *, report_elsewhere: bool = False) -> ExitCode | None:
+    """The first that applies of: signal, 1, 6, 7, 5, 4. A stop that left no work is none.
+
+    None where the run was killed: it returned nothing to its caller.
+    """
+    if not ending.finished:
+        return None
     if ending.signal and ending.work_left:
         return _SIGNALS[ending.signal]
     if ending.internal_error:

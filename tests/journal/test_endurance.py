@@ -14,6 +14,7 @@ import pytest
 
 from bulk_import.delivery.local import write_report
 from bulk_import.journal.writer import Journal
+from bulk_import.report.document import Document
 from bulk_import.report.fold import fold
 from tests.journal import journals
 
@@ -95,8 +96,9 @@ def _peak(journal: Path, report: Path) -> int:
 import resource, sys
 from pathlib import Path
 from bulk_import.delivery.local import write_report
+from bulk_import.report.document import Document
 from bulk_import.report.fold import fold
-write_report(fold(Path(sys.argv[1])), sys.argv[2])
+write_report(Document.of(fold(Path(sys.argv[1]))), sys.argv[2])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
 """
     done = subprocess.run([sys.executable, "-c", code, journal, report], capture_output=True, check=True)
@@ -108,5 +110,5 @@ def test_the_report_of_a_killed_run_can_be_made_while_the_journal_is_open(tmp_pa
         for event, fields in [journals.started(), journals.target(0), journals.pinned(0), journals.intent(0)]:
             journal.write(event, **fields)
         folded = fold(journal.path)
-        write_report(folded, str(tmp_path / "report.json"))
+        write_report(Document.of(folded), str(tmp_path / "report.json"))
     assert folded.summary.failed == 1

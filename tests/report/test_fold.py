@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from bulk_import.errors import JournalError
 from bulk_import.journal.writer import Journal
 from bulk_import.model import Proof, Request, Status, Verification
+from bulk_import.report.document import Document
 from bulk_import.report.fold import Folded, fold
 from tests.journal import journals
 from tests.journal.journals import answered, ended, intent, lane_ended, pinned, resumed, run_ended, stopping
@@ -161,7 +162,7 @@ def test_lanes_add_up_over_resumes_and_stand_in_order(path: Path) -> None:
 def test_the_exit_code_follows_from_the_journal(
     path: Path, events: list[journals.Event], outcome_code: int | None
 ) -> None:
-    assert fold(journals.make_run(path, 1, *events)).exit_code() == outcome_code
+    assert Document.of(fold(journals.make_run(path, 1, *events))).head["run"]["exit_code"] == outcome_code
 
 
 def test_the_time_between_a_kill_and_its_resume_is_left_out(path: Path) -> None:
@@ -278,7 +279,7 @@ def test_whatever_happened_and_wherever_it_was_cut(events: list[journals.Event],
         summary = folded.summary
         assert summary.total == listed == summary.well + summary.failed + summary.not_attempted
         assert all(getattr(summary, status.value) == counted.count(status.value) for status in Status)
-        if folded.exit_code() == 0:
+        if Document.of(folded).head["run"]["exit_code"] == 0:
             assert summary.all_well
 
         with Journal.resume(path) as journal:  # and it can continue from there

@@ -18,6 +18,7 @@ from bulk_import.delivery.local import write_report
 from bulk_import.errors import InputError, JournalError, ReportNotWritten
 from bulk_import.journal.older import set_aside
 from bulk_import.model import Status
+from bulk_import.report.document import Document
 from bulk_import.report.fold import fold
 from bulk_import.report.reread import read_report
 from bulk_import.report.schema import plan_schema, report_schema
@@ -76,7 +77,7 @@ def names(folder: Path) -> list[str]:
 
 
 def test_the_report_is_as_its_schema_says(journal: Path, report_path: Path) -> None:
-    write_report(fold(journal), str(report_path))
+    write_report(Document.of(fold(journal)), str(report_path))
     report = json.loads(report_path.read_bytes())
     VALIDATOR.validate(report)
     assert [result["id"] for result in report["results"]] == [f"key-{index}" for index in range(7)]
@@ -86,7 +87,7 @@ def test_the_report_is_as_its_schema_says(journal: Path, report_path: Path) -> N
 
 
 def test_members_stand_in_the_published_order(journal: Path, report_path: Path) -> None:
-    write_report(fold(journal), str(report_path))
+    write_report(Document.of(fold(journal)), str(report_path))
     report, schema = json.loads(report_path.read_bytes()), report_schema()["properties"]
     assert list(report) == ["schema_version", "tool", "run", "summary", "lanes", "results"]
     assert list(report["run"]) == schema["run"]["required"]  # `runs` is of merged ones only
@@ -99,7 +100,7 @@ def test_members_stand_in_the_published_order(journal: Path, report_path: Path) 
 @pytest.mark.parametrize("events", [[], [ended(0)]], ids=["killed", "killed at the end"])
 def test_a_killed_run_has_a_valid_report(tmp_path: Path, report_path: Path, events: list[journals.Event]) -> None:
     journal = journals.make(tmp_path / "journal.jsonl", journals.started(), journals.target(0), *events)
-    write_report(fold(journal), str(report_path))
+    write_report(Document.of(fold(journal)), str(report_path))
     report = json.loads(report_path.read_bytes())
     VALIDATOR.validate(report)
     assert (report["run"]["finished_at"], report["run"]["exit_code"]) == (None, None)
@@ -107,7 +108,7 @@ def test_a_killed_run_has_a_valid_report(tmp_path: Path, report_path: Path, even
 
 
 def test_a_run_killed_before_it_listed_its_targets_has_a_valid_report(tmp_path: Path, report_path: Path) -> None:
-    write_report(fold(journals.make(tmp_path / "journal.jsonl", journals.started())), str(report_path))
+    write_report(Document.of(fold(journals.make(tmp_path / "journal.jsonl", journals.started()))), str(report_path))
     VALIDATOR.validate(json.loads(report_path.read_bytes()))
 
 
@@ -130,7 +131,7 @@ def test_the_schemas_are_valid_and_describe_every_field(schema: dict[str, Any]) 
 
 
 def test_the_schema_refuses_what_is_no_report(journal: Path, report_path: Path) -> None:
-    write_report(fold(journal), str(report_path))
+    write_report(Document.of(fold(journal)), str(report_path))
     good = json.loads(report_path.read_bytes())
     for change in (
         lambda report: report["results"][0].update(status="done"),
@@ -145,7 +146,7 @@ def test_the_schema_refuses_what_is_no_report(journal: Path, report_path: Path) 
 
 
 def test_one_result_stands_on_one_line(journal: Path, report_path: Path) -> None:
-    write_report(fold(journal), str(report_path))
+    write_report(Document.of(fold(journal)), str(report_path))
     lines = report_path.read_text().splitlines()
     assert [json.loads(line.rstrip(","))["id"] for line in lines if line.startswith('{"index":')] == [
         f"key-{index}" for index in range(7)
@@ -153,19 +154,18 @@ def test_one_result_stands_on_one_line(journal: Path, report_path: Path) -> None
 
 
 def test_the_sum_beside_the_report_is_right_and_nothing_else_is_left(journal: Path, report_path: Path) -> None:
-    written = write_report(fold(journal), str(report_path))
+    write_report(Document.of(fold(journal)), str(report_path))
     assert names(report_path.parent) == ["report.json", "report.json.sha256"]
     checked = subprocess.run(
         ["sha256sum", "-c", "report.json.sha256"], cwd=report_path.parent, check=True, capture_output=True
     )
     assert checked.stdout == b"report.json: OK\n"
-    assert written.sha256 == hashlib.sha256(report_path.read_bytes()).hexdigest()
 
 
 def test_the_same_journal_makes_the_same_report(journal: Path, report_path: Path) -> None:
-    write_report(fold(journal), str(report_path))
+    write_report(Document.of(fold(journal)), str(report_path))
     first = report_path.read_bytes()
-    write_report(fold(journal), str(report_path))
+    write_report(Document.of(fold(journal)), str(report_path))
     assert report_path.read_bytes() == first
     assert names(report_path.parent) == ["report.json", "report.json.sha256"]  # its own older self is not kept
 
@@ -174,7 +174,7 @@ def test_an_older_report_is_kept_under_its_runs_id(tmp_path: Path, report_path: 
     contents = {}
     for run_id in ("run-1", "run-2", "run-3"):
         journal = journals.make_run(tmp_path / f"{run_id}.jsonl", 1, ended(0), run_ended(), run_id=run_id)
-        write_report(fold(journal), str(report_path))
+        write_report(Document.of(fold(journal)), str(report_path))
         contents[run_id] = report_path.read_bytes()
 
     folder = report_path.parent
@@ -195,7 +195,7 @@ def test_an_older_report_is_kept_under_its_runs_id(tmp_path: Path, report_path: 
 @pytest.mark.parametrize("content", [b"my notes\n", b"", b'{"run":{"run_id":"../../etc/passwd"}}'])
 def test_a_file_that_is_no_report_is_kept_too(journal: Path, report_path: Path, content: bytes) -> None:
     report_path.write_bytes(content)
-    write_report(fold(journal), str(report_path))
+    write_report(Document.of(fold(journal)), str(report_path))
     [kept] = list(report_path.parent.glob("report.*.json"))
     assert kept.read_bytes() == content
 
@@ -203,7 +203,7 @@ def test_a_file_that_is_no_report_is_kept_too(journal: Path, report_path: Path, 
 def test_a_link_stays_a_link(journal: Path, report_path: Path, tmp_path: Path) -> None:
     real = tmp_path / "real.json"
     report_path.symlink_to(real)
-    write_report(fold(journal), str(report_path))
+    write_report(Document.of(fold(journal)), str(report_path))
     assert report_path.is_symlink()
     VALIDATOR.validate(json.loads(real.read_bytes()))
 
@@ -212,7 +212,7 @@ def test_the_report_goes_to_stdout(journal: Path, monkeypatch: pytest.MonkeyPatc
     out = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, write_through=True))
     monkeypatch.chdir(tmp_path)
-    write_report(fold(journal), "-")
+    write_report(Document.of(fold(journal)), "-")
     VALIDATOR.validate(json.loads(out.getvalue()))
     assert names(tmp_path) == ["journal.jsonl"]
 
@@ -222,7 +222,7 @@ def test_a_pipe_is_written_into_not_replaced(journal: Path, report_path: Path) -
     read: list[bytes] = []
     reader = threading.Thread(target=lambda: read.append(report_path.read_bytes()))
     reader.start()
-    write_report(fold(journal), str(report_path))
+    write_report(Document.of(fold(journal)), str(report_path))
     reader.join()
     VALIDATOR.validate(json.loads(read[0]))
     assert report_path.is_fifo()
@@ -241,7 +241,7 @@ def test_a_report_that_cannot_stand_where_asked_stands_elsewhere(
     }[make_bad]
 
     with pytest.raises(ReportNotWritten) as caught:
-        write_report(fold(journal), str(asked))
+        write_report(Document.of(fold(journal)), str(asked))
 
     elsewhere = tmp_path / "report.run-1.json"
     assert str(asked) in caught.value.message
@@ -255,7 +255,7 @@ def test_a_report_that_cannot_stand_where_asked_stands_elsewhere(
 def test_a_full_disk_leaves_the_older_report_and_no_half_of_a_new_one(tmp_path: Path, report_path: Path) -> None:
     """A limit on the size of files stands for the full disk; nothing can be written anywhere then."""
     older = journals.make_run(tmp_path / "older.jsonl", 1, ended(0), run_ended(), run_id="older")
-    write_report(fold(older), str(report_path))
+    write_report(Document.of(fold(older)), str(report_path))
     before = report_path.read_bytes()
     journal = journals.make_run(tmp_path / "journal.jsonl", 20, *map(ended, range(20)), run_ended())
     code = """
@@ -263,11 +263,12 @@ import resource, signal, sys
 from pathlib import Path
 from bulk_import.errors import ReportNotWritten
 from bulk_import.delivery.local import write_report
+from bulk_import.report.document import Document
 from bulk_import.report.fold import fold
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
 try:
-    write_report(fold(Path(sys.argv[1])), sys.argv[2])
+    write_report(Document.of(fold(Path(sys.argv[1]))), sys.argv[2])
 except ReportNotWritten as error:
     print(error)
 """
@@ -287,9 +288,10 @@ import sys
 from pathlib import Path
 from bulk_import.errors import ReportNotWritten
 from bulk_import.delivery.local import write_report
+from bulk_import.report.document import Document
 from bulk_import.report.fold import fold
 try:
-    write_report(fold(Path(sys.argv[1])), "-")
+    write_report(Document.of(fold(Path(sys.argv[1]))), "-")
 except ReportNotWritten as error:
     print(error, file=sys.stderr)
 """
@@ -306,7 +308,7 @@ except ReportNotWritten as error:
 
 
 def test_a_report_is_read_back(journal: Path, report_path: Path) -> None:
-    write_report(fold(journal), str(report_path))
+    write_report(Document.of(fold(journal)), str(report_path))
     whole = json.loads(report_path.read_bytes())
     streamed = read_report(report_path)
     assert {**streamed.head, "results": list(streamed.results)} == whole
@@ -317,7 +319,7 @@ def test_a_report_is_read_back(journal: Path, report_path: Path) -> None:
 
 
 def test_a_report_without_targets_is_read_back(tmp_path: Path, report_path: Path) -> None:
-    write_report(fold(journals.make(tmp_path / "journal.jsonl", journals.started())), str(report_path))
+    write_report(Document.of(fold(journals.make(tmp_path / "journal.jsonl", journals.started()))), str(report_path))
     assert list(read_report(report_path).results) == []
 
 
@@ -338,7 +340,7 @@ def test_a_report_without_targets_is_read_back(tmp_path: Path, report_path: Path
     ],
 )
 def test_a_damaged_report_is_refused_with_its_place(journal: Path, report_path: Path, damage, message: str) -> None:
-    write_report(fold(journal), str(report_path))
+    write_report(Document.of(fold(journal)), str(report_path))
     report_path.write_bytes(damage(report_path.read_bytes()))
     with pytest.raises(InputError, match=message) as caught:
         list(read_report(report_path).results)
@@ -386,4 +388,4 @@ def test_a_journal_that_was_killed_in_its_first_line_makes_room(tmp_path: Path, 
 
 def test_what_the_journal_asked_for_can_be_written_later(journal: Path, report_path: Path) -> None:
     folded = fold(journal)
-    assert write_report(folded, str(report_path)).path == report_path
+    assert write_report(Document.of(folded), str(report_path)) == report_path

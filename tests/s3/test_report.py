@@ -18,6 +18,7 @@ from bulk_import.delivery.local import write_report
 from bulk_import.delivery.publish import publish
 from bulk_import.errors import ObjectError
 from bulk_import.model import ObjectUri
+from bulk_import.report.document import Document
 from bulk_import.report.fold import fold
 from bulk_import.report.schema import report_schema
 from bulk_import.settings import load
@@ -46,7 +47,7 @@ def test_the_object_is_what_a_local_report_would_be(sandbox: Sandbox, work: Work
     report = json.loads(data)
     jsonschema.validate(report, report_schema())
     assert (report["run"]["exit_code"], report["summary"]["imported"]) == (0, 3)
-    write_report(fold(work.folder / "bulk-import.journal.jsonl"), str(work.folder / "again.json"))
+    write_report(Document.of(fold(work.folder / "bulk-import.journal.jsonl")), str(work.folder / "again.json"))
     assert data == (work.folder / "again.json").read_bytes()
 
     digest = hashlib.sha256(data).hexdigest()

@@ -30,7 +30,8 @@ def write(report: Mapping[str, Any], out: TextIO) -> None:
 
 
 def _bounded_warnings(report: Mapping[str, Any]) -> list[str]:
-    texts = view.warnings(report)
+    environment = view.environment_warning(report)
+    texts = [*([environment] if environment else []), *view.warnings(report)]
     waiting = view.by_code(r for r in report["results"] if r["status"] == "not_attempted")
     texts += [
         f"{plural(len(group), 'target')} not attempted: {code}. {group[0]['error']['advice']}"

@@ -6,7 +6,7 @@ https://docs.github.com/actions/reference/workflows-and-actions/workflow-command
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -50,23 +50,23 @@ def append_step_summary(report: Mapping[str, Any], env: Mapping[str, str]) -> bo
 
 def _document(report: Mapping[str, Any], limit: int) -> str:
     """At most `limit` bytes: the head and the foot are small, the tables fill what is left, failures first."""
-    environment = view.environment_warning(report)
-    head = [*([f"**{cell(environment)}**", ""] if environment else []), *_head(report)]
-    foot = [*_foot(report), *(["", f"**{cell(environment)}**"] if environment else [])]
+    overview, failed = view.overview(report), view.failures(report)
+    groups = view.by_code(failed)
+    environment = overview.environment
+    head = [*([f"**{cell(environment)}**", ""] if environment else []), *_head(report, overview)]
+    foot = [*_foot(report, overview), *(["", f"**{cell(environment)}**"] if environment else [])]
     left = limit - _size(head) - _size(foot)
-    failures = _failures(report, left * 3 // 4)
+    failures = _failures(failed, groups, left * 3 // 4)
     lanes = _lanes(report, left - _size(failures))
     return "\n".join([*head, *failures, *lanes, *foot]) + "\n"
 
 
-def _head(report: Mapping[str, Any]) -> list[str]:
+def _head(report: Mapping[str, Any], overview: view.Overview) -> list[str]:
     summary = report["summary"]
-    lines = [f"## bulk-import {cell(view.headline(report))}", ""]
-    skip = view.environment_warning(report)
-    for text in view.warnings(report):
-        if text != skip:
-            lines += [f"> {cell(text)}", ""]
-    names = (*view.counts(summary), "unproved", "total")
+    lines = [f"## bulk-import {cell(overview.headline)}", ""]
+    for text in overview.warnings:
+        lines += [f"> {cell(text)}", ""]
+    names = (*overview.counts, "unproved", "total")
     return [
         *lines,
         f"| {' | '.join(name.replace('_', ' ') for name in names)} |",
@@ -76,11 +76,9 @@ def _head(report: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _failures(report: Mapping[str, Any], limit: int) -> list[str]:
-    failed = view.failures(report)
+def _failures(failed: Sequence[view.Result], groups: Mapping[str, list[view.Result]], limit: int) -> list[str]:
     if not failed:
         return []
-    groups = view.by_code(failed)
     codes = bounded_table(
         ("Code", "Targets", "What to do"),
         ([code, f"{len(group):,}", group[0]["error"]["advice"]] for code, group in groups.items()),
@@ -123,15 +121,15 @@ def _lanes(report: Mapping[str, Any], limit: int) -> list[str]:
     return [*head, *table, ""]
 
 
-def _foot(report: Mapping[str, Any]) -> list[str]:
+def _foot(report: Mapping[str, Any], overview: view.Overview) -> list[str]:
     run, tool = report["run"], report["tool"]
     took = f"{duration(run['duration_seconds'])} from {run['started_at']}"
     facts = [
-        f"Run {cell(run['run_id'])}, {cell(took)}, {view.exit_code(report)}.",
+        f"Run {cell(run['run_id'])}, {cell(took)}, {overview.exit_code}.",
         f"Manifest {cell(run['manifest']['uri'])}, SHA-256 {cell(run['manifest']['sha256'])}.",
         f"{cell(tool['name'])} {cell(tool['version'])}.",
     ]
-    steps = [f"- {step}: {cell('; '.join(facts))}" for step, facts in view.ceremony(report)]
+    steps = [f"- {step}: {cell('; '.join(facts))}" for step, facts in overview.ceremony]
     return [" ".join(facts), *(["", "### Ceremony", "", *steps] if steps else [])]
 
 

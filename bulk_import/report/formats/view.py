@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +14,25 @@ COUNTS = ("imported", "reimported", "unchanged", "corrected", "deleted", "failed
 WELL = ("imported", "reimported", "unchanged", "corrected", "deleted")
 _WHERE_ANY = ("corrected", "deleted")  # shown only where there are some: most manifests create no keys
 Result = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What a rendering says of a report before and after its tables."""
+
+    headline: str
+    environment: str | None  # what the first and the last line must say, if the endpoint is not AWS's
+    warnings: list[str]  # what a reader must know before the numbers, the gravest first
+    counts: list[str]  # statuses whose counts are shown, in order
+    exit_code: str
+    ceremony: list[tuple[str, tuple[str, str, str]]]
+
+
+def overview(report: Mapping[str, Any]) -> Overview:
+    return Overview(
+        headline(report), environment_warning(report), warnings(report), counts(report["summary"]), exit_code(report),
+        ceremony(report),
+    )  # fmt: skip
 
 
 def counts(summary: Mapping[str, int]) -> list[str]:
@@ -61,9 +81,9 @@ def ceremony(report: Mapping[str, Any]) -> list[tuple[str, tuple[str, str, str]]
 
 
 def warnings(report: Mapping[str, Any]) -> list[str]:
-    """What a reader must know before the numbers, the gravest first."""
+    """What a reader must know before the numbers, the gravest first; of an endpoint, `environment_warning` says it."""
     summary, run = report["summary"], report["run"]
-    found = [environment_warning(report)]
+    found = []
     if run.get("error"):
         found.append(f"{run['error']['code']}: {run['error']['message']} {run['error']['advice']}")
     if run["outcome"] == "interrupted":
@@ -77,7 +97,7 @@ def warnings(report: Mapping[str, Any]) -> list[str]:
             f"{plural(summary['unproved'], 'target')} OK without a proof of which bytes KMS holds; "
             "each entry's verification says why."
         )
-    return [text for text in found if text]
+    return found
 
 
 def exit_code(report: Mapping[str, Any]) -> str:
