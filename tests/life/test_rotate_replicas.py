@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from tests.e2e.support import ACCOUNT, REGION, Result, Workplace, quick
 from tests.faults.forks import Forks, Kill
+from tests.faults.support import events, fired, wait_until
 from tests.sandbox.helpers import import_material
 from tests.sandbox_client import Sandbox
 
@@ -268,3 +270,93 @@ def test_plan_and_status_show_what_each_region_needs(sandbox: Sandbox, work: Wor
         ["materials.2024.state", "materials.2025.state"],
         *[["materials.2024.state", "materials.2025"]] * 2,
     ]
+
+
+# --- what goes wrong on the way
+
+
+def test_a_replica_that_fails_stops_the_rotation_and_the_next_run_continues(
+    sandbox: Sandbox, work: Workplace, forks: Forks
+) -> None:
+    key = Family(sandbox, work, forks, "2024")
+    key.seed()
+    key.ok()
+    key.add("2025")
+    sandbox.fault("deny", operation="ImportKeyMaterial", times=None, region=SECOND)
+    result = key.run("--retry-timeout", "1")
+    assert result.code == 5, result.stderr
+    found = {entry["region"]: entry for entry in result.report["results"]}
+    codes = {REGION: "RotationConflict", FIRST: "PrimaryNotReady", SECOND: "AccessDeniedException"}
+    assert {region: entry["error"]["code"] for region, entry in found.items()} == codes
+    assert [found[region]["changed"] for region in FAMILY] == [True, True, False]
+    assert SECOND in found[REGION]["error"]["message"]
+    assert not list(sandbox.calls(operation="RotateKeyOnDemand"))
+    sandbox.post("faults/clear")
+    assert key.ok()[REGION]["changes"] == ["imported", "rotated"]
+    key.everywhere("2024", "2025")
+
+
+def test_a_stop_while_a_replica_is_slow_ends_every_region(sandbox: Sandbox, work: Workplace, forks: Forks) -> None:
+    """The primary waits for it, and so does the other replica: neither needs the grace period."""
+    key = Family(sandbox, work, forks, "2024")
+    key.seed()
+    key.ok()
+    key.add("2025")
+    sandbox.fault("delay", operation="GetParametersForImport", times=None, region=SECOND, seconds=3)
+    process = work.start("--grace", "300s", "--read-timeout", "100s")
+    wait_until(lambda: fired(sandbox) == 1, process)
+    result = work.finish(process, signal.SIGTERM)
+    assert result.code == 143
+    found = {entry["region"]: entry for entry in result.report["results"]}
+    assert found[SECOND]["status"] == "not_attempted"
+    assert {found[region]["error"]["code"] for region in (REGION, FIRST)} == {"NotVerified"}
+    sandbox.post("faults/clear")
+    assert {entry["status"] for entry in key.ok("--resume").values()} == {"reimported"}
+    key.everywhere("2024", "2025")
+
+
+@pytest.mark.parametrize(("operation", "region"), [("RotateKeyOnDemand", REGION), ("ImportKeyMaterial", FIRST)])
+def test_a_lost_response_and_hosts_that_lag(
+    sandbox: Sandbox, work: Workplace, forks: Forks, operation: str, region: str
+) -> None:
+    key = Family(sandbox, work, forks, "2024")
+    key.seed()
+    key.ok()
+    sandbox.post("lag", seconds=1, share=0.5, seed=3)
+    sandbox.advance(2)
+    key.add("2025")
+    key.add("2026")
+    sandbox.fault("act_then_drop", operation=operation, region=region)
+    entries = key.ok("--consistency-timeout", "20s")
+    assert [entries[each]["changes"] for each in FAMILY] == [["imported", "rotated"], ["imported"], ["imported"]]
+    sandbox.post("lag", seconds=0)
+    key.everywhere("2024", "2025", "2026")
+    assert len(key.kms().list_key_rotations(KeyId=key.id)["Rotations"]) == 2
+
+
+EVENTS = range(5, 25)  # from the first read to the run's last event; those before are the same for every run
+
+
+@pytest.mark.parametrize(("how", "resumed"), [("after", True), ("before", False)])
+@pytest.mark.parametrize("seq", EVENTS)
+def test_killed_anywhere_the_rotation_continues(
+    sandbox: Sandbox, work: Workplace, forks: Forks, seq: int, how: str, *, resumed: bool
+) -> None:
+    """A key filled by `material` is adopted and rotated, with one replica."""
+    key = Family(sandbox, work, forks, "2024", replicas=[FIRST])
+    key.seed()
+    key.add("2025")
+    old = key.sealed()
+    killed = key.run(kill=Kill(seq, how))
+    if killed.code == 0:
+        assert len(events(work)) < seq  # it wrote fewer events: there was nothing to kill
+        return
+    assert killed.code == -signal.SIGKILL
+    entries = key.ok(*(("--resume",) if resumed else ()))
+    key.everywhere("2024", "2025")
+    key.opens([*old, *key.sealed()])
+    if resumed:
+        assert [entries[region]["changes"] for region in key.regions] == [["imported", "rotated"], ["imported"]]
+        assert {entry["materials"][1]["proof"] for entry in entries.values()} == {"material_id"}
+    accepted = [call for call in sandbox.calls(operation="RotateKeyOnDemand") if call["status"] == 200]
+    assert len(accepted) == 1
