@@ -24,9 +24,10 @@ from bulk_import.model import Lane, Manifest, Outcome, Status, Target
 from bulk_import.report.known import Known
 from bulk_import.run.barrier import Barrier
 from bulk_import.run.lane import LaneRunner
+from bulk_import.run.policy import Policy
 from bulk_import.run.runner import run_lanes
 from bulk_import.run.stop import Stop
-from bulk_import.run.target_run import Policy, place_of
+from bulk_import.run.target_run import place_of
 from bulk_import.settings import Settings
 
 log = structlog.get_logger()

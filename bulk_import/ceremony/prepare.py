@@ -42,9 +42,10 @@ from bulk_import.ports import KeyService
 from bulk_import.run.barrier import Barrier
 from bulk_import.run.lane import LaneRunner
 from bulk_import.run.planner import NoSink
+from bulk_import.run.policy import Policy
 from bulk_import.run.runner import run_lanes
 from bulk_import.run.stop import Stop
-from bulk_import.run.target_run import Policy, TargetRun
+from bulk_import.run.target_run import TargetRun
 from bulk_import.settings import Settings
 from bulk_import.words import as_utc
 

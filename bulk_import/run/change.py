@@ -26,7 +26,8 @@ from bulk_import.model import KeyView
 from bulk_import.plan import Step
 from bulk_import.ports import KeyService
 from bulk_import.run.lifecycle import Event, State
-from bulk_import.run.target_run import Policy, TargetRun
+from bulk_import.run.policy import Policy
+from bulk_import.run.target_run import TargetRun
 
 
 class Kind(ABC):

@@ -16,8 +16,9 @@ from bulk_import.model import KeyView
 from bulk_import.ports import KeyService
 from bulk_import.run.change import shows
 from bulk_import.run.found import SHORTEST_WAIT, Back
+from bulk_import.run.policy import Policy
 from bulk_import.run.steps.create_key import CreateKey
-from bulk_import.run.target_run import Policy, TargetRun
+from bulk_import.run.target_run import TargetRun
 
 NOT_FOUND = "NotFoundException"
 CREATED_AT_ONCE = 64  # of one lane

@@ -15,9 +15,10 @@ from bulk_import.run.change import make
 from bulk_import.run.found import Back
 from bulk_import.run.lane import LaneRunner
 from bulk_import.run.lifecycle import Event, State
+from bulk_import.run.policy import Policy
 from bulk_import.run.steps import KINDS
 from bulk_import.run.steps.delete_material import DeleteMaterial, materials_of
-from bulk_import.run.target_run import Policy, TargetRun
+from bulk_import.run.target_run import TargetRun
 
 
 class LaneDeleter(LaneRunner):

@@ -21,10 +21,11 @@ from bulk_import.plan import Decision, decide, must_wait, needs_rotations
 from bulk_import.ports import KeyService
 from bulk_import.rotation import decide_several, keeping
 from bulk_import.run.metadata import with_metadata
+from bulk_import.run.policy import Policy
 from bulk_import.run.prover import ProofResult, check_related, check_shown_id, prove, round_trip
 from bulk_import.run.prover_several import prove_several
 from bulk_import.run.reading import read
-from bulk_import.run.target_run import Policy, TargetRun
+from bulk_import.run.target_run import TargetRun
 
 SHORTEST_WAIT = 0.05  # seconds between two reads of a key that settles
 

@@ -20,11 +20,12 @@ from bulk_import.run.inspected import Difference, InspectedTarget, Standing
 from bulk_import.run.lane import LaneRunner
 from bulk_import.run.metadata import with_metadata
 from bulk_import.run.planner import NoSink
+from bulk_import.run.policy import Policy
 from bulk_import.run.prover import ProofResult, prove
 from bulk_import.run.prover_several import prove_several
 from bulk_import.run.several import shown, with_materials
 from bulk_import.run.stop import Stop
-from bulk_import.run.target_run import Policy, TargetRun
+from bulk_import.run.target_run import TargetRun
 
 NOT_COMPARED = ProofResult(Proof.NONE, "material_not_compared")
 SOURCE_NOT_COMPARED = "source_not_compared"

@@ -1,36 +1,25 @@
-"""One lane: an account in a Region, whose keys share KMS's quotas.
+"""What is done with the targets of one lane, an account in a Region: found, judged, changed, handed to verification.
 
-    inspect ──▶ (in manifest order) ──▶ import ──▶ verify     at most a few at once, pulled as places come free
-     ▲   │  as wanted ──▶ read again ──▶ compare              never delays the next import
-     │   │                    │ a read differs
-     └───┴── not settled ◀────┘
-
-Work is pulled: a target becomes a task only when a place is free, so that the number of live tasks depends on the
-lanes and their quotas, never on the number of targets. Reads run a little ahead of the imports; they run further
-ahead only where they find keys that need no scarce permit. A target that waits for another read waits in the lane's
-watch (run/watch.py) and delays no one; it comes back where a decision is needed.
+The order of the work, and how much of it is done at once, is in run/feed.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
-import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import partial
 
 from bulk_import.codes import NOT_YET_CONSISTENT
 from bulk_import.errors import ServiceError, TargetError
 from bulk_import.model import KeyView, Lane, Outcome, Past, Target
 from bulk_import.plan import Action, Decision, StepKind, Wanted, decide, must_wait, recovered
 from bulk_import.ports import KeyService, Sink
-from bulk_import.run.away import Away
 from bulk_import.run.barrier import Barrier
 from bulk_import.run.creator import CREATE, CREATING, NOT_FOUND, LaneCreator
+from bulk_import.run.feed import LaneFeed
 from bulk_import.run.found import (
     Found,
     Settling,
@@ -41,26 +30,19 @@ from bulk_import.run.found import (
     decide_by,
     decide_unfinished,
 )
-from bulk_import.run.lifecycle import UNCHANGING, Event
+from bulk_import.run.lifecycle import Event
 from bulk_import.run.metadata import with_metadata
+from bulk_import.run.policy import Policy
 from bulk_import.run.replicas import LaneReplicas
 from bulk_import.run.several import continued, with_materials
 from bulk_import.run.steps import REPLICATE, carry_out, changes_more, not_yet_made, recover
 from bulk_import.run.stop import Stop
-from bulk_import.run.target_run import IMPORT, Policy, TargetRun
-from bulk_import.run.tasks import LaneTasks
+from bulk_import.run.target_run import IMPORT, TargetRun
 from bulk_import.run.together import Together
 from bulk_import.run.verifier import Verifying
-from bulk_import.run.watch import LaneWatch
-
-SECONDS_AHEAD = 0.5  # of imports, at the rate of the quota, whose targets are inspected before their turn
-LOOK_AHEAD = 2  # targets inspected before their turn; one, until the lane has taken its first permit
-READS_AT_ONCE = 32  # the most, in a lane whose keys are as wanted
-# Importers per permit per second: from the permit to the import's answer a target takes well under this many seconds.
-SECONDS_PER_IMPORT = 2
 
 
-class LaneRunner:
+class LaneRunner(LaneFeed):
     """Takes every target of one lane to the end."""
 
     def __init__(
@@ -80,109 +62,38 @@ class LaneRunner:
         barrier: Barrier | None = None,
     ) -> None:
         """`barrier`: shared with the lanes of related keys. None: the lane has no replica."""
-        self.lane = lane
-        self.targets = targets
-        self.duration = 0.0
+        super().__init__(lane, targets, stop=stop, import_rate=import_rate)
         self._kms = kms
         self._policy = policy
         self._sink = sink
-        self._stop = stop
         self._on_end = on_end
         self._wanted = wanted
         self._pasts = pasts or {}  # of resumed targets, by index
-        self._watch = LaneWatch(stop)
-        self._import_rate = import_rate
         self._claimed = {} if claimed is None else claimed  # ARN → id of the target that has it
         self._creator = LaneCreator(kms, policy, self._claimed)
-        self._tasks = LaneTasks(stop)
-        self._away = Away(self._watch)
         self._replicas = LaneReplicas(kms, policy, barrier or Barrier(), self._away)
         self._together = Together(kms, policy, stop, self._away)
         self._steady: set[int] = set()  # indexes of targets that were read again after a resume
         self._differed: set[int] = set()  # indexes of targets whose decision was restarted
 
-    async def run(self) -> None:
-        """Returns when every target that was started has ended. Raises JournalError only (in a group)."""
-        started = time.monotonic()
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._watch.run())
-                group.create_task(self._feed())
-        finally:
-            self.duration = time.monotonic() - started
-
-    def drain(self) -> None:
-        """A stop was asked for: what has sent no import ends now, the rest continues."""
-        self._watch.drain()
-        self._tasks.cancel(lambda run: run.life.state in UNCHANGING)
-
-    def abandon(self) -> None:
-        """The grace period is over."""
-        self._watch.abandon()
-        self._tasks.cancel(lambda _: True)
-
-    async def _feed(self) -> None:
-        try:
-            async with asyncio.TaskGroup() as group:
-                await self._pull(group)
-        finally:
-            self._watch.close()
-
-    async def _pull(self, group: asyncio.TaskGroup) -> None:
-        window: deque[tuple[TargetRun, asyncio.Task[bool]]] = deque()
-        waiting: Iterator[Target] = iter(self.targets)
-        width = 1
-        claimed_before = asyncio.Event()
-        claimed_before.set()
-        while True:
-            while len(window) < width:
-                back = self._away.next()
-                if back is not None:
-                    window.append((back[0], self._tasks.start(group, *back)))
-                    continue
-                target = None if self._stop.requested.is_set() else next(waiting, None)
-                if target is None:
-                    break
-                run = self._new_run(target)
-                self._replicas.join(run)
-                claimed = asyncio.Event()
-                window.append(
-                    (run, self._tasks.start(group, run, partial(self._inspect, run, claimed_before, claimed)))
-                )
-                claimed_before = claimed
-            if window:
-                run, inspected = window.popleft()
-                if await inspected:
-                    width = max(width, LOOK_AHEAD, math.ceil(SECONDS_AHEAD * self._import_rate()))
-                    await self._start_change(group, run)
-                else:
-                    width = min(width * 2, READS_AT_ONCE)
-            elif not await self._away.news():
-                return
+    def _begin(self, target: Target) -> TargetRun:
+        run = self._new_run(target)
+        self._replicas.join(run)
+        return run
 
     def _new_run(self, target: Target) -> TargetRun:
         return TargetRun(self._wanted(target), self._sink, self._on_end, self._pasts.get(target.index))
 
-    @cached_property
-    def _importing(self) -> asyncio.Semaphore:
-        """Places of importers. Made for the first of them: the lane's first call may have read its quota."""
-        return asyncio.Semaphore(2 + math.ceil(SECONDS_PER_IMPORT * self._import_rate()))
-
     def _places(self, *, apart: bool) -> AbstractAsyncContextManager[object]:
         return self._importing if apart else nullcontext()
 
-    async def _start_change(self, group: asyncio.TaskGroup, run: TargetRun) -> None:
-        """In a place for such changes: a replica that is created has one already."""
-        ends: list[Callable[[], None]]
+    async def _take_place(self, run: TargetRun) -> Callable[[], object]:
+        """A replica that is created has a place already."""
         if self._replicas.creates(run):
-            ends = [partial(self._replicas.done, run)]
-        else:
-            places = self._creator.places if changes_more(run.decision) else self._importing
-            await places.acquire()
-            ends = [places.release]
-        ends.append(self._away.working())
-        task = self._tasks.start(group, run, partial(self._change, run))
-        task.add_done_callback(lambda _: [end() for end in ends])
+            return partial(self._replicas.done, run)
+        places = self._creator.places if changes_more(run.decision) else self._importing
+        await places.acquire()
+        return places.release
 
     async def _inspect(self, run: TargetRun, claimed_before: asyncio.Event, claimed: asyncio.Event) -> None:
         """Finds the key and decides. Keys are claimed in manifest order, however the answers come.

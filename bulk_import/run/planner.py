@@ -15,9 +15,10 @@ from bulk_import.ports import KeyService
 from bulk_import.run.barrier import Barrier
 from bulk_import.run.lane import LaneRunner
 from bulk_import.run.planned import PlannedLane, PlannedStep, PlannedTarget
+from bulk_import.run.policy import Policy
 from bulk_import.run.steps import KINDS, REPLICATE
 from bulk_import.run.stop import Stop
-from bulk_import.run.target_run import Policy, TargetRun
+from bulk_import.run.target_run import TargetRun
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ from bulk_import.matching import match
 from bulk_import.material.evidence import Evidence
 from bulk_import.model import KeySpec, KeyState, KeyView, KnownMaterial, Proof
 from bulk_import.ports import KeyService
-from bulk_import.run.target_run import KnownOf, TargetRun
+from bulk_import.run.policy import KnownOf
+from bulk_import.run.target_run import TargetRun
 
 CONTEXT = {"bulk-import": "proof"}
 # Why a proof could not be had, by the error that says so.

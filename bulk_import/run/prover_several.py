@@ -12,8 +12,9 @@ import hmac
 from bulk_import.errors import TargetError
 from bulk_import.matching import match
 from bulk_import.model import KeyRotation, KeySpec, KeyView, Proof
+from bulk_import.run.policy import Policy
 from bulk_import.run.prover import ProofResult
-from bulk_import.run.target_run import Policy, TargetRun
+from bulk_import.run.target_run import TargetRun
 
 
 async def prove_several(run: TargetRun, view: KeyView, policy: Policy) -> ProofResult:

@@ -15,7 +15,8 @@ from bulk_import.plan import Action, Decision, Step, StepKind
 from bulk_import.ports import KeyService
 from bulk_import.run.away import Away, Work
 from bulk_import.run.barrier import Barrier, Family
-from bulk_import.run.target_run import Policy, TargetRun
+from bulk_import.run.policy import Policy
+from bulk_import.run.target_run import TargetRun
 
 CREATED_AT_ONCE = 32  # replicas that a lane creates of the primaries of one other lane
 

@@ -7,22 +7,20 @@ import traceback
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 
 from bulk_import.codes import advice_for
-from bulk_import.deletion import NOTHING, Asked
 from bulk_import.errors import JournalError, TargetError
-from bulk_import.material import Held, Materials
+from bulk_import.material import Held
 from bulk_import.model import (
     Change,
     Failure,
     KeyState,
     KeyView,
-    KnownMaterial,
     Outcome,
     Past,
     Request,
@@ -31,7 +29,7 @@ from bulk_import.model import (
     Verification,
 )
 from bulk_import.plan import Action, Decision, Wanted
-from bulk_import.ports import Retrier, Sink
+from bulk_import.ports import Sink
 from bulk_import.run.barrier import Family
 from bulk_import.run.lifecycle import Event, Life, State
 from bulk_import.run.several import of_past, shown
@@ -44,30 +42,6 @@ DELETION = "DeleteImportedKeyMaterial"
 # https://docs.aws.amazon.com/kms/latest/developerguide/alias-authorization.html
 AUTHORIZES = frozenset({"CreateKey", "CreateAlias", "ReplicateKey", "PutKeyPolicy", "TagResource"})
 SETTLES_FOR = 360.0  # seconds
-
-
-# By target, key ARN and, of a target with several materials, KeyMaterialId (else empty).
-KnownOf = Callable[[Target, str, str], KnownMaterial | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """The settings that decide how a target is treated, as the stages need them. Times in seconds."""
-
-    started_at: datetime  # of the run: valid_for counts from here
-    materials: Materials
-    reads: int
-    read_interval: float
-    verify_timeout: float
-    retry: Retrier
-    prove: str  # auto | changed | all | none
-    require_proof: bool
-    prove_use: bool
-    known: KnownOf | None = None  # of --known: what an earlier run has proved of a symmetric target
-    # What of `create` is set where a key differs; None: it is not compared at all.
-    correct: frozenset[str] | None = frozenset({"description"})
-    deletion: Asked = NOTHING
-    consistency_timeout: float = 0.0  # how long a key that is not found is waited for
 
 
 class TargetRun:

@@ -21,10 +21,11 @@ from bulk_import.ports import KeyService
 from bulk_import.run.away import Away
 from bulk_import.run.barrier import Family
 from bulk_import.run.lifecycle import State
+from bulk_import.run.policy import Policy
 from bulk_import.run.rendezvous import Progress
 from bulk_import.run.steps.follow import Follow
 from bulk_import.run.stop import Stop
-from bulk_import.run.target_run import Policy, TargetRun
+from bulk_import.run.target_run import TargetRun
 
 
 class Together:

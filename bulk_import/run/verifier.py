@@ -20,10 +20,11 @@ from bulk_import.plan import Wanted, shows_expiry
 from bulk_import.ports import KeyService
 from bulk_import.rotation import holds
 from bulk_import.run.lifecycle import Event
+from bulk_import.run.policy import Policy
 from bulk_import.run.prover import ProofResult, check_related, check_shown_id, check_stated_id, prove, round_trip
 from bulk_import.run.prover_several import prove_several
 from bulk_import.run.reading import read
-from bulk_import.run.target_run import IMPORT, Policy, TargetRun
+from bulk_import.run.target_run import IMPORT, TargetRun
 
 
 class Verdict(Enum):

@@ -34,6 +34,7 @@ from bulk_import.model import (
 )
 from bulk_import.ports import Trace
 from bulk_import.report.fold import fold
+from bulk_import.report.summary import exit_code_of
 from bulk_import.settings import Settings
 from bulk_import.work import Work
 from tests.run.model_kms import (
@@ -214,7 +215,7 @@ def live(choices: Choices, settings: Settings, journal: Path) -> NewWorld:
             journal.unlink()
             continue
         folded = fold(journal)
-        if folded.exit_code() == 0:
+        if exit_code_of(folded.summary, folded.ending) == 0:
             (entry,) = (orjson.loads(line) for line in folded.entries())
             assert (entry["status"], entry["key_arn"]) == ("imported", next(iter(world.keys)))
             return world

@@ -36,6 +36,7 @@ from bulk_import.model import (
 )
 from bulk_import.ports import Trace
 from bulk_import.report.fold import fold
+from bulk_import.report.summary import exit_code_of
 from tests.run.model_kms import (
     FOREVER,
     LANE,
@@ -223,7 +224,7 @@ def check(world: Rotating, journal: Path) -> bool:
             assert [each.key_material_state for each in world.materials] == [NON_CURRENT, CURRENT], entry
             assert [each["state"] for each in entry["materials"]] == [NON_CURRENT, CURRENT]
             assert entry["materials"][1]["proof"] == "material_id"
-    return folded.exit_code() == 0
+    return exit_code_of(folded.summary, folded.ending) == 0
 
 
 @pytest.mark.timeout(400)  # some ten seconds of work, on a machine that may have much else to do

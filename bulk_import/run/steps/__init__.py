@@ -19,6 +19,7 @@ from bulk_import.ports import KeyService
 from bulk_import.run.change import Kind, make, shows
 from bulk_import.run.found import SHORTEST_WAIT
 from bulk_import.run.metadata import with_metadata
+from bulk_import.run.policy import Policy
 from bulk_import.run.prover import check_stated_id
 from bulk_import.run.several import OF_MATERIALS
 from bulk_import.run.steps.create_alias import CreateAlias
@@ -30,7 +31,7 @@ from bulk_import.run.steps.import_material import ImportMaterial
 from bulk_import.run.steps.metadata import Correction, PutKeyPolicy, TagResource, UpdateKeyDescription
 from bulk_import.run.steps.replicate import ReplicateKey
 from bulk_import.run.steps.rotate import Rotate
-from bulk_import.run.target_run import IMPORT, Policy, TargetRun
+from bulk_import.run.target_run import IMPORT, TargetRun
 
 REPLICATE = ReplicateKey.operation
 KINDS: dict[str, type[Kind]] = {

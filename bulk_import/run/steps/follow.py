@@ -14,8 +14,9 @@ from bulk_import.model import KeyRotation, KeyState, KeyView
 from bulk_import.plan import shows_expiry
 from bulk_import.ports import KeyService
 from bulk_import.rotation import as_view
+from bulk_import.run.policy import Policy
 from bulk_import.run.several import read
-from bulk_import.run.target_run import Policy, TargetRun
+from bulk_import.run.target_run import TargetRun
 
 
 class Follow:

@@ -19,9 +19,10 @@ from bulk_import.model import AmongSeveral, Entry, KeyRotation, KeyView
 from bulk_import.plan import Step, Wanted
 from bulk_import.ports import KeyService
 from bulk_import.rotation import EXISTING, NEW
+from bulk_import.run.policy import Policy
 from bulk_import.run.several import read
 from bulk_import.run.steps.import_material import ImportMaterial
-from bulk_import.run.target_run import Policy, TargetRun
+from bulk_import.run.target_run import TargetRun
 
 SHORTEST_WAIT = 0.05  # seconds between two reads
 REFUSED = frozenset({"IncorrectKeyMaterialException", "KMSInvalidStateException"})

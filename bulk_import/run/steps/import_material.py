@@ -22,7 +22,8 @@ from bulk_import.plan import Step, Wanted, check_expiry, shows_effect
 from bulk_import.ports import KeyService
 from bulk_import.run.change import Kind
 from bulk_import.run.lifecycle import Event, State
-from bulk_import.run.target_run import Policy, TargetRun
+from bulk_import.run.policy import Policy
+from bulk_import.run.target_run import TargetRun
 
 TOKEN_SPARE = timedelta(minutes=1)  # a token nearer than this to its end is not sent any more
 

@@ -18,8 +18,9 @@ from bulk_import.model import KeyState, KeyView
 from bulk_import.ports import KeyService
 from bulk_import.run.barrier import Family
 from bulk_import.run.change import Kind
+from bulk_import.run.policy import Policy
 from bulk_import.run.steps.policy_refusals import passes
-from bulk_import.run.target_run import Policy, TargetRun
+from bulk_import.run.target_run import TargetRun
 
 NOT_FOUND = "NotFoundException"
 EXISTS = "AlreadyExistsException"

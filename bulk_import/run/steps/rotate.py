@@ -19,8 +19,9 @@ from bulk_import.plan import Step, shows_expiry
 from bulk_import.ports import KeyService
 from bulk_import.rotation import as_view
 from bulk_import.run.change import Kind
+from bulk_import.run.policy import Policy
 from bulk_import.run.several import read
-from bulk_import.run.target_run import Policy, TargetRun
+from bulk_import.run.target_run import TargetRun
 
 READY = "PENDING_ROTATION"
 
