@@ -36,7 +36,9 @@ def decide_deletion(
         spec = importable(target, view)
         if view.state == KeyState.DISABLED and not asked.disabled_too:
             raise TargetError(f"{view.arn} is Disabled.", code="KeyDisabled")
-        material = material_to_delete(view, rotations, asked.name, sent=sent)
+        # A name that the manifest lists is no mistake, also if KMS has no such material any more.
+        listed = any(entry.name == asked.name for entry in target.materials)
+        material = material_to_delete(view, rotations, asked.name, sent=sent or listed)
         stated = target.key_material_id
         if material is not None and stated is not None and stated not in (material, ""):
             raise TargetError(

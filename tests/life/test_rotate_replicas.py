@@ -360,3 +360,22 @@ def test_killed_anywhere_the_rotation_continues(
         assert {entry["materials"][1]["proof"] for entry in entries.values()} == {"material_id"}
     accepted = [call for call in sandbox.calls(operation="RotateKeyOnDemand") if call["status"] == 200]
     assert len(accepted) == 1
+
+
+def test_delete_of_pending_material_takes_it_from_every_region(sandbox: Sandbox, work: Workplace, forks: Forks) -> None:
+    """KMS deletes it from the replicas with the primary: a replica that is slower finds nothing left to delete."""
+    key = Family(sandbox, work, forks, "2024", replicas=[FIRST])
+    key.seed()
+    key.ok()
+    new = key.add("2025")
+    import_material(key.kms(), key.id, new, KeyMaterialDescription="2025", **NEW)
+    import_material(key.kms(FIRST), key.id, new, KeyMaterialDescription="2025", **EXISTING)
+    sandbox.fault("delay", operation="DeleteImportedKeyMaterial", region=FIRST, seconds=1)
+    work.write()
+    options = ["--material-name", "2025", "--all", "--yes", "--read-interval", "20ms"]
+    result = work.call("delete", "manifest.json", *options)
+    assert result.code == 0, result.stderr
+    assert {entry["status"] for entry in result.report["results"]} == {"deleted"}
+    key.everywhere("2024")
+    again = work.call("delete", "manifest.json", *options)
+    assert (again.code, {entry["status"] for entry in again.report["results"]}) == (0, {"unchanged"})

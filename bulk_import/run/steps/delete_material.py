@@ -17,6 +17,8 @@ from bulk_import.ports import KeyService
 from bulk_import.run.change import Kind
 from bulk_import.run.target_run import TargetRun
 
+NOT_FOUND = "NotFoundException"
+
 
 class DeleteMaterial(Kind):
     """One material of one key: its only one, or the one that --material-name names."""
@@ -30,7 +32,13 @@ class DeleteMaterial(Kind):
     async def send(self) -> Mapping[str, Any]:
         decision = self.run.decision
         material = decision.material_id if decision else None
-        await self.kms.delete_imported_key_material(self.run.arn, self.run, key_material_id=material or None)
+        try:
+            await self.kms.delete_imported_key_material(self.run.arn, self.run, key_material_id=material or None)
+        except ServiceError as error:
+            # KMS deletes material that is pending rotation from the replicas together with the primary.
+            gone = error.code == NOT_FOUND and self.run.target.primary is not None
+            if not gone or not await self.applied():
+                raise
         self.run.material_id = material or None
         return {"key_material_id": self.run.material_id}
 

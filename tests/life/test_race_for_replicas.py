@@ -1,0 +1,66 @@
+"""Two runs of one manifest at the same time, whose keys and replicas do not exist yet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e import materials
+from tests.e2e.support import ACCOUNT, REGION, Workplace
+from tests.sandbox_client import Sandbox
+
+REPLICA = "eu-west-1"
+
+
+def kms(sandbox: Sandbox, region: str) -> Any:
+    return sandbox.client("kms", ACCOUNT, region)
+
+
+@pytest.mark.parametrize(
+    ("exists", "operation", "codes"),
+    [
+        ("primary", "ReplicateKey", [None, "AlreadyExistsException"]),
+        ("nothing", "CreateKey", ["OrphanedKey", "PrimaryNotReady"]),
+    ],
+)
+def test_two_runs_at_once_double_nothing(
+    sandbox: Sandbox, tmp_path: Path, exists: str, operation: str, codes: list[str | None]
+) -> None:
+    """One of them wins. The other says what it did not do, and what it left behind; the next run changes nothing."""
+    material = materials.make("SYMMETRIC_DEFAULT")
+    if exists == "primary":
+        sandbox.key(alias="alias/payments", multi_region=True, material={"hex": material.hex()})
+    places = [Workplace(tmp_path / name, sandbox.url) for name in ("one", "other")]
+    for place in places:
+        place.folder.mkdir()
+        place.defaults["wrapping_key_spec"] = "RSA_2048"
+        place.key("alias/payments", material, name="payments", key_spec="SYMMETRIC_DEFAULT", create={},
+                  replicas=[REPLICA])  # fmt: skip
+    # Both have found nothing by the time that the first of these requests is carried out.
+    sandbox.fault("delay", operation=operation, region=REGION, seconds=3, times=2)
+    processes = [place.start() for place in places]
+    results = [place.finish(process) for place, process in zip(places, processes, strict=True)]
+    assert sorted(result.code for result in results) == [0, 4 if exists == "primary" else 5]
+    (lost,) = (result for result in results if result.code)
+    entries = {entry["region"]: entry for entry in lost.report["results"]}
+    errors = [entries[region]["error"] for region in (REGION, REPLICA)]
+    assert [error and error["code"] for error in errors] == codes
+    assert entries[REPLICA]["changed"] is False
+
+    (won,) = (result for result in results if not result.code)
+    arns = {entry["region"]: entry["key_arn"] for entry in won.report["results"]}
+    kept = {region: {key["KeyArn"] for key in kms(sandbox, region).list_keys()["Keys"]} for region in (REGION, REPLICA)}
+    orphans = {entries[REGION]["key_arn"]} if exists == "nothing" else set()
+    assert kept == {REGION: {arns[REGION]} | orphans, REPLICA: {arns[REPLICA]}}
+    for region, arn in arns.items():
+        (alias,) = (
+            one for one in kms(sandbox, region).list_aliases()["Aliases"] if one["AliasName"] == "alias/payments"
+        )
+        assert alias["TargetKeyId"] == arn.rpartition("/")[2]
+    again = places[0].run()
+    assert again.code == 0, again.stderr
+    assert [entry["status"] for entry in again.report["results"]] == ["unchanged", "unchanged"]
+    sealed = kms(sandbox, REGION).encrypt(KeyId="alias/payments", Plaintext=b"hello")["CiphertextBlob"]
+    assert kms(sandbox, REPLICA).decrypt(CiphertextBlob=sealed)["Plaintext"] == b"hello"
