@@ -17,8 +17,8 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_confi
 
 from bulk_import.ceremony.lines import CeremonyError, lines, refuse
 from bulk_import.model.fields import ACCOUNT, REGION, AccountId, Count, Moment, Sha256, TargetId, about
+from bulk_import.model.kms import KeySpec, WrappingAlgorithm, WrappingKeySpec
 from bulk_import.model.run import ENDPOINTS, ENVIRONMENT, PARTITION, CallerFacts, Environment, ManifestFacts, Tool
-from bulk_import.model.vocabulary import KeySpec, WrappingAlgorithm, WrappingKeySpec
 
 VERSION: Final = 1
 _STRICT: Final = ConfigDict(extra="forbid")

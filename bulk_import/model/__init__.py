@@ -1,8 +1,26 @@
-"""The data types that all stages share: keys, lanes and targets (vocabulary.py), and a target's result (result.py)."""
+"""The data types that all stages share: KMS's terms (kms.py), targets (target.py), results (result.py).
+
+Frozen and slotted: a stage reads them and creates new ones.
+"""
 
 from __future__ import annotations
 
+from bulk_import.model.kms import (
+    ImportParameters,
+    KeyRotation,
+    KeySpec,
+    KeyState,
+    KeyUsage,
+    KeyView,
+    NewKey,
+    NewReplica,
+    WrappingAlgorithm,
+    WrappingKeySpec,
+    key_usages,
+)
 from bulk_import.model.material import NEVER, Encoding, Entry, Expect, Expiry
+from bulk_import.model.past import KnownMaterial, Past, Sent
+from bulk_import.model.place import S3_SCHEME, STDOUT, ObjectFacts, ObjectUri, in_s3
 from bulk_import.model.result import (
     Change,
     Failure,
@@ -13,36 +31,17 @@ from bulk_import.model.result import (
     Status,
     Verification,
 )
-from bulk_import.model.vocabulary import (
-    S3_SCHEME,
-    STDOUT,
+from bulk_import.model.target import (
     AccountAccess,
     AmongSeveral,
     Create,
     FailedTargets,
-    ImportParameters,
-    KeyRotation,
-    KeySpec,
-    KeyState,
-    KeyUsage,
-    KeyView,
-    KnownMaterial,
     Lane,
     Manifest,
-    NewKey,
-    NewReplica,
-    ObjectFacts,
-    ObjectUri,
-    Past,
     Primary,
     ReadyMade,
-    Sent,
     SessionPolicy,
     Target,
-    WrappingAlgorithm,
-    WrappingKeySpec,
-    in_s3,
-    key_usages,
 )
 
 __all__ = [

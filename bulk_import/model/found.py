@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bulk_import.model.vocabulary import KeyRotation, KeyView, Lane
+from bulk_import.model.kms import KeyRotation, KeyView
+from bulk_import.model.target import Lane
 
 
 @dataclass(frozen=True, slots=True)

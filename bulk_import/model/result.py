@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Final
 
 from bulk_import.model.fields import ACCOUNT, REGION, AccountId, Count, Moment, Seconds, TargetId, about
-from bulk_import.model.vocabulary import KeySpec, KeyState, WrappingAlgorithm, WrappingKeySpec
+from bulk_import.model.kms import KeySpec, KeyState, WrappingAlgorithm, WrappingKeySpec
 
 
 class Status(StrEnum):

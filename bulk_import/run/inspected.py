@@ -14,6 +14,7 @@ from bulk_import.model.fields import (
     ShardText,
     about,
 )
+from bulk_import.model.kms import KeySpec, KeyState
 from bulk_import.model.result import Failure, HeldMaterial, NamedTarget, Proof
 from bulk_import.model.run import (
     ENDPOINTS,
@@ -25,7 +26,6 @@ from bulk_import.model.run import (
     Selected,
     Tool,
 )
-from bulk_import.model.vocabulary import KeySpec, KeyState
 
 
 class Standing(StrEnum):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
 from bulk_import.model.fields import ACCOUNT, REGION, AccountId, Count, Moment, Rate, Seconds, about
+from bulk_import.model.kms import KeySpec, KeyState
 from bulk_import.model.result import Failure, NamedTarget
 from bulk_import.model.run import (
     ENDPOINTS,
@@ -17,7 +18,6 @@ from bulk_import.model.run import (
     Selected,
     Tool,
 )
-from bulk_import.model.vocabulary import KeySpec, KeyState
 from bulk_import.plan import Action
 
 _MEANINGS: Final = {

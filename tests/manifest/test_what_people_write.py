@@ -10,7 +10,7 @@ import pytest
 from bulk_import.errors import ManifestError, Problem
 from bulk_import.manifest.meant import meant
 from bulk_import.model import Encoding, KeySpec, WrappingAlgorithm, WrappingKeySpec
-from bulk_import.model.vocabulary import Manifest
+from bulk_import.model.target import Manifest
 from tests.manifest.support import read
 
 A = "111122223333"
