@@ -231,8 +231,12 @@ class Campaign:
         if result.code == 3 and "nothing to resume" in result.stderr and self.meddled:
             return self._go([option for option in options if option != "--resume"], kill=kill, meanwhile=meanwhile)
         if result.code == 3 and "nothing to resume" in result.stderr:
-            # It came to a good end, and its report is there: that is what counts.
+            # It came to a good end: what its report says counts. This refusal has set the report aside.
             self.counts["resumes that had nothing to do"] += 1
+            run_id = fold(self.work.folder / "report.journal.jsonl").started["run_id"]
+            kept = self.work.folder / f"report.{run_id}.json"
+            if kept.exists():
+                kept.rename(self.work.folder / "report.json")
             return Result(result.report["run"]["exit_code"], b"", "", self.work.folder)
         self.meddled = False
         self.counts[f"exit code {result.code}"] += 1
@@ -283,6 +287,8 @@ class Campaign:
         keys = self.sandbox.keys()
         held = {key["key_id"]: key for key in keys}
         held |= {alias: key for key in keys for alias in key["aliases"]}
+        own = self._imports_of(result.report["run"]["run_id"])
+        told = {entry["key_arn"] for entry in result.entries.values() if entry["changed"] is not False}
         if set(result.entries) != set(self.wanted):
             self._complain("lost", "the report has other targets than the manifest")
         for name, entry in result.entries.items():
@@ -293,21 +299,56 @@ class Campaign:
                 self._complain("wrong green", f"{name}, exit code {result.code}: {entry}; KMS: {key}")
             elif entry["status"] not in WELL and entry["error"] is None:
                 self._complain("untrue", f"{name}: {entry}")
+            # Of two targets with one key, the second has changed nothing. An earlier run, whose journal was set aside,
+            # reports its own imports.
+            if entry["changed"] is False and (sent := own.get(key.get("arn"))) and key["arn"] not in told:
+                self._complain(
+                    "untrue", f"{name}: an import took effect: {entry}; served: {sent}; {self._story(entry)}"
+                )
             if wanted.created:
                 continue
             imported = key["changes"] > self.changes[wanted.key_id]
             if entry["changed"] is True and not imported:
                 self._complain("untrue", f"{name}: no import took effect: {entry}")
-            # A run without the journal of the one before does not report what that one did; neither does this.
-            if entry["changed"] is False and imported and entry["attempts"]:
-                self._complain("untrue", f"{name}: an import took effect: {entry}")
+            if entry["changed"] is False and entry["attempts"] and imported:
+                self.counts["refused, as an earlier run had imported"] += 1
         all_well = all(entry["status"] in WELL for entry in result.entries.values())
         if (result.code == 0) != all_well:
             self._complain("wrong green", f"exit code {result.code}, all well: {all_well}")
 
+    def _imports_of(self, run_id: str) -> dict[str | None, list[str]]:
+        """By key ARN: the request IDs of the run's imports that the server carried out, as its own log has them.
+
+        The name of the run's sessions has the run ID, and a resume keeps it.
+        """
+        imports: dict[str | None, list[str]] = {}
+        for call in self.sandbox.calls(operation="ImportKeyMaterial", served=True):
+            if call["principal"].endswith(f"/bulk-import-{run_id}"):
+                imports.setdefault(call["key"], []).append(call["request_id"])
+        return imports
+
+    def _story(self, entry: dict[str, Any] | None) -> str:
+        """What the journals say of a target, for whoever looks into a complaint."""
+        lines = []
+        for journal in sorted(self.work.folder.glob("report.journal*.jsonl")):
+            lines.append(journal.name)
+            for line in journal.read_bytes().splitlines():
+                with suppress(orjson.JSONDecodeError):
+                    event = orjson.loads(line)
+                    if entry is None or event.get("index", entry["index"]) == entry["index"]:
+                        lines.append(line.decode()[:400])
+        return "\n".join(["its journals:", *lines])
+
     def _judge_the_end(self, result: Result) -> None:
         self._judge(result)
-        if any((entry["error"] or {}).get("code") == "OutcomeUnknown" for entry in result.entries.values()):
+        codes = [(entry["key_arn"], (entry["error"] or {}).get("code")) for entry in result.entries.values()]
+        if any(code == "VerificationTimeout" and self.emptied[arn] for arn, code in codes):
+            # KMS had accepted the import, and somebody deleted the material before the resume could verify it. The
+            # advice of the error is to run again.
+            self.counts["accepted imports that somebody deleted"] += 1
+            result = self._go(["--resume"])
+            self._judge(result)
+        if any(code == "OutcomeUnknown" for _, code in codes):
             # A resume never repeats CreateKey. A new run, minutes later, reads and searches, and may.
             result = self._go([])
             self._judge(result)
@@ -315,7 +356,7 @@ class Campaign:
         well = Counter(self.wanted[name].key_id for name, entry in entries.items() if entry["status"] in WELL)
         for name, wanted in self.wanted.items():
             if wanted.well is not False and well[wanted.key_id] != 1:
-                self._complain("lost", f"{name}: {entries.get(name)}")
+                self._complain("lost", f"{name}: {entries.get(name)}; {self._story(entries.get(name))}")
             if wanted.well is False and well[wanted.key_id]:
                 self._complain("wrong green", f"{name}: {entries[name]}")
         allowed = self._allowed()

@@ -18,7 +18,7 @@ from bulk_import.aws.limits import SessionLimit
 from bulk_import.aws.wire.clients import Clients
 from bulk_import.aws.wire.credentials import AccountCredentials, signing_as
 from bulk_import.aws.wire.translate import translate
-from bulk_import.codes import THROTTLED
+from bulk_import.codes import ENDS_ALL, THROTTLED
 from bulk_import.errors import CallerError, CallerFault, LaneError, MaterialError, ServiceError
 from bulk_import.material.sources.patience import Throttled
 from bulk_import.model import SessionPolicy
@@ -74,7 +74,7 @@ class AwsStores:
             raise MaterialError(
                 f"{role} cannot be assumed: {error.message}",
                 code="SourceDenied",
-                advice="Check the role's trust policy.",
+                advice=error.advice if error.code in ENDS_ALL else "Check the role's trust policy.",
             ) from None
         except MaterialError:
             raise

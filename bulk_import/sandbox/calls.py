@@ -37,6 +37,7 @@ class Call:
     status: int = 0  # 0: no answer was sent
     code: str = ""
     fault: str = ""
+    served: bool = False  # the service carried it out, whatever a fault made of the answer
 
     def read_authorization(self) -> bool:
         """Fills access key, Region and service from a SigV4 header or a signed URL; False: there is neither."""
@@ -64,6 +65,7 @@ class Call:
             "status": self.status,
             "code": self.code,
             "fault": self.fault,
+            "served": self.served,
             "request_id": self.request_id,
             "connection": self.connection,
         }

@@ -179,6 +179,11 @@ class Front:
                     key.become(fault.state)
 
     def _serve(self, call: Call, who: Principal) -> Answer:
+        answer = self._served(call, who)
+        call.served = answer.status < 300
+        return answer
+
+    def _served(self, call: Call, who: Principal) -> Answer:
         if call.service == "sts":
             return self._sts(call, who)
         self.world.gate.check_other(call, who)

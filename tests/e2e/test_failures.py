@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from tests.e2e import materials
+from tests.e2e.network import Passing, Served
 from tests.e2e.rewriter import Rewriter
 from tests.e2e.support import ACCOUNT, Workplace
 from tests.sandbox.helpers import import_material, public_key
@@ -292,6 +294,35 @@ def test_a_skewed_clock_is_one_fatal_error(sandbox: Sandbox, work: Workplace) ->
     assert result.stderr.count("ClockSkew") == 1
     assert {entry["status"] for entry in result.entries.values()} == {"not_attempted"}
     assert result.report["run"]["error"]["code"] == "ClockSkew"
+
+
+@pytest.mark.parametrize(("expiration", "good"), [("2020-01-01T00:00:00Z", 0), ("1969-07-20T20:17:40+02:00", 1)])
+def test_a_session_that_ended_before_it_began(sandbox: Sandbox, work: Workplace, expiration: str, good: int) -> None:
+    """`good`: sessions that STS gives before; the next is wanted in the middle of the run."""
+    sessions: list[str] = []
+
+    class Sts(Passing):
+        behind = sandbox.url.removeprefix("http://")
+
+        def altered(self, _status: int, data: bytes) -> bytes:
+            text = data.decode()
+            if "<AssumeRoleResult>" not in text:
+                return data
+            sessions.append(text)
+            return re.sub("(?<=<Expiration>).*?(?=<)", expiration, text).encode() if len(sessions) > good else data
+
+    for name in ("one", "two"):
+        work.key(sandbox.key()["key_id"], materials.make("SYMMETRIC_DEFAULT"), name=name)
+    sandbox.fault("revoke", operation="GetParametersForImport")
+    with Served(Sts) as sts:
+        work.url = f"http://127.0.0.1:{sts.port}"
+        result = work.run()
+    assert (result.code, len(sessions)) == (5, good + 1)
+    assert result.stderr.count("ClockSkew: ") == 1
+    error = result.report["run"]["error"]
+    assert (error["code"], "(NTP)" in error["advice"]) == ("ClockSkew", True)
+    assert re.search("ended at (2020-01-01T00:00:00|1969-07-20T18:17:40)Z, and it is 2", error["message"])
+    assert {entry["changed"] for entry in result.entries.values()} == {False}
 
 
 def test_no_credentials_are_one_fatal_error(sandbox: Sandbox, work: Workplace) -> None:

@@ -17,6 +17,8 @@ from aiobotocore.credentials import AioCredentials, AioRefreshableCredentials
 
 from bulk_import.errors import LaneError
 
+_CLOCKS = "Set this machine's clock (NTP). If it is right, the endpoint for STS has a wrong one."
+
 
 @dataclass(slots=True)
 class Call:
@@ -73,6 +75,10 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+def _text(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
 class AccountCredentials:
     """An account's credentials: one AssumeRole when first asked for, also if several lanes ask at the same time.
 
@@ -94,7 +100,7 @@ class AccountCredentials:
                 raise self._refusal
             if self._credentials is None:
                 try:
-                    metadata = await self._assume()
+                    metadata = await self._unexpired()
                 except LaneError as error:
                     self._refusal = error
                     raise
@@ -104,13 +110,27 @@ class AccountCredentials:
                     metadata["secret_key"],
                     metadata["token"],
                     datetime.fromisoformat(metadata["expiry_time"]),
-                    refresh_using=self._assume,
+                    refresh_using=self._unexpired,
                     time_fetcher=_now,  # botocore's asks for the machine's time zone, at every signature
                     method="assume-role",
                     advisory_timeout=self._duration // 4,
                     mandatory_timeout=self._duration // 6,
                 )
             return self._credentials
+
+    async def _unexpired(self) -> dict[str, str]:
+        """Raises LaneError where a session has ended before it began: one of the two clocks is wrong."""
+        metadata = await self._assume()
+        expiry, now = datetime.fromisoformat(metadata["expiry_time"]), _now()
+        if expiry <= now:
+            raise LaneError(
+                f"The session that STS has just begun ended at {_text(expiry)}, and it is {_text(now)} by this "
+                "machine's clock.",
+                code="ClockSkew",
+                operation="AssumeRole",
+                advice=_CLOCKS,
+            )
+        return metadata
 
     async def renew(self, used: AioCredentials) -> None:
         """Forgets credentials that AWS called expired or unknown, unless another call has done so already."""
