@@ -20,6 +20,7 @@ from bulk_import.model import STDOUT, Past, Sent, Status, Target, in_s3
 
 FOR_THE_REPORT = timedelta(hours=1)  # so long after its end a run that was killed before its report is continued
 NOT_FOUND = Past("", "", None, None)  # its key is to be created
+_EXISTENCE = frozenset({"CreateKey", "ReplicateKey"})  # a key that is found has been created
 WELL = frozenset(status.value for status in Status if status.well)
 
 
@@ -129,18 +130,18 @@ class _Reading:
             self._on_failed(event["index"], (event["result"]["error"] or {}).get("code"))
 
     def _on_pinned(self, event: dict[str, Any]) -> None:
-        known = self.pasts.get(event["index"])
-        if known is not None and known.key_arn and (known.sent or known.rechecks):
+        known = self.pasts.get(event["index"], NOT_FOUND)
+        if known.key_arn and known.sent and not known.rechecks:
             return  # what was found before the first change is what counts
         valid_to = event.get("valid_to")
-        self.pasts[event["index"]] = Past(
+        self.pasts[event["index"]] = replace(
+            # It ended OK, and is not as wanted any more: what KMS accepted before says nothing of it.
+            _made_once_more(known) if known.rechecks else known,
             key_arn=event["key_arn"],
             key_state=event["key_state"],
             expiration_model=event.get("expiration_model"),
-            sent=known.sent if known else {},
             valid_to=datetime.fromisoformat(valid_to) if valid_to else None,
             key_spec=event["key_spec"],
-            material_ids=known.material_ids if known else {},
         )
 
     def _on_intent(self, event: dict[str, Any]) -> None:
@@ -206,6 +207,11 @@ class _Reading:
     def _note(self, index: int, operation: str, sent: Sent) -> None:
         past = self.pasts[index]
         self.pasts[index] = replace(past, sent={**past.sent, operation: sent})
+
+
+def _made_once_more(past: Past) -> Past:
+    sent = {name: each if name in _EXISTENCE else replace(each, accepted=False) for name, each in past.sent.items()}
+    return replace(past, sent=sent)
 
 
 def _refuse_due(path: Path, state: _Reading, targets: Sequence[Target]) -> None:

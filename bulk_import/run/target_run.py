@@ -175,10 +175,12 @@ class TargetRun:
     def succeed(self, verification: Verification) -> None:
         self.verification = verification
         comparing = self.life.state is State.COMPARING
+        for operation in self.unclear:  # the key needed it when it was sent, and is as wanted now
+            self.took_effect(operation)
         self.life.advance(Event.PROVED)
         if comparing and self.earlier and self.ended_as is not None:
             self._end(self.ended_as, changed=True, error=None)  # this part of the run changed nothing more
-        elif comparing:
+        elif comparing and not self.effects:
             self._end(Status.UNCHANGED, changed=False, error=None)
         else:
             self._end(self._status_of_change(), changed=True, error=None)
@@ -263,7 +265,7 @@ class TargetRun:
             account=target.lane.account,
             region=target.lane.region,
             key_id=target.shown_key_id,
-            key_arn=view.arn if view else None,
+            key_arn=view.arn if view else (self.past.key_arn or None if self.past else None),
             status=status,
             changed=changed,
             changes=Change.made_by(self.effects),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ import pytest
 from tests.e2e import materials
 from tests.e2e.rewriter import Rewriter
 from tests.e2e.support import ACCOUNT, REGION, Workplace
-from tests.faults.support import add_targets, imports
+from tests.faults.support import add_targets, imports, wait_until
 from tests.no_wrong_green.conftest import Run
 from tests.sandbox_client import Sandbox
 
@@ -178,6 +179,29 @@ def earlier(value: Any) -> Any:
     except ValueError:
         at = None
     return value if at is None else (at - timedelta(days=60)).isoformat().replace("+00:00", "Z")
+
+
+@pytest.mark.parametrize("spec", [AES, "HMAC_256"])
+def test_an_import_of_a_resume_that_is_killed_is_reported(
+    sandbox: Sandbox, work: Workplace, run: Run, spec: str
+) -> None:
+    """The key was as wanted when the run found it first; what counts is how the import found it."""
+    material = materials.make(spec)
+    key = sandbox.key(key_spec=spec, material={"hex": material.hex()})
+    work.key(key["key_id"], material, name="k0")
+    work.key("alias/late", materials.make("HMAC_256"), name="late")
+    assert run().entries["k0"]["status"] == "unchanged"
+    sandbox.client().delete_imported_key_material(KeyId=key["key_id"])
+    sandbox.fault("act_then_delay", operation="ImportKeyMaterial", seconds=60)
+    process = work.start("--resume")
+    wait_until(lambda: sandbox.keys(key_id=key["key_id"])[0]["state"] == "Enabled", process)
+    assert work.finish(process, signal.SIGKILL).code == -signal.SIGKILL
+    sandbox.post("faults/clear")
+    sandbox.key(key_spec="HMAC_256", alias="alias/late")
+    result = run("--resume")
+    entry = result.entries["k0"]
+    assert (result.code, entry["status"], entry["changed"], entry["changes"]) == (0, "imported", True, ["imported"])
+    assert (imports(sandbox)[key["arn"]], entry["attempts"]) == (1, 1)
 
 
 # --- a resume that does not come so far
