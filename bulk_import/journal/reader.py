@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import orjson
 
+from bulk_import import strict_json
 from bulk_import.errors import JournalError, Problem
 
 # Bytes; a longer line is not a journal's. An event has about 1,500, and 80 more for each read of a long verification.
@@ -68,7 +69,9 @@ class JournalReader:
 
     def _damaged(self, event: dict[str, Any] | None) -> JournalError:
         line = self.last_seq + 1
-        if event is not None:
+        if event == {}:
+            what = "this line was changed: a name occurs twice in it, or it is not JSON."
+        elif event is not None:
             what = f"events are missing here: seq is {event.get('seq')}, not {line}."
         elif line == 1:
             what = "this is not a journal of bulk-import."
@@ -84,12 +87,15 @@ def _cut_off(line: bytes) -> bool:
 
 
 def parse(line: bytes) -> dict[str, Any] | None:
-    """One line, its newline included, as an event; None where it is not whole or its CRC is wrong."""
+    """One line, its newline included, as an event; None where it is not whole or its CRC is wrong.
+
+    Empty where the program has not written it: it is not JSON, or a name occurs twice in it.
+    """
     body = line[:-_TAIL]
     if line[-_TAIL:] != b',"crc":"%08x"}\n' % zlib.crc32(body):
         return None
     try:
-        event = orjson.loads(line)
+        event = strict_json.loads(line)
     except orjson.JSONDecodeError:
-        return None
-    return event if isinstance(event, dict) else None
+        return {}
+    return event if isinstance(event, dict) else {}

@@ -33,15 +33,20 @@ def first_part(sandbox: Sandbox, work: Workplace, run: Run, **fields: Any) -> li
     return keys
 
 
-def edited(work: Workplace, change: Callable[[dict[str, Any]], None]) -> None:
-    """The journal, with every event changed and summed again."""
+def edited(
+    work: Workplace,
+    change: Callable[[dict[str, Any]], None] = lambda _: None,
+    *,
+    instead: tuple[bytes, bytes] = (b"", b""),
+) -> None:
+    """The journal, with every event changed and summed again. `instead`: a text in its lines, and another for it."""
     journal = work.folder / "report.journal.jsonl"
     lines = []
     for line in journal.read_bytes().splitlines():
         event = orjson.loads(line)
         del event["crc"]
         change(event)
-        body = orjson.dumps(event)[:-1]
+        body = orjson.dumps(event)[:-1].replace(*instead)
         lines.append(b'%b,"crc":"%08x"}\n' % (body, zlib.crc32(body)))
     journal.write_bytes(b"".join(lines))
 
@@ -179,6 +184,25 @@ def earlier(value: Any) -> Any:
     except ValueError:
         at = None
     return value if at is None else (at - timedelta(days=60)).isoformat().replace("+00:00", "Z")
+
+
+@pytest.mark.parametrize(
+    ("found", "and_also"),
+    [
+        (b'"status":"failed"', b'"status":"imported"'),
+        (b'"event":"ended"', b'"event":"lane_ended"'),
+        (b'"duration_seconds":', b'"duration_seconds":0,"duration_\\u0073econds":'),
+        (b'"seq":', b'"seq":0,"seq":'),
+    ],
+)
+def test_a_journal_that_readers_understand_differently_is_refused(
+    sandbox: Sandbox, work: Workplace, run: Run, found: bytes, and_also: bytes
+) -> None:
+    """Which of two values with one name counts, RFC 8259 does not say. Their checksums are right."""
+    first_part(sandbox, work, run)
+    edited(work, instead=(found, and_also if found in and_also else b"%b,%b" % (found, and_also)))
+    for result in (run("--resume"), work.call("report", "report.journal.jsonl")):
+        assert (result.code, "a name occurs twice" in result.stderr) == (3, True), result.stderr
 
 
 @pytest.mark.parametrize("spec", [AES, "HMAC_256"])

@@ -69,7 +69,8 @@ FORMATS: dict[str, Format] = {
 }
 
 
-_TABLE = re.compile(rb"status\s+\S+\s+targets")  # of the summary for people, that `report` writes by default
+# Of the summary for people, that `report` writes by default: its lines with the run and the manifest.
+_TABLE = re.compile(rb"^Run {6}[A-Za-z0-9._-]{1,128}\nManifest ", re.MULTILINE)
 
 
 def is_rendering(head: bytes) -> bool:
