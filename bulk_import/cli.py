@@ -46,6 +46,8 @@ _METAVARS = {
     "label": "KEY=VALUE",
     "render": "FORMAT=PATH",
     "output": "PATH",
+    "out": "FILE",
+    "plan": "FILE",
     "report": "PATH",
     "journal": "PATH",
     "checkpoint": "URI",

@@ -125,6 +125,10 @@ CODES: dict[str, Code] = {
     "NotImportableOrigin": Code(
         "Only keys with Origin EXTERNAL take imported material. Create such a key, and name it here.",
     ),
+    "PlanStale": Code(
+        "Find out who changed it (CloudTrail) and why. Then make a new plan and have it approved, or run without "
+        "--plan.",
+    ),
     "PrimaryNotReady": Code(
         "A replica gets its first material, and newer material, only after its primary. Select the primary too, and "
         "fix what the message says of it.",

@@ -7,6 +7,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -110,6 +111,11 @@ _KINDS: Final = {"AROA": "role", "AIDA": "user"}
 
 def same_policy(wanted: str, found: str) -> bool:
     return bool(_canonical(wanted) == _canonical(found))
+
+
+def policy_digest(policy: str) -> str:
+    """SHA-256, in hex, that is the same for policies that are the same to `same_policy`."""
+    return hashlib.sha256(orjson.dumps(_canonical(policy), option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def policy_difference(wanted: str, found: str) -> str:

@@ -81,16 +81,18 @@ class NewFile:
     """A file next to `path` that takes its name only when it is whole and on disk.
 
     Use: `with NewFile(path) as new: new.fill(chunks); new.commit()`. Left without `commit`, nothing remains.
+    `mode`: its permissions, as far as the umask allows.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, mode: int = 0o666) -> None:
         self._path = path
+        self._mode = mode
         self._temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         self._descriptor = -1
 
     def __enter__(self) -> NewFile:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        self._descriptor = os.open(self._temporary, flags, 0o666)  # the umask decides who reads it
+        self._descriptor = os.open(self._temporary, flags, self._mode)
         return self
 
     def __exit__(self, *_: object) -> None:

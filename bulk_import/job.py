@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from bulk_import import pipeline
+from bulk_import.approval import SavedPlan, check_endpoints
 from bulk_import.aws import objects
 from bulk_import.aws.session import AwsSession
 from bulk_import.delivery import destinations
@@ -31,6 +32,7 @@ from bulk_import.errors import (
 from bulk_import.iam import session_policies
 from bulk_import.journal import narrate
 from bulk_import.journal.begin import Begun, begin, journal_path
+from bulk_import.journal.earlier import by_runs_of
 from bulk_import.journal.writer import Journal
 from bulk_import.manifest.read import MAX_BYTES
 from bulk_import.material import Materials, sources
@@ -42,6 +44,8 @@ from bulk_import.report.document import Document
 from bulk_import.report.fold import fold
 from bulk_import.report.known import Known
 from bulk_import.report.reread import Report
+from bulk_import.run.approved import Approved
+from bulk_import.run.approved_lane import ApprovedLane
 from bulk_import.run.deleter import LaneDeleter
 from bulk_import.run.lane import LaneRunner
 from bulk_import.run.stop import Stop
@@ -81,13 +85,15 @@ async def run(
     on_event: Callable[[str, Mapping[str, Any]], None],
     known: Known,
     command: Command = "run",
+    saved: SavedPlan | None = None,
 ) -> RunResult:
-    """One run. See api.run for what goes in and out, and for what is raised."""
+    """One run. See api.run for what goes in and out, and for what is raised. `saved`: of --plan."""
     destinations.check(settings, journal_path(settings), manifest.uri, manifest)
     materials.check(manifest.targets)
     async with AsyncExitStack() as whole:
         # begin: S3 if it is used, then the journal, which stays this run's until the report is made from it
         store, checkpoint = await _storage(manifest, settings, stop, whole)
+        approved = _approved(saved, manifest, settings)
         begun = begin(manifest, settings, labels=pipeline.labels(os.environ) | settings.label, command=command)
         whole.enter_context(structlog.contextvars.bound_contextvars(run=begun.run_id))
         async with AsyncExitStack() as stack:
@@ -99,12 +105,25 @@ async def run(
                 stores=sources.stores(part.material for target in manifest.targets for part in target.parts),
             )  # fmt: skip
             await stack.enter_async_context(session)
+            if saved is not None:
+                check_endpoints(saved, session.endpoints)
             journal = whole.enter_context(begun.open())
             stack.callback(journal.finish)
             begun.write(journal)
             await _keep_checkpoints(checkpoint, journal, stop, stack)
             work = Work(
-                manifest, settings, session, journal, begun, materials, stop, on_end, on_event, known, LANES[command]
+                manifest,
+                settings,
+                session,
+                journal,
+                begun,
+                materials,
+                stop,
+                on_end,
+                on_event,
+                known,
+                ApprovedLane if approved else LANES[command],
+                approved,
             )
             on_start(work.started())
             materials.record(journal, begun.left)
@@ -119,6 +138,14 @@ async def run(
         if checkpoint is not None:
             await checkpoint.last(given_up)
         return await _deliver(begun, Delivery(settings, store, given_up, checkpoint), failure)
+
+
+def _approved(saved: SavedPlan | None, manifest: Manifest, settings: Settings) -> Approved | None:
+    """Before the older journal is set aside: it says what an earlier run of the plan did."""
+    if saved is None:
+        return None
+    own = by_runs_of(saved.facts.sha256, journal_path(settings))
+    return Approved(saved.binding, manifest.targets, own)
 
 
 def load_known(settings: Settings) -> Known:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -20,8 +20,10 @@ from bulk_import.journal import narrate
 from bulk_import.journal.begin import Begun
 from bulk_import.journal.writer import Journal
 from bulk_import.material import Materials
+from bulk_import.material.bound import BoundMaterials, Supply
 from bulk_import.model import Lane, Manifest, Outcome, Status, Target
 from bulk_import.report.known import Known
+from bulk_import.run.approved import Approved
 from bulk_import.run.barrier import Barrier
 from bulk_import.run.lane import LaneRunner
 from bulk_import.run.policy import Policy
@@ -74,6 +76,7 @@ class Work:
     on_event: Callable[[str, Mapping[str, Any]], None]
     known: Known = field(default_factory=Known)
     lane_type: type[LaneRunner] = LaneRunner
+    approved: Approved | None = None  # of --plan
 
     def started(self) -> Started:
         return Started(
@@ -122,6 +125,8 @@ class Work:
         ports = [known[lane] for lane in lanes]
         on_end = self._counting(barrier)
         policy = policy_of(self.settings, self.session, self.begun.started, self.materials, self.known)
+        if self.approved is not None:
+            policy = compared(policy, self.approved)
         runners = [
             self.lane_type(
                 kms.lane,
@@ -216,7 +221,7 @@ def policy_of(
     settings: Settings,
     session: AwsSession,
     started: datetime,
-    materials: Materials,
+    materials: Supply,
     known: Known | None = None,
 ) -> Policy:
     """`session`: connected."""
@@ -234,6 +239,13 @@ def policy_of(
         correct=frozenset(settings.correct),
         deletion=Asked(settings.material_name, settings.disabled_too),
         known=known.of(session.environment, session.endpoints) if known else None,
+    )
+
+
+def compared(policy: Policy, approved: Approved) -> Policy:
+    """Of a run with --plan."""
+    return replace(
+        policy, approved=approved, materials=BoundMaterials(policy.materials, approved.arn_for, approved.see)
     )
 
 

@@ -43,6 +43,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("deletion",),
     ("run",),
     ("journal",),
+    ("approval",),
     ("report",),
     ("delivery",),
     ("ceremony",),

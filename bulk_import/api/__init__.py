@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from bulk_import.api.inspections import StatusValues, clear_renderings, show_status, status, write_status
     from bulk_import.api.inventories import Discovery, discover
     from bulk_import.api.manifests import check_material, division, load_manifest
+    from bulk_import.api.plans import Saved, clear_plan, load_plan, plan_json, save_plan
     from bulk_import.api.reports import Merged, Report, json_chunks, open_reports, render, upload_report, write_report
     from bulk_import.api.runs import clear_results, delete, plan, run
     from bulk_import.api.s3 import fetch
     from bulk_import.api.schemas import SCHEMAS
+    from bulk_import.approval import SavedPlan
     from bulk_import.delivery.older_results import clear_files
     from bulk_import.job import RunResult
     from bulk_import.report.known import Known
@@ -41,12 +43,14 @@ _PARTS: Final = {
     "bulk_import.api.inspections": ("StatusValues", "clear_renderings", "show_status", "status", "write_status"),
     "bulk_import.api.inventories": ("Discovery", "discover"),
     "bulk_import.api.manifests": ("check_material", "division", "load_manifest"),
+    "bulk_import.api.plans": ("Saved", "clear_plan", "load_plan", "plan_json", "save_plan"),
     "bulk_import.api.reports": (
         "Merged", "Report", "json_chunks", "open_reports", "render", "upload_report", "write_report",
     ),
     "bulk_import.api.runs": ("clear_results", "delete", "plan", "run"),
     "bulk_import.api.s3": ("fetch",),
     "bulk_import.api.schemas": ("SCHEMAS",),
+    "bulk_import.approval": ("SavedPlan",),
     "bulk_import.delivery.older_results": ("clear_files",),
     "bulk_import.job": ("RunResult",),
     "bulk_import.report.known": ("Known",),
@@ -54,12 +58,12 @@ _PARTS: Final = {
 }  # fmt: skip
 
 __all__ = [
-    "SCHEMAS", "Discovery", "Inputs", "Known", "Merged", "Preparation", "Report", "RunResult", "Started",
-    "StatusValues", "check_material", "clear_files", "clear_renderings", "clear_results", "delete", "discover",
-    "division",
-    "expiring", "fetch", "json_chunks", "load_failed", "load_manifest", "load_settings", "manifest_of",
-    "open_reports", "plan", "prepare", "read_inputs", "render", "run", "show_status", "status", "submit",
-    "upload_report", "write_report", "write_status",
+    "SCHEMAS", "Discovery", "Inputs", "Known", "Merged", "Preparation", "Report", "RunResult", "Saved",
+    "SavedPlan", "Started", "StatusValues", "check_material", "clear_files", "clear_plan", "clear_renderings",
+    "clear_results", "delete", "discover", "division", "expiring", "fetch", "json_chunks", "load_failed",
+    "load_manifest", "load_plan", "load_settings", "manifest_of", "open_reports", "plan", "plan_json",
+    "prepare", "read_inputs", "render", "run", "save_plan", "show_status", "status", "submit", "upload_report",
+    "write_report", "write_status",
 ]  # fmt: skip
 
 

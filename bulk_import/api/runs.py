@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bulk_import import job, load
+from bulk_import.api.plans import bound
+from bulk_import.approval import SavedPlan, check_endpoints, with_plan
 from bulk_import.aws import objects
 from bulk_import.aws.session import AwsSession
 from bulk_import.aws.stores import AwsStores
@@ -15,24 +17,36 @@ from bulk_import.iam import session_policies
 from bulk_import.job import RunResult
 from bulk_import.journal import narrate
 from bulk_import.journal.begin import journal_path, new_run_id
+from bulk_import.journal.earlier import by_runs_of
+from bulk_import.load import NoMaterials
 from bulk_import.material import sources
+from bulk_import.material.bound import BoundMaterials, Supply
 from bulk_import.model import Manifest, Outcome, in_s3
 from bulk_import.plan import wanted_of
 from bulk_import.report.known import Known
+from bulk_import.run.approved import Approved
+from bulk_import.run.approved_lane import ApprovedPlanner
 from bulk_import.run.barrier import Barrier
+from bulk_import.run.binding import Notes
 from bulk_import.run.planner import LanePlanner, Plan, summarise
 from bulk_import.run.runner import run_lanes
 from bulk_import.run.stop import Stop
 from bulk_import.settings import Settings
-from bulk_import.work import Started, by_lane, creating_lanes, lanes_used, policy_of
+from bulk_import.work import Started, by_lane, compared, creating_lanes, lanes_used, policy_of
 
 
-async def plan(manifest: Manifest, settings: Settings) -> Plan:
-    """What `run` would do, per target. Makes the same reads, and changes nothing."""
-    if not manifest.targets:  # a shard without any: nothing to ask AWS for
-        return Plan(manifest, None, None, {}, narrate.selection(settings, manifest), (), ())
-    run_id = new_run_id()
+async def plan(manifest: Manifest, settings: Settings, *, bind: bool = False, saved: SavedPlan | None = None) -> Plan:
+    """What `run` would do, per target. Makes the same reads, and changes nothing.
+
+    `bind`: for `save_plan`; then every source is read. `saved`: what `load_plan` returned, to show what `run --plan`
+    would do.
+    """
     started = datetime.now(UTC)
+    if not manifest.targets:  # a shard without any: nothing to ask AWS for
+        nothing = Plan(manifest, None, None, {}, narrate.selection(settings, manifest), (), ())
+        return await bound(nothing, Notes(), NoMaterials(settings), settings, started) if bind else nothing
+    run_id = new_run_id()
+    notes = Notes() if bind else None
     stop = Stop()
     lanes = by_lane(manifest)
     policies = session_policies(manifest, "plan", settings)
@@ -52,28 +66,38 @@ async def plan(manifest: Manifest, settings: Settings) -> Plan:
             stores=sources.stores(part.material for target in manifest.targets for part in target.parts),
         ) as session,  # fmt: skip
     ):
+        if saved is not None:
+            check_endpoints(saved, session.endpoints)
         await session.connect()
         await materials.begin(manifest.targets)
-        policy = policy_of(settings, session, started, materials, known)
+        noted: Supply = BoundMaterials(materials, Notes.arn_for, notes.see) if notes is not None else materials
+        policy = policy_of(settings, session, started, noted, known)
         barrier = Barrier(manifest.targets)
         ports = {lane: await session.lane(lane, manifest.accounts[lane.account]) for lane in lanes_used(manifest)}
         barrier.connect(ports)
+        planner = LanePlanner
+        if saved is not None:
+            manifest = with_plan(manifest, saved)
+            own = by_runs_of(saved.facts.sha256, journal_path(settings))
+            policy = compared(policy, Approved(saved.binding, manifest.targets, own))
+            planner = ApprovedPlanner
         planners = [
-            LanePlanner(
+            planner(
                 lane,
                 targets,
                 ports[lane],
                 policy,
                 stop=stop,
                 barrier=barrier,
-                wanted=lambda target: wanted_of(target, started),
+                wanted=lambda target: wanted_of(target, manifest.counts_from(started)),
+                notes=notes,
             )
             for lane, targets in lanes.items()
         ]
         await run_lanes(planners, stop, grace=0, barrier=barrier)
         if stop.fatal is not None:
             raise stop.fatal
-        return summarise(
+        made = summarise(
             planners,
             manifest,
             caller={"account": session.caller.account, "arn": session.caller.arn},
@@ -84,6 +108,7 @@ async def plan(manifest: Manifest, settings: Settings) -> Plan:
             reads=settings.reads,
             interval=settings.read_interval,
         )
+        return made if notes is None else await bound(made, notes, noted, settings, started)
 
 
 async def clear_results(uri: str, settings: Settings, *, others: Sequence[str] = ()) -> Known:
@@ -122,18 +147,22 @@ async def run(
     on_end: Callable[[Outcome], None] = lambda _: None,
     on_event: Callable[[str, Mapping[str, Any]], None] = lambda _, __: None,
     known: Known | None = None,
+    saved: SavedPlan | None = None,
 ) -> RunResult:
     """Imports, verifies, proves, and writes journal and report.
 
     `stop`: request it to stop the run in an orderly way. `on_start` is called before the first call to AWS, `on_end` at
     each target's end, `on_event` with name and fields of each event of a target, as journal/events.py lists them.
-    `known`: what `clear_results` returned, if it was called before.
+    `known`: what `clear_results` returned, if it was called before. `saved`: what `load_plan` returned; the run then
+    makes only the changes of that plan.
     A target's failure is in the report and the exit code, not an exception. Raises SettingsError
     before any call, and JournalError where the journal cannot be begun.
     """
     if known is None:
         known = await clear_results(manifest.uri, settings)
     policies = session_policies(manifest, "run", settings)
+    if saved is not None:
+        manifest = with_plan(manifest, saved)
     return await job.run(
         manifest,
         settings,
@@ -143,6 +172,7 @@ async def run(
         on_end=on_end,
         on_event=on_event,
         known=known,
+        saved=saved,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from bulk_import import api
 from bulk_import.commands import asking, loop, output
 from bulk_import.commands.run import refused, without_effect
 from bulk_import.commands.signals import Signals
-from bulk_import.commands.terminal import ending
+from bulk_import.commands.terminal import actions, ending
 from bulk_import.commands.terminal.progress import Progress
 from bulk_import.commands.terminal.tally import DELETIONS
 from bulk_import.commands.working import watched
@@ -49,6 +50,7 @@ def execute(settings: Settings, manifest: str) -> ExitCode:
         progress = Progress(loaded, settings, DELETIONS)
         result = loop.run(watched(partial(api.delete, loaded, settings), progress, signals))
         ending.tell(result, settings, elsewhere=progress.elsewhere)
+        actions.tell(result.document.whole(), os.environ, quiet=settings.quiet)
     return result.exit_code
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
-import orjson
 import typer
-from pydantic import TypeAdapter
 
-from bulk_import import __version__, api
+from bulk_import import api
 from bulk_import.commands import loop, output
 from bulk_import.errors import ExitCode
-from bulk_import.model.run import CallerFacts, ManifestFacts, Selected, Tool
+from bulk_import.model import in_s3
 from bulk_import.plan import Action
-from bulk_import.run.planned import PlanDocument, PlannedTarget, PlanSummary
+from bulk_import.run.planned import PlannedTarget
 from bulk_import.run.planner import Plan
 from bulk_import.settings import Settings
 from bulk_import.words import not_aws, plural
@@ -23,27 +22,49 @@ ARGUMENTS: dict[str, Any] = {
 }
 GROUPS = (
     "common", "caller", "aws", "manifest", "role", "failed", "shard", "sources", "hsm", "format", "prove", "known",
-    "correct", "decide", "plan_only",
+    "correct", "decide", "plan_only", "out", "s3",
 )  # fmt: skip
 FORMATS = ("table", "json")
 
 
+def without_effect(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Settings that would do nothing next to the others, and why."""
+    if not in_s3(settings.out):
+        for name in ("s3_sse", "s3_sse_kms_key_id"):
+            yield name, "because nothing goes to S3: --out is not s3://bucket/key."
+
+
 def execute(settings: Settings, manifest: str) -> ExitCode:
     output.configure(settings)
-    loaded = api.load_manifest(manifest, settings)
-    plan = loop.run(api.plan(loaded, settings))
+    failed = api.load_failed(settings)
+    loop.run(api.clear_plan(manifest, settings))
+    loaded = api.load_manifest(manifest, settings, failed=failed)
+    loop.run(api.clear_plan(manifest, settings, loaded))
+    plan = loop.run(api.plan(loaded, settings, bind=settings.out is not None))
+    show(plan, settings)
+    if settings.out is not None:
+        _say_saved(loop.run(api.save_plan(plan, settings)), settings, settings.out)
+    return exit_code(plan, detailed=settings.detailed_exitcode)
+
+
+def show(plan: Plan, settings: Settings) -> None:
+    """The plan on stdout."""
     if warning := not_aws("plan", plan.environment, plan.endpoints):
         output.say(warning)
-    if settings.format == "json":
-        document = TypeAdapter(PlanDocument).dump_python(_document(plan), by_alias=True)
-        options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
-        output.result(orjson.dumps(document, option=options))
-    else:
-        output.result(_table(plan).encode())
-    return _exit_code(plan, detailed=settings.detailed_exitcode)
+    output.result(api.plan_json(plan) if settings.format == "json" else _table(plan).encode())
 
 
-def _exit_code(plan: Plan, *, detailed: bool) -> ExitCode:
+def _say_saved(saved: api.Saved | list[PlannedTarget], settings: Settings, out: str) -> None:
+    if isinstance(saved, list):
+        first = saved[0]
+        why = f"{first.error.code} of {first.id} in {first.account}/{first.region}" if first.error else ""
+        more = f", and of {plural(len(saved) - 1, 'more target')}" if len(saved) > 1 else ""
+        output.say(f"The plan was not saved to {out}: not everything could be read ({why}{more}).")
+    elif not settings.quiet:
+        output.say(f"The plan is in {saved.place}. SHA-256: {saved.sha256}")
+
+
+def exit_code(plan: Plan, *, detailed: bool) -> ExitCode:
     counts = plan.counts()
     if counts[Action.BLOCKED] and counts[Action.BLOCKED] == len(plan.targets):
         return ExitCode.NONE_WELL
@@ -51,23 +72,6 @@ def _exit_code(plan: Plan, *, detailed: bool) -> ExitCode:
         return ExitCode.PARTIAL
     pending = len(plan.targets) - counts[Action.UNCHANGED] - counts[Action.BLOCKED]
     return ExitCode.CHANGES_PENDING if detailed and pending else ExitCode.OK
-
-
-def _document(plan: Plan) -> PlanDocument:
-    counts = plan.counts()
-    return PlanDocument(
-        schema_version=1,
-        tool=Tool("bulk-import", __version__),
-        manifest=ManifestFacts(plan.manifest.shown_uri, plan.manifest.sha256, plan.manifest.total),
-        selection=Selected(**plan.selection),
-        caller=CallerFacts(**plan.caller) if plan.caller else None,
-        partition=plan.manifest.partition,
-        environment=plan.environment,
-        endpoints=dict(plan.endpoints),
-        summary=PlanSummary(len(plan.targets), *(counts[action] for action in Action)),
-        lanes=list(plan.lanes),
-        targets=list(plan.targets),
-    )
 
 
 def _detail(target: PlannedTarget) -> str:

@@ -23,7 +23,7 @@ ARGUMENTS: dict[str, Any] = {
 }
 GROUPS = (
     "common", "caller", "aws", "manifest", "role", "failed", "sources", "hsm", "format", "prove", "known", "correct",
-    "decide", "steady", "run", "proof", "render", "shard", "dry_run", "s3", "prove_use",
+    "decide", "steady", "run", "approved", "proof", "render", "shard", "dry_run", "s3", "prove_use",
 )  # fmt: skip
 FORMATS = plan.FORMATS
 
@@ -38,6 +38,8 @@ def without_effect(settings: Settings) -> Iterator[tuple[str, str]]:
             "format",
             "without --dry-run: a run writes a report. --report - prints it, --render gives it another form.",
         )
+    if not settings.plan:
+        yield "plan_max_age", "without --plan: there is no plan whose age could be limited."
     if not settings.checkpoint:
         yield "checkpoint_interval", "without --checkpoint s3://bucket/key: no copy of the journal is kept."
     if not settings.uploads:
@@ -56,7 +58,7 @@ def execute(settings: Settings, manifest: str) -> ExitCode:
     if settings.require_proof and settings.prove == "none":
         raise UsageError("--require-proof and --prove none contradict each other.")
     if settings.dry_run:
-        return plan.execute(settings, manifest)
+        return _dry_run(settings, manifest)
     output.configure(settings)
     try:
         failed = api.load_failed(settings)  # it may be among the results that are moved away
@@ -64,8 +66,18 @@ def execute(settings: Settings, manifest: str) -> ExitCode:
         known = loop.run(api.clear_results(manifest, settings))
     with Signals(settings.grace) as signals:
         loaded = api.load_manifest(manifest, settings, failed=failed)
+        saved = api.load_plan(loaded, settings)
         progress = Progress(loaded, settings)
-        result = loop.run(watched(partial(api.run, loaded, settings, known=known), progress, signals))
+        result = loop.run(watched(partial(api.run, loaded, settings, known=known, saved=saved), progress, signals))
         ending.tell(result, settings, elsewhere=progress.elsewhere)
         actions.tell(result.document.whole(), os.environ, quiet=settings.quiet)
     return result.exit_code
+
+
+def _dry_run(settings: Settings, manifest: str) -> ExitCode:
+    """As `plan`; with --plan, also whether every target is still as the plan saw it."""
+    output.configure(settings)
+    loaded = api.load_manifest(manifest, settings)
+    found = loop.run(api.plan(loaded, settings, saved=api.load_plan(loaded, settings)))
+    plan.show(found, settings)
+    return plan.exit_code(found, detailed=settings.detailed_exitcode)

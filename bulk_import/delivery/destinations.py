@@ -44,6 +44,8 @@ def check(
     """
     taken, known = Taken(), Taken()
     _inputs(taken, settings, uri)
+    if settings.plan:
+        taken.add(settings.plan, "the plan is")
     for name in others:
         taken.add(name, "an input is")
     if manifest is not None:
@@ -73,6 +75,23 @@ def _materials(taken: Taken, manifest: Manifest) -> None:
             taken.add(material.partition("?")[0], "key material is")
     for path in manifest.files:
         taken.add(os.path.join(manifest.folder or "", path), "a file of the manifest is")  # noqa: PTH118
+
+
+def used_by_input(
+    output: str, settings: Settings, uri: str, manifest: Manifest | None = None, *, others: Iterable[str] = ()
+) -> str | None:
+    """What of a command's input is where an output should go, for people; None: nothing. `uri`: of the manifest."""
+    taken = Taken()
+    _inputs(taken, settings, uri)
+    for name in others:
+        taken.add(name, "an input is")
+    for place in settings.known:
+        taken.add(place, "a known report is")
+    if settings.only_failed:
+        taken.add(settings.only_failed, "the report of --only-failed is")
+    if manifest is not None:
+        _materials(taken, manifest)
+    return taken.find(output)
 
 
 def check_output(output: str, inputs: Iterable[str], settings: Settings) -> None:

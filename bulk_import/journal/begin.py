@@ -86,8 +86,9 @@ class Begun:
     def wanted(self, target: Target) -> Wanted:
         """ValidTo was frozen when the run began, also for what a resume continues."""
         if self.past is not None and target.index < self.past.listed:
-            return wanted_of(target, self.started, valid_to=self.past.wanted_valid_to(target.index))
-        return wanted_of(target, self.started)
+            frozen = self.past.wanted_valid_to(target.index)
+            return wanted_of(target, self.manifest.counts_from(self.started), valid_to=frozen)
+        return wanted_of(target, self.manifest.counts_from(self.started))
 
 
 def journal_path(settings: Settings) -> Path:

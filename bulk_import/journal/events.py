@@ -10,7 +10,8 @@ run_started  first of all                            run_id, started_at, tool {n
                                                      targets}, selection {accounts, regions, ids}, partition, labels,
                                                      shard, settings (those that matter to a resume), report (asked
                                                      path) [selected: targets before sharding,
-                                                     command: run | submit | delete; absent: run]
+                                                     command: run | submit | delete; absent: run;
+                                                     plan {sha256, created_at}; absent or null: without --plan]
 target       up front, each selected target in       index, id, account, region, key_id, valid_to (frozen; null:
              order; sync before the first call       never) [position: in the report; absent: index]
 caller       after GetCallerIdentity                 caller {account, arn}, environment, endpoints {service: URL}

@@ -60,7 +60,15 @@ def bound_to(manifest: Manifest, settings: Settings, command: Command) -> dict[s
         "shard": settings.shard,
         "settings": settings.model_dump(mode="json", include=set(MATTERS)),
         **({"ceremony": asdict(manifest.ceremony)} if manifest.ceremony else {}),
+        "plan": _plan(manifest),
     }
+
+
+def _plan(manifest: Manifest) -> dict[str, str] | None:
+    """Of a run with --plan. A resume must be given the same."""
+    if manifest.plan is None:
+        return None
+    return {"sha256": manifest.plan.sha256, "created_at": f"{manifest.plan.created_at:%Y-%m-%dT%H:%M:%S.%fZ}"}
 
 
 def name_targets(sink: Sink, manifest: Manifest, started: datetime, *, after: int = 0) -> None:
@@ -74,7 +82,7 @@ def name_targets(sink: Sink, manifest: Manifest, started: datetime, *, after: in
             account=target.lane.account,
             region=target.lane.region,
             key_id=target.shown_key_id,
-            valid_to=wanted_of(target, started).valid_to,
+            valid_to=wanted_of(target, manifest.counts_from(started)).valid_to,
         )
 
 

@@ -219,7 +219,8 @@ def _refuse_due(path: Path, state: _Reading, targets: Sequence[Target]) -> None:
 
     The resume would import material with an expiry that the next run renews at once, or leave one that is due.
     """
-    now, started = datetime.now(UTC), datetime.fromisoformat(state.started["started_at"])
+    now, plan = datetime.now(UTC), state.started.get("plan")
+    started = datetime.fromisoformat(plan["created_at"] if plan else state.started["started_at"])
     for target, text in zip(targets, state.valid_to, strict=False):
         for part in target.parts if text else ():
             # The journal has one instant for each target: of several materials, each has its own.
@@ -270,7 +271,9 @@ def _refuse_another(path: Path, started: dict[str, Any], wanted: dict[str, Any])
         if not differing:
             return
         name = differing[0]
-        if name == "settings":
+        if name == "plan":
+            name = "--plan"
+        elif name == "settings":
             ours, theirs = wanted["settings"], started["settings"]
             name = "--" + next(key for key in ours if ours[key] != theirs.get(key)).replace("_", "-")
         message = f"the run that the journal belongs to was started with another {name}."

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.hmac import HMAC
 
 from bulk_import.material.keys import public_key_of
 from bulk_import.material.secret import Secret
-from bulk_import.model import KeySpec
+from bulk_import.model import CheckValue, KeySpec
 
 # https://docs.aws.amazon.com/kms/latest/APIReference/API_GenerateMac.html
 _MACS: Final[dict[KeySpec, tuple[str, hashes.HashAlgorithm]]] = {
@@ -41,7 +41,8 @@ class Evidence:
     source still holds what was imported; that KMS holds it, KeyMaterialId proves.
     What does not belong to the key spec is empty, and matches nothing. `remark`: what could not be compared at the
     source, for the verification's detail; empty if nothing. `spki_sha256`: of the public key, in hex, where the key
-    itself is not known.
+    itself is not known. `hmac_check`: HMAC keys' counterpart of material_check. `sealed_sha256`: of what was sealed
+    before the run, in hex.
     """
 
     key_spec: KeySpec
@@ -52,12 +53,14 @@ class Evidence:
     material_check: str = ""
     remark: str = ""
     spki_sha256: str = ""
+    hmac_check: str = ""
+    sealed_sha256: str = ""
 
     @classmethod
     def prepare(cls, secret: Secret, key_spec: KeySpec, key_arn: str = "") -> Self:
         """From material that `shape.check` has passed. The message is random, so that no answer can be replayed.
 
-        `key_arn`: the key that the material is for; without it, there is no material_check.
+        `key_arn`: the key that the material is for; without it, there is neither material_check nor hmac_check.
         """
         if key_spec.asymmetric:
             return cls(key_spec, public_key=public_key_of(secret))
@@ -68,7 +71,19 @@ class Evidence:
         with secret.view() as view:
             context = HMAC(view, digest)
         context.update(message)
-        return cls(key_spec, message=message, mac_algorithm=mac_algorithm, mac=context.finalize())
+        check = hmac_check(secret, key_arn) if key_arn else ""
+        return cls(key_spec, message=message, mac_algorithm=mac_algorithm, mac=context.finalize(), hmac_check=check)
+
+    def check_value(self) -> CheckValue:
+        """What shows later that a source still holds the same material."""
+        if self.sealed_sha256:
+            return CheckValue("sealed_sha256", self.sealed_sha256)
+        if self.key_spec.asymmetric:
+            spki = self.spki_sha256 or (hashlib.sha256(self.public_key).hexdigest() if self.public_key else None)
+            return CheckValue("spki_sha256", spki)
+        if self.key_spec.hmac:
+            return CheckValue("hmac_check", self.hmac_check or None)
+        return CheckValue("material_check", self.material_check or None)
 
     def mac_matches(self, mac: bytes) -> bool:
         """Whether GenerateMac's answer to `message` is the right key's. In constant time. False without a MAC here."""
@@ -95,8 +110,16 @@ def material_check(secret: Secret, key_arn: str) -> str:
     return context.finalize()[:8].hex()
 
 
+def hmac_check(secret: Secret, key_arn: str) -> str:
+    """The first 8 bytes, in hex, of HMAC-SHA-256 (RFC 2104), keyed with the material, over the same text."""
+    with secret.view() as view:
+        context = HMAC(view, hashes.SHA256())
+    context.update(checked_text(key_arn).encode())
+    return context.finalize()[:8].hex()
+
+
 def checked_text(key_arn: str) -> str:
-    """What the material_check is computed over."""
+    """What the check values are computed over."""
     return f"bulk-import:{key_arn}"
 
 

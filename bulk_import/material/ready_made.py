@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/kms/latest/APIReference/API_ImportKeyMaterial.html
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -30,7 +31,8 @@ class ReadyMadeHeld:
     def __init__(self, target: Target, ready: ReadyMade, key_spec: KeySpec, sealed: bytes, token: bytes) -> None:
         self._sealed = sealed
         spki = target.expect.spki_sha256 if target.expect and key_spec.asymmetric else None
-        self.evidence = Evidence(key_spec, spki_sha256=spki or "", remark=REMARK)
+        both = hashlib.sha256(sealed + token).hexdigest()
+        self.evidence = Evidence(key_spec, spki_sha256=spki or "", remark=REMARK, sealed_sha256=both)
         self.algorithm = target.wrapping_algorithm or wrapping.default_algorithm(key_spec)
         # The token does not say when it expires: KMS does, if it has expired.
         self.parameters = ImportParameters(token, b"", datetime.max.replace(tzinfo=UTC), seal_again=_SEAL_AGAIN)

@@ -5,6 +5,7 @@ Frozen and slotted: a stage reads them and creates new ones.
 
 from __future__ import annotations
 
+from bulk_import.model.approval import Binding, CheckValue, Own, PlanFacts
 from bulk_import.model.kms import (
     ImportParameters,
     KeyRotation,
@@ -50,7 +51,9 @@ __all__ = [
     "STDOUT",
     "AccountAccess",
     "AmongSeveral",
+    "Binding",
     "Change",
+    "CheckValue",
     "Create",
     "Encoding",
     "Entry",
@@ -73,7 +76,9 @@ __all__ = [
     "ObjectFacts",
     "ObjectUri",
     "Outcome",
+    "Own",
     "Past",
+    "PlanFacts",
     "Primary",
     "Proof",
     "ReadyMade",

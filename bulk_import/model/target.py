@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 
+from bulk_import.model.approval import PlanFacts
 from bulk_import.model.ceremony import CeremonyFacts
 from bulk_import.model.kms import KeySpec, KeyUsage, WrappingAlgorithm, WrappingKeySpec
 from bulk_import.model.material import NEVER, Encoding, Entry, Expect, Expiry
@@ -163,6 +165,11 @@ class Manifest:
     files: tuple[str, ...] = ()  # other than material, that the manifest names: paths in `folder`
     ceremony: CeremonyFacts | None = None  # what the targets were read from, if not from a manifest
     failed_in: str | None = None  # of --only-failed: the run whose failed targets were selected
+    plan: PlanFacts | None = None  # of --plan
+
+    def counts_from(self, started: datetime) -> datetime:
+        """Where `valid_for` counts from, in a run that started then."""
+        return started if self.plan is None else self.plan.created_at
 
     @property
     def shown_uri(self) -> str:

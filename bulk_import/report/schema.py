@@ -25,7 +25,7 @@ def report_schema() -> Schema:
 
 
 def plan_schema() -> Schema:
-    """What `plan --format json` and `run --dry-run --format json` print."""
+    """What `plan --format json` and `run --dry-run --format json` print, and what `plan --out` saves."""
     return _schema("plan", PlanDocument)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
-from bulk_import.model.fields import ACCOUNT, REGION, AccountId, Count, Moment, Rate, Seconds, about
+from bulk_import.model.approval import Binding
+from bulk_import.model.fields import ACCOUNT, REGION, AccountId, Count, Moment, Rate, Seconds, Sha256, about
 from bulk_import.model.kms import KeySpec, KeyState
 from bulk_import.model.result import Failure, NamedTarget
 from bulk_import.model.run import (
@@ -99,3 +100,14 @@ class PlanDocument:
     summary: Annotated[PlanSummary, about("The counts after total add up to it.")]
     lanes: Annotated[list[PlannedLane], about("One entry per account and Region, in order of first appearance.")]
     targets: Annotated[list[PlannedTarget], about("One entry per selected target, in manifest order.")]
+    binding: Annotated[
+        Binding | None,
+        about("What `run --plan` must find again. null: the plan was not saved with --out."),
+    ]
+    checksum: Annotated[
+        Sha256 | None,
+        about(
+            "SHA-256 of the other members as JSON (RFC 8259), names sorted, without spaces. It shows damage, and who "
+            "alters a plan on purpose can make a new one. null: the plan was not saved."
+        ),
+    ]

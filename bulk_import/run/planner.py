@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bulk_import.family import PERMITS_OF_A_REPLICA
-from bulk_import.model import Lane, Manifest, Outcome, Target
+from bulk_import.model import Binding, Lane, Manifest, Outcome, Target
 from bulk_import.model.run import Environment
 from bulk_import.plan import Action, StepKind, Wanted, floor_of_calls, limit_of_calls
 from bulk_import.ports import KeyService
 from bulk_import.run.barrier import Barrier
+from bulk_import.run.binding import Notes
 from bulk_import.run.lane import LaneRunner
 from bulk_import.run.planned import PlannedLane, PlannedStep, PlannedTarget
 from bulk_import.run.policy import Policy
@@ -32,6 +33,7 @@ class Plan:
     selection: Mapping[str, list[str]]
     lanes: tuple[PlannedLane, ...]
     targets: tuple[PlannedTarget, ...]
+    binding: Binding | None = None  # of a plan that is saved
 
     def counts(self) -> Counter[Action]:
         return Counter(target.action for target in self.targets)
@@ -64,12 +66,15 @@ class LanePlanner(LaneRunner):
         stop: Stop,
         wanted: Callable[[Target], Wanted],
         barrier: Barrier,
+        notes: Notes | None = None,
     ) -> None:
+        """`notes`: of a plan that is saved."""
         policy = replace(policy, reads=1)  # a plan changes nothing, so a stale read harms no one
         super().__init__(
             lane, targets, kms, policy, sink=NoSink(), stop=stop, import_rate=lambda: 1.0, on_end=_ignore,
             wanted=wanted, barrier=barrier,
         )  # fmt: skip
+        self._notes = notes
         self.planned: list[PlannedTarget] = []
         self.calls: Counter[str] = Counter()  # that a run would make to change something, or that an import needs
         self.replicated: Counter[Lane] = Counter()  # replicas to create, by the lane of their primary
@@ -86,16 +91,17 @@ class LanePlanner(LaneRunner):
             raise RuntimeError("a target is imported only after a decision")
         if not self._together.may_plan(run):
             return
+        arn = run.view.arn if run.view else ""
         parts = [run.target]
         if run.target.materials:
             entries = [step.entry for step in decision.steps if step.kind == StepKind.IMPORT_MATERIAL]
             parts = [run.target.parts[entry] for entry in entries if entry is not None]
         for part in parts if decision.action is not Action.CORRECT else ():
-            async with self._policy.materials.hold(part, decision.key_spec) as held:
+            async with self._policy.materials.hold(part, decision.key_spec, key_arn=arn) as held:
                 run.decision = replace(decision, algorithm=held.algorithm)
         if decision.action is Action.CORRECT and self._policy.prove in ("auto", "all"):
             for part in run.target.parts:
-                await self._policy.materials.evidence(part, decision.key_spec)
+                await self._policy.materials.evidence(part, decision.key_spec, key_arn=arn)
         self._keep(run, None)
 
     def _keep(self, run: TargetRun, outcome: Outcome | None) -> None:
@@ -116,6 +122,8 @@ class LanePlanner(LaneRunner):
                 self.calls[SCARCE] += sum(step.kind == StepKind.IMPORT_MATERIAL for step in decision.steps)
             rotations = sum(step.kind in (StepKind.ROTATE, StepKind.AWAIT_ROTATION) for step in decision.steps)
             self.rotations = max(self.rotations, rotations)
+        if self._notes is not None:
+            self._notes.keep(target, view, None if error else decision)
         detail = decision.detail if decision else ""
         if decision and decision.action is Action.UNCHANGED:
             detail = f"{detail}, by one read"

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from bulk_import.deletion import NOTHING, Asked
-from bulk_import.material import Materials
+from bulk_import.material.bound import Supply
 from bulk_import.model import KnownMaterial, Target
 from bulk_import.ports import Retrier
+
+if TYPE_CHECKING:
+    from bulk_import.run.approved import Approved
 
 # By target, key ARN and, of a target with several materials, KeyMaterialId (else empty).
 KnownOf = Callable[[Target, str, str], KnownMaterial | None]
@@ -20,7 +24,7 @@ class Policy:
     """The settings that decide how a target is treated, as the stages need them. Times in seconds."""
 
     started_at: datetime  # of the run: valid_for counts from here
-    materials: Materials
+    materials: Supply
     reads: int
     read_interval: float
     verify_timeout: float
@@ -33,3 +37,4 @@ class Policy:
     correct: frozenset[str] | None = frozenset({"description"})
     deletion: Asked = NOTHING
     consistency_timeout: float = 0.0  # how long a key that is not found is waited for
+    approved: Approved | None = None  # of --plan

@@ -22,7 +22,7 @@ _MEMBERS: Final[dict[str, tuple[str, ...]]] = {
         "allow_stale",
     ),
     "Ceremony": ("prepare", "trust", "sign"),
-    "Run": ("run", "delete", "dry_run", "plan_only", "status", "validate", "iam", "sandbox"),
+    "Run": ("run", "delete", "dry_run", "plan_only", "out", "approved", "status", "validate", "iam", "sandbox"),
     "Pace": ("aws",),
     "Access to AWS": ("caller",),
     "Log": ("common",),

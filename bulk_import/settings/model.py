@@ -158,6 +158,15 @@ class Settings(BaseSettings):
         "dry_run",
         variable=False,
     )
+    plan: str | None = _option(
+        None,
+        "Saved plan (path or s3://bucket/key). Make only the changes that it shows, and fail a target that differs "
+        "from what it saw.",
+        "approved",
+    )
+    plan_max_age: Seconds = _option(
+        86_400.0, "Refuse a plan that was made longer ago.", "approved", gt=0, le=31_536_000
+    )
     require_proof: bool = _option(False, "Fail every target without a proof.", "proof")  # noqa: FBT003
     prove_use: bool = _option(False, "Also encrypt and decrypt once with each symmetric key.", "prove_use")  # noqa: FBT003
     verify_timeout: Seconds = _option(
@@ -204,6 +213,11 @@ class Settings(BaseSettings):
     )
 
     # plan
+    out: str | None = _option(
+        None,
+        "Also save the plan, for `run --plan`: a path or s3://bucket/key. Not if anything could not be read.",
+        "out",
+    )
     detailed_exitcode: bool = _option(False, "Exit with 10 if changes are pending and none is blocked.", "plan_only")  # noqa: FBT003
 
     # status
@@ -348,7 +362,7 @@ class Settings(BaseSettings):
                 ObjectUri.parse(path)
         return renderings
 
-    @field_validator("report", "checkpoint", "output")
+    @field_validator("report", "checkpoint", "output", "out", "plan")
     @classmethod
     def _objects(cls, uri: str | None, info: ValidationInfo) -> str | None:
         if uri is not None and (in_s3(uri) or info.field_name == "checkpoint"):

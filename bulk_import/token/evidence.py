@@ -39,6 +39,14 @@ def mac(token: Token, key: keys.Key, message: bytes) -> bytes:
         return bytes(token.session.sign(key.handle, message, _plain(mechanism)))
 
 
+def sha256_mac(token: Token, key: keys.Key, message: bytes) -> bytes | None:
+    """HMAC-SHA-256 with an HMAC key of any spec; None: the token does not do this with the key."""
+    try:
+        return bytes(token.session.sign(key.handle, message, _plain(PyKCS11.CKM_SHA256_HMAC)))
+    except PyKCS11.PyKCS11Error:
+        return None
+
+
 def ecb(token: Token, key: keys.Key, block: bytes) -> bytes | None:
     """One block; None: the token does not do this with the key."""
     try:

@@ -52,7 +52,7 @@ class Desk:
         """What the token can do with the key: checks it, and makes the evidence.
 
         `message`: for the HMAC, in hex. `zeros`: whether to encrypt a block of zeros, for expect.kcv. `check`: what the
-        material_check is computed over. What the token cannot do is missing in the answer.
+        material_check or hmac_check is computed over. What the token cannot do is missing in the answer.
         """
         token, wrapper = self._open()
         key = keys.find(token.session, attributes, key_spec)
@@ -65,6 +65,9 @@ class Desk:
         }  # fmt: skip
         if key.spec in evidence.MACS:
             found["mac"] = evidence.mac(token, key, bytes.fromhex(message)).hex()
+            checked = evidence.sha256_mac(token, key, check.encode()) if check is not None else None
+            if checked is not None:
+                found["hmac_check"] = checked[:8].hex()
         elif key.spec in keys.LENGTHS:
             found |= self._check_values(token, key, zeros=zeros, check=check)
         else:

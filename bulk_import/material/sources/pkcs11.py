@@ -191,6 +191,7 @@ def _evidence(found: dict[str, Any], target: Target, key_spec: KeySpec, *, messa
         mac=bytes.fromhex(found.get("mac", "")),
         public_key=bytes.fromhex(found.get("public_key", "")),
         material_check=found.get("material_check", ""),
+        hmac_check=found.get("hmac_check", ""),
         remark="; ".join(remarks),
     )
 
