@@ -2,7 +2,7 @@
 
     BulkImportError                    has: code, message, advice, exit_code
     ├── UsageError                     wrong options                                        exit 2
-    ├── InputError                     manifest, settings or journal; holds Problems        exit 3
+    ├── InputError                     manifest, settings, plan or journal; holds Problems  exit 3
     │   ├── ManifestError
     │   ├── SettingsError
     │   └── JournalError               also: the journal cannot be written any more
@@ -36,7 +36,7 @@ class ExitCode(IntEnum):
     OK = 0  # every selected target is as the manifest wants it, as far as its `verification` says
     INTERNAL = 1  # an unexpected error of the program itself
     USAGE = 2
-    INPUT = 3  # manifest, settings or journal unreadable or invalid; no KMS or STS call was made
+    INPUT = 3  # manifest, settings, plan or journal unreadable or invalid; no KMS or STS call was made
     PARTIAL = 4  # some targets failed or were not attempted, some are OK
     NONE_WELL = 5  # no target is OK, or the caller's credentials do not work
     REPORT_ELSEWHERE = 6  # the work ended, but the report is not where it was asked for

@@ -59,7 +59,7 @@ class Approved:
 
     # --- materials
 
-    def arn_for(self, target: Target, key_arn: str) -> str:  # noqa: ARG002 - whatever it is by now
+    def arn_for(self, target: Target, key_arn: str) -> str:  # noqa: ARG002 - what the plan saw counts
         """What the plan's check values were computed over."""
         found = self.bound(target).found
         return found.key_arn if found else alias_arn(target)
@@ -86,7 +86,8 @@ class Approved:
         known: Callable[[str], bool],
     ) -> str | None:
         """How a target differs from what the plan saw, or what would be done that the plan does not have; None: it
-        may be worked on. `view` None: the key was not found. `known`: whether --known has a KeyMaterialId of the key, or this run imported it.
+        may be worked on. `view` None: the key was not found. `known`: whether --known has a KeyMaterialId of the key,
+        or this run imported it.
         """
         target = wanted.target
         planned, own = self.bound(target), self._own.get(target.reported_index, Own())
