@@ -328,7 +328,7 @@ class Campaign:
         return imports
 
     def _story(self, entry: dict[str, Any] | None) -> str:
-        """What the journals say of a target, for whoever looks into a complaint."""
+        """What the journals say of a target, for a person who looks into a complaint."""
         lines = []
         for journal in sorted(self.work.folder.glob("report.journal*.jsonl")):
             lines.append(journal.name)

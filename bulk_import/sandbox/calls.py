@@ -37,7 +37,7 @@ class Call:
     status: int = 0  # 0: no answer was sent
     code: str = ""
     fault: str = ""
-    served: bool = False  # the service carried it out, whatever a fault made of the answer
+    served: bool = False  # the service carried it out, also if a fault changed the answer
 
     def read_authorization(self) -> bool:
         """Fills access key, Region and service from a SigV4 header or a signed URL; False: there is neither."""

@@ -173,7 +173,7 @@ def test_an_approved_plan_after_the_environment_changed(fleet: Fleet) -> None:
 
 
 def test_killed_anywhere_and_continued(fleet: Fleet) -> None:
-    """A key that is created and one that is renewed: killed after each answer, and continued by a resume or by a new run."""
+    """A key that is created and one that is renewed: killed after each answer, then resumed or run again."""
     sandbox, work = fleet.sandbox, fleet.work
     new, old = materials.make(SYMMETRIC), materials.make(SYMMETRIC)
     work.key("alias/new", new, name="new", key_spec=SYMMETRIC, create={"tags": {"team": "a"}})
