@@ -374,6 +374,29 @@ def selected(result: dict[str, Any], options: list[str]) -> bool:
     return all(result[name] in values for name, values in given.items())
 
 
+@pytest.mark.parametrize(
+    ("command", "copied_command", "title"),
+    [
+        ("delete", "delete", "Deletion of key material"),  # never `run`: it would import what was deleted
+        ("submit", "prepare", "Key material import by ceremony"),  # `submit` selects no targets
+        (None, "run", "Key material import"),  # a report of an earlier version
+    ],
+)
+def test_a_copied_command_is_the_runs_own(
+    browser: Browser, tmp_path: Path, command: str | None, copied_command: str, title: str
+) -> None:
+    report = make_report(10)
+    report["run"].pop("command", None)
+    if command is not None:
+        report["run"]["command"] = command
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.goto(written(report, tmp_path / "page.html"))
+    assert page.get_by_role("heading", level=1).inner_text() == title
+    assert shlex.split(copied(page, "Copy command"))[:2] == ["bulk-import", copied_command]
+    context.close()
+
+
 def test_what_is_copied_is_harmless_in_a_shell_and_in_a_spreadsheet(browser: Browser, tmp_path: Path) -> None:
     report = make_report(10)
     evil = "'; touch /tmp/pwned; echo '"

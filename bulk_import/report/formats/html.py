@@ -22,6 +22,10 @@ from bulk_import.model.result import FIELDS, PARTS
 from bulk_import.report.formats import view
 from bulk_import.words import duration, plural
 
+_TITLES: Final = {
+    "run": "Key material import", "submit": "Key material import by ceremony", "delete": "Deletion of key material",
+}  # fmt: skip
+_REPEATED_BY: Final = {"submit": "prepare"}  # what a copied command begins with: targets are selected by it
 EXAMPLES = 10  # targets of a cause that the page names itself
 
 # Fields whose values repeat a lot: each becomes an index into a table of its values, which halves the page.
@@ -53,6 +57,7 @@ def write(report: Mapping[str, Any], out: TextIO) -> None:
             report=report,
             run=report["run"],
             summary=report["summary"],
+            title=_TITLES[report["run"].get("command", "run")],
             overview=view.overview(report),
             grave=grave,
             grave_total=sum(cause["count"] for cause in grave),
@@ -96,10 +101,12 @@ def _lanes(results: Iterable[view.Result]) -> str:
 def _span(report: Mapping[str, Any]) -> dict[str, Any]:
     """What the script needs to know of the run."""
     run = report["run"]
+    command = run.get("command", "run")  # older reports have none
     return {
         "started_at": run["started_at"],
         "finished_at": run["finished_at"],
         "manifest": run["manifest"]["uri"],
+        "command": _REPEATED_BY.get(command, command),
     }
 
 

@@ -383,9 +383,9 @@
   const quoted = (text) => (/^[A-Za-z0-9._/:@%+=,-]+$/.test(text) ? text : "'" + text.replaceAll("'", "'\\''") + "'");
   const unique = (values) => [...new Set(values)];
 
-  // `run` for these targets. Options of one kind are alternatives, different kinds are combined: it may select a few more.
+  // The run's own command for these targets. Options of one kind are alternatives, different kinds are combined: it may select a few more.
   function command(targets) {
-    const words = ["bulk-import", "run", quoted(data.run.manifest)];
+    const words = ["bulk-import", data.run.command, quoted(data.run.manifest)];
     const kinds = { id: "--only-id", account: "--only-account", region: "--only-region" };
     let chosen = results;
     for (const [name, option] of Object.entries(kinds)) {
