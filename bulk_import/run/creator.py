@@ -52,7 +52,12 @@ class Missing:
         self._unfinished = unfinished
         self._missing = missing
         self._reads = 1  # the one that sent the target here
-        self.interval = max(policy.read_interval, SHORTEST_WAIT)
+        self._interval = max(policy.read_interval, SHORTEST_WAIT)
+
+    @property
+    def delay(self) -> float:
+        """Seconds until the first look."""
+        return self._interval if self._policy.reads > 1 else 0.0
 
     async def __call__(self) -> float | None:
         target = self._run.target
@@ -63,9 +68,11 @@ class Missing:
                 if error.code != NOT_FOUND:
                     raise
                 self._reads += 1
-                return self.interval
-            self._back(view)
-            return None
+                if self._reads < self._policy.reads:
+                    return self._interval
+            else:
+                self._back(view)
+                return None
         for arn in (await self._search()).get(target.alias or "", ()):
             view = await self._kms.describe_key(arn, self._run)
             if adoptable(target, view, await self._kms.list_aliases(arn, self._run)):

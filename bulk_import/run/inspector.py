@@ -80,7 +80,7 @@ class LaneInspector(LaneRunner):
             run, self._kms, self._policy, search=_no_search, back=partial(self._on_back, run),
             unfinished=partial(self._on_back, run), missing=lambda: self._keep(run, Standing.MISSING),
         )  # fmt: skip
-        self._away.send(run, look, look.interval)
+        self._away.send(run, look, look.delay)
 
     async def _judge(self, run: TargetRun, view: KeyView, *, settled: bool = False, unfinished: bool = False) -> None:
         owner = self._claimed.setdefault(view.arn, run.target.id)

@@ -238,7 +238,7 @@ class LaneRunner(LaneFeed):
             unfinished=partial(self._on_back, run, unfinished=True),
             missing=lambda: self._away.back(run, partial(self._create, run)),
         )
-        self._away.send(run, look, look.interval)
+        self._away.send(run, look, look.delay)
 
     async def _create(self, run: TargetRun) -> None:
         """No key has the alias, and none was created for it, as far as the search knows."""
