@@ -161,7 +161,7 @@ def test_a_denial_right_after_the_alias_was_created_passes(sandbox: Sandbox, wor
 def test_two_runs_race_for_one_alias(sandbox: Sandbox, work: Workplace) -> None:
     """The alias decides; the other key is reported, with the call that deletes it."""
     add(work)
-    sandbox.fault("delay", operation="CreateAlias", seconds=2, times=1)
+    sandbox.fault("delay", operation="CreateAlias", seconds=4, times=1)
     process = work.start()
     while not kms(sandbox).list_keys()["Keys"]:
         assert process.poll() is None
