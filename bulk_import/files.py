@@ -17,6 +17,11 @@ _RETRY: Final = 0.05  # seconds between two looks for one
 _NO_DIRECTORY_FSYNC = (errno.EINVAL, errno.ENOTSUP)  # some network and FUSE file systems have none
 
 
+def real(path: Path) -> Path:
+    """Where links lead. Links that form a circle stay: opening them then says so (`Path.resolve` would raise)."""
+    return Path(os.path.realpath(path))
+
+
 def fsync_directory(folder: Path) -> None:
     """Makes names created, renamed or removed in `folder` last. Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

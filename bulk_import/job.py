@@ -192,7 +192,10 @@ async def _end(journal: Journal, stop: Stop, failure: BulkImportError | None) ->
 
 
 async def _deliver(begun: Begun, delivery: Delivery, failure: BulkImportError | None) -> RunResult:
-    folded = fold(begun.path)
+    try:
+        folded = fold(begun.path)
+    except JournalError as error:
+        raise failure or error from None  # a disk that took no line of the journal is the cause, not the empty journal
     delivered = await delivery.all(Document.of(folded), failure)
     code = delivered.report.head["run"]["exit_code"]
     return RunResult(

@@ -93,7 +93,7 @@ def _to_file(report: Report, path: Path, text: str | None) -> None:
     elif files.keeps_its_place(path):
         files.write_into(path, json_chunks(report))
     else:
-        kept.replace(path.resolve(), json_chunks(report), report.head["run"]["run_id"])
+        kept.replace(files.real(path), json_chunks(report), report.head["run"]["run_id"])
 
 
 @contextmanager

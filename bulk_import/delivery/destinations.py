@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bulk_import.delivery.older_results import is_result
 from bulk_import.errors import Problem, SettingsError, UsageError
+from bulk_import.files import real
 from bulk_import.kept import sha256_path
 from bulk_import.model import STDOUT, Manifest, in_s3
 from bulk_import.settings import Settings
@@ -181,8 +182,8 @@ def _places(given: str) -> list[Place]:
     try:
         found = path.stat()
     except OSError:
-        return [str(path.resolve())]
-    return [str(path.resolve()), (found.st_dev, found.st_ino)] if path.is_file() else [str(path.resolve())]
+        return [str(real(path))]
+    return [str(real(path)), (found.st_dev, found.st_ino)] if path.is_file() else [str(real(path))]
 
 
 def _problem(option: str, message: str, advice: str) -> Problem:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from bulk_import.errors import ReportNotWritten
-from bulk_import.files import keeps_its_place, write_into
+from bulk_import.files import keeps_its_place, real, write_into
 from bulk_import.kept import forget_earlier_part, replace
 from bulk_import.model import STDOUT
 from bulk_import.report.document import Document
@@ -52,7 +52,7 @@ def _write_to(document: Document, destination: str) -> Path | None:
     if keeps_its_place(path):
         write_into(path, document.chunks())
         return path
-    path = path.resolve()  # a link stays a link, and what it points to is replaced
+    path = real(path)  # a link stays a link, and what it points to is replaced
     replace(path, document.chunks(), document.run_id)
     forget_earlier_part(path, document.run_id)
     return path

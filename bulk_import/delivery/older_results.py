@@ -18,6 +18,7 @@ import structlog
 
 from bulk_import.delivery.publish import TEXT, Place, find, keep, put_sum
 from bulk_import.errors import CallerError, ObjectError, Problem, SettingsError
+from bulk_import.files import real
 from bulk_import.kept import HEAD, run_id_in, set_aside
 from bulk_import.model import STDOUT, ObjectUri, in_s3
 from bulk_import.ports import ObjectStore
@@ -49,9 +50,9 @@ def clear_files(settings: Settings) -> None:
     """Raises SettingsError where an older result cannot be moved away."""
     try:
         if settings.report != STDOUT and not in_s3(settings.report):
-            set_aside(Path(settings.report).resolve())
+            set_aside(real(Path(settings.report)))
         for target in settings.render.values():
-            path = Path(target).resolve()
+            path = real(Path(target))
             if not in_s3(target) and path.is_file() and _is_rendering(path):
                 path.unlink()
     except OSError as error:

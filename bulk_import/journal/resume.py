@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bulk_import.errors import JournalError, Problem
+from bulk_import.files import real
 from bulk_import.journal.narrate import UNSET
 from bulk_import.journal.reader import NEWER, JournalReader
 from bulk_import.kept import HEAD, named_after
@@ -247,7 +248,7 @@ def _told(report: str, journal_sha256: str, run_id: str) -> bool:
     if path.exists() and not path.is_file():
         return True  # a FIFO or a device
     # A run that begins gives the report of its earlier part another name.
-    return any(_says(place, journal_sha256) for place in (path, named_after(path.resolve(), run_id)))
+    return any(_says(place, journal_sha256) for place in (path, named_after(real(path), run_id)))
 
 
 def _says(report: Path, journal_sha256: str) -> bool:

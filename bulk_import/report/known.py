@@ -19,6 +19,7 @@ from typing import Any, Final
 import structlog
 
 from bulk_import.errors import InputError, Problem
+from bulk_import.files import real
 from bulk_import.kept import is_older_of
 from bulk_import.model import KnownMaterial, Proof, Status, Target, in_s3
 from bulk_import.report.reread import read_report
@@ -97,7 +98,7 @@ def _local(path: Path) -> list[Path]:
         return sorted(entry for entry in path.glob(f"*{_SUFFIX}") if entry.is_file())
     if path.exists() and not path.is_file():
         raise InputError([Problem(str(path), 0, "--known", "this is not a file or folder.", "Name a report.")])
-    path = path.resolve()
+    path = real(path)
     beside = path.parent.iterdir() if path.parent.is_dir() else ()
     older = sorted((other for other in beside if is_older_of(other.name, path.name)), reverse=True)
     return [path, *older] if path.exists() else older

@@ -305,6 +305,30 @@ def test_a_run_that_ends_before_its_first_call_leaves_no_older_result(manifest: 
 
 
 @pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "manifest.json", "--report", "circle"),
+        ("run", "manifest.json", "--journal", "circle"),
+        ("run", "manifest.json", "--report", "circle/report.json"),
+        ("run", "manifest.json", "--report", "circle", "--resume"),
+        ("run", "manifest.json", "--render", "html=circle/report.html"),
+        ("run", "circle.yaml"),
+        ("report", "circle"),
+        ("report", "good.json", "--output", "circle/report.txt"),
+    ],
+)
+def test_links_that_form_a_circle(arguments: tuple[str, ...], offline: Workplace) -> None:
+    offline.key("alias/any", bytes(32), name="any")
+    offline.write()
+    (offline.folder / "good.json").write_text(json.dumps(good()))
+    for name in ("circle", "circle.yaml"):
+        (offline.folder / name).symlink_to(name)
+    result = offline.call(*arguments, BULK_IMPORT_RETRY_TIMEOUT="0" if arguments[0] == "run" else "")
+    assert result.code in (2, 3, 6), result.stderr
+    assert "circle" in result.stderr
+
+
+@pytest.mark.parametrize(
     ("options", "environment", "code"),
     [
         ((), {"BULK_IMPORT_ALOW_ACCOUNT": ACCOUNT}, 3),

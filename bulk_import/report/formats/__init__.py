@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from bulk_import.errors import UsageError
-from bulk_import.files import NewFile, fsync_directory, keeps_its_place, write_into
+from bulk_import.files import NewFile, fsync_directory, keeps_its_place, real, write_into
 from bulk_import.report.formats import csv, github, html, junit, markdown
 
 
@@ -101,7 +101,7 @@ def write_text(path: Path, text: str) -> None:
     if keeps_its_place(path):
         write_into(path, [data])
         return
-    path = path.resolve()
+    path = real(path)
     with NewFile(path) as new:
         new.fill([data])
         new.commit()
