@@ -88,9 +88,9 @@ class Expander:
                 entry.broken |= {"material"}
             expiry = self._expiries.resolve(entry, *account.levels) if own_expiry else account.expiry
             replicas = settings.get("replicas") or ()
-            for field, message, advice in mistakes(regions, replicas, settings) if replicas else ():
-                self._say(entry, tuple(field.split(".")), message, advice)
-                entry.broken |= {field}
+            for place, message, advice in mistakes(regions, replicas, settings) if replicas else ():
+                self._say(entry, place, message, advice)
+                entry.broken |= {str(place[0])}
                 replicas = ()
             for region in regions:
                 self._target(entry, account, region, settings, expiry)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bulk_import.manifest.fields import uses
+from bulk_import.manifest.problems import Loc
 from bulk_import.model import Lane
 
 _SINGLE_REGION = re.compile(r"(?:arn:[^/]*:key/)?[0-9a-fA-F]{8}-.*")
@@ -17,25 +18,25 @@ _SINGLE_REGION = re.compile(r"(?:arn:[^/]*:key/)?[0-9a-fA-F]{8}-.*")
 
 def mistakes(
     regions: Sequence[str], replicas: Sequence[str], settings: Mapping[str, Any]
-) -> Iterator[tuple[str, str, str]]:
-    """What contradicts `replicas`: field, what, and what to do. `regions`: of primaries; `settings`: inherited too."""
+) -> Iterator[tuple[Loc, str, str]]:
+    """What contradicts `replicas`: where, what, and what to do. `regions`: of primaries; `settings`: inherited too."""
     if len(regions) > 1:
         message = "cannot be combined with several Regions: a multi-Region key has one primary"
-        yield "replicas", message, "Specify the primary's Region in `region`."
+        yield ("replicas",), message, "Specify the primary's Region in `region`."
     elif regions and regions[0] in replicas:
-        yield "replicas", f"names {regions[0]}, which is the primary's own Region", "Name the other Regions only."
+        yield ("replicas",), f"names {regions[0]}, which is the primary's own Region", "Name the other Regions only."
     if uses(settings.get("material") or "", "region"):
         message = "uses {region}, but a primary and its replicas hold the same material"
-        yield "material", message, "Remove the placeholder, or remove `replicas`."
+        yield ("material",), message, "Remove the placeholder, or remove `replicas`."
     if _SINGLE_REGION.fullmatch(settings.get("key_id") or ""):
         message = "is the ID of a single-Region key, which has no replicas"
-        yield "key_id", message, "Name the multi-Region key (mrk-…), or remove `replicas`."
+        yield ("key_id",), message, "Name the multi-Region key (mrk-…), or remove `replicas`."
     for at, entry in enumerate(settings.get("materials") or ()):
         if uses(entry.get("material") or "", "region"):
             message = "uses {region}, but a primary and its replicas hold the same materials"
-            yield f"materials.{at}.material", message, "Remove the placeholder, or remove `replicas`."
+            yield ("materials", at, "material"), message, "Remove the placeholder, or remove `replicas`."
     if (settings.get("create") or {}).get("multi_region") is False:
-        yield "create.multi_region", "is false, but the key has replicas", "Leave it out: `replicas` implies true."
+        yield ("create", "multi_region"), "is false, but the key has replicas", "Leave it out: `replicas` implies true."
 
 
 def in_region(key_id: str, lane: Lane) -> str:

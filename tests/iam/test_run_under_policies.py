@@ -135,10 +135,20 @@ def test_a_run_that_rotates_a_key(sandbox: Sandbox, work: Workplace) -> None:
     (work.folder / "new.key").write_bytes(materials.make("SYMMETRIC_DEFAULT"))
     old = {"name": "old", "material": work.keys[0].pop("material"), "valid_to": "never"}
     work.keys[0]["materials"] = [old, {"name": "new", "material": "file:new.key", "valid_for": "9d"}]
+    material = materials.make("SYMMETRIC_DEFAULT")
+    sandbox.key(A, alias="alias/family", multi_region=True, material={"hex": material.hex()}, replicas=["eu-west-1"])
+    work.key("alias/family", material, name="family", account=A, replicas=["eu-west-1"])
+    family = {"name": "first", "material": work.keys[1].pop("material")}
+    work.keys[1]["materials"] = [family, {"name": "new", "material": "file:new.key"}]
     _, policies = policies_of(work)
+    granted = [one for documents in policies.values() for each in documents for one in each["Statement"]]
+    there = [one for one in granted if "eu-west-1" in json.dumps(one)]
+    assert there
+    assert "RotateKeyOnDemand" not in json.dumps(there)
     with Gatekeeper(sandbox, policies) as gate:
         first = work.run(BULK_IMPORT_ENDPOINT_URL=gate.url)
         changes = first.entries["old"]["changes"]
+        assert [one["changes"] for one in first.report["results"][1:]] == [["imported", "rotated"], ["imported"]]
         again = work.run(BULK_IMPORT_ENDPOINT_URL=gate.url)
     assert (first.code, again.code) == (0, 0), first.stderr + again.stderr
     assert (changes, again.entries["old"]["changes"]) == (["imported", "rotated"], [])

@@ -62,6 +62,12 @@ WRONG = [
     (("{name: a, material: file:a, renew_before: 90d}",), "", "keys[0].materials[0].renew_before", "not smaller"),
     (("{name: a, material: file:a, expect: {}}",), "", "keys[0].materials[0].expect", "exactly one"),
     (("{name: a, material: file:a, key_material_id: ab}",), "", "keys[0].materials[0].key_material_id", "ID"),
+    (
+        (A, "{name: b, material: 'file:{region}'}"),
+        "    replicas: [eu-west-1]\n",
+        "keys[0].materials[1].material",
+        "same",
+    ),
     ((A,), "    key_spec: HMAC_256\n", "keys[0].materials", "KMS rotates only SYMMETRIC_DEFAULT"),
     ((A,), "    material: file:b.key\n", "keys[0].materials", "cannot be combined with material"),
     ((A,), "    expect: {kcv: 08d7b4}\n", "keys[0].expect", "cannot be combined with materials"),
