@@ -1,4 +1,4 @@
-"""Two runs of one manifest at the same time, whose keys and replicas do not exist yet."""
+"""Two runs of one manifest at the same time, with a primary and its replica."""
 
 from __future__ import annotations
 
@@ -64,3 +64,32 @@ def test_two_runs_at_once_double_nothing(
     assert [entry["status"] for entry in again.report["results"]] == ["unchanged", "unchanged"]
     sealed = kms(sandbox, REGION).encrypt(KeyId="alias/payments", Plaintext=b"hello")["CiphertextBlob"]
     assert kms(sandbox, REPLICA).decrypt(CiphertextBlob=sealed)["Plaintext"] == b"hello"
+
+
+def test_two_runs_rotate_one_key_at_once(sandbox: Sandbox, tmp_path: Path) -> None:
+    """The new material is imported once as new; whoever ends OK has seen it as the current one in its Region."""
+    old, new = (materials.make("SYMMETRIC_DEFAULT") for _ in range(2))
+    key = sandbox.key(alias="alias/payments", multi_region=True, material={"hex": old.hex()}, replicas=[REPLICA])
+    places = [Workplace(tmp_path / name, sandbox.url) for name in ("one", "other")]
+    for place in places:
+        place.folder.mkdir()
+        place.defaults["wrapping_key_spec"] = "RSA_2048"
+        place.key("alias/payments", old, name="payments", replicas=[REPLICA])
+        (place.folder / "new.key").write_bytes(new)
+        listed = [
+            {"name": "old", "material": place.keys[0].pop("material")},
+            {"name": "new", "material": "file:new.key"},
+        ]
+        place.keys[0]["materials"] = listed
+    sandbox.fault("delay", operation="ImportKeyMaterial", region=REGION, seconds=2, times=2)
+    processes = [place.start() for place in places]
+    results = [place.finish(process) for place, process in zip(places, processes, strict=True)]
+    for region in (REGION, REPLICA):
+        listed = kms(sandbox, region).list_key_rotations(KeyId=key["key_id"], IncludeKeyMaterial="ALL_KEY_MATERIAL")
+        found = [(one["KeyMaterialDescription"], one["KeyMaterialState"]) for one in listed["Rotations"]]
+        assert found == [("old", "NON_CURRENT"), ("new", "CURRENT")]
+    assert len(kms(sandbox, REGION).list_key_rotations(KeyId=key["key_id"])["Rotations"]) == 1
+    well = [entry for result in results for entry in result.report["results"] if not entry["error"]]
+    assert {one["state"] for entry in well for one in entry["materials"][-1:]} == {"CURRENT"}
+    again = places[0].run()
+    assert (again.code, {entry["status"] for entry in again.report["results"]}) == (0, {"unchanged"}), again.stderr
