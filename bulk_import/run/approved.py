@@ -17,7 +17,7 @@ from typing import Any, Final
 from bulk_import.drift import policy_digest
 from bulk_import.errors import TargetError
 from bulk_import.material.bound import alias_arn
-from bulk_import.model import Binding, CheckValue, KeySpec, KeyState, KeyView, Own, Target
+from bulk_import.model import Binding, CheckValue, KeyState, KeyView, Own, Target
 from bulk_import.model.approval import BoundMaterial, BoundTarget, SeenKey, SeenMaterial
 from bulk_import.plan import Action, Decision, StepKind, Wanted
 from bulk_import.run.binding import Part, part_of
@@ -42,6 +42,7 @@ class Approved:
     def __init__(self, binding: Binding, targets: tuple[Target, ...], own: Mapping[int, Own]) -> None:
         self._bound = {bound.index: bound for bound in binding.targets}
         self._own = own
+        self._passed: set[int] = set()  # primaries that were as the plan saw them, by the report's index
         self._values: dict[Part, BoundMaterial] = {}
         self._primaries: dict[tuple[str, str, str], int] = {}  # id, account, Region → the report's index
         for target in targets:
@@ -90,7 +91,7 @@ class Approved:
         or this run imported it.
         """
         target = wanted.target
-        planned, own = self.bound(target), self._own.get(target.reported_index, Own())
+        planned, own = self.bound(target), self.own(target.reported_index)
         if policy_sha256(target) != planned.policy_sha256:
             return "`create.policy` is another one now"
         if view is None:
@@ -101,7 +102,18 @@ class Approved:
             text = _Comparison(self, wanted, planned, own, known).of(seen(view), adopted=adopted)
             if text is not None:
                 return text
-        return _undue(wanted, planned, decision, now) if decision is not None and decision.error is None else None
+        undue = _undue(wanted, planned, decision, now) if decision is not None and decision.error is None else None
+        if undue is None and decision is not None:
+            self._passed.add(target.reported_index)
+        return undue
+
+    def own(self, index: int) -> Own:
+        """What earlier runs of the plan did with a target, by the report's index."""
+        return self._own.get(index, Own())
+
+    def passed(self, index: int) -> bool:
+        """Whether a primary was as the plan saw it. Then what is new in the list of its materials is this run's."""
+        return index in self._passed
 
     def of_primary(self, target: Target) -> BoundTarget | None:
         """Of a replica: what the plan has of its primary, if that is a target."""
@@ -123,6 +135,9 @@ class _Comparison:
         self._own = own
         self._known = known
         primary = plan.of_primary(self._target)
+        # New material of a primary shows in every Region.
+        self._shared = plan.own(primary.index).ids if primary else set()
+        self._follows = primary is not None and plan.passed(primary.index)
         steps = [*planned.steps, *(primary.steps if primary and self._target.materials else ())]
         self._kinds = {step.kind for step in steps}
         self._entries = {
@@ -182,8 +197,6 @@ class _Comparison:
             return None
         if was.key_material_id is not None:
             return None  # KMS takes no other material than that
-        if self._target.primary is not None and now.key_spec == KeySpec.SYMMETRIC_DEFAULT:
-            return None  # KMS takes no other material than the primary's
         if now.key_material_id is not None:
             shown = now.key_material_id in self._own.ids or self._own.unsure or self._known(now.key_material_id)
         else:
@@ -204,7 +217,7 @@ class _Comparison:
         return None
 
     def _new(self, each: SeenMaterial) -> str | None:
-        own = self._target.primary is not None or each.key_material_id in self._own.ids or self._own.unsure
+        own = each.key_material_id in self._own.ids | self._shared or self._own.unsure or self._follows
         if each.name in self._entries and (own or self._known(each.key_material_id)):
             return None
         called = f" ({each.name})" if each.name else ""
