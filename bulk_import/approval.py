@@ -144,8 +144,8 @@ def _differing(saved: SavedPlan, manifest: Manifest, settings: Settings) -> Iter
             option = f"--only-{'failed' if name == 'failed_in' else name.removesuffix('s')}"
             yield f"selection.{name}", f"the plan was made with {option} {_shown(planned)}, not {_shown(now)}.", _ALIKE
     if binding.shard not in (None, settings.shard):
-        now = f"shard {settings.shard}" if settings.shard else "all targets"
-        yield "binding.shard", f"the plan is of shard {binding.shard}, not of {now}.", _ALIKE
+        this = f"shard {settings.shard}" if settings.shard else "all targets"
+        yield "binding.shard", f"the plan is of shard {binding.shard}, not of {this}.", _ALIKE
         return
     roles = {role.account: (role.role_arn, role.external_id) for role in binding.roles}
     for access in manifest.accounts.values():
