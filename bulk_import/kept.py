@@ -15,6 +15,7 @@ from bulk_import.files import fsync_directory, write_with_sum
 
 HEAD: Final = 1 << 16  # bytes; a report says its run's ID well within them
 _A_RUN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")  # as begin.py makes IDs: they sort by time
+_SUM = re.compile(rb"[0-9a-f]{64} [ *][^\n]+\n?")
 _RUN_ID = re.compile(rb'"run_id"\s*:\s*"([A-Za-z0-9._-]{1,128})"')
 
 
@@ -48,6 +49,11 @@ def changed_at(path: Path) -> str:
 def stamp(at: datetime) -> str:
     """Stands for the run's ID of what states none."""
     return at.strftime("%Y%m%dT%H%M%S%fZ")
+
+
+def is_sum(head: bytes) -> bool:
+    """Whether a file that begins so is a SHA-256 as sha256sum writes it, or empty. `head`: more bytes than one has."""
+    return not head or _SUM.fullmatch(head) is not None
 
 
 def sha256_path(path: Path) -> Path:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from bulk_import.delivery.older_results import is_result
 from bulk_import.errors import Problem, SettingsError, UsageError
 from bulk_import.files import real
-from bulk_import.kept import sha256_path
+from bulk_import.kept import is_sum, sha256_path
 from bulk_import.model import STDOUT, Manifest, in_s3
 from bulk_import.settings import Settings
 
@@ -18,7 +17,6 @@ from bulk_import.settings import Settings
 Place = str | tuple[int, int]
 FILE = "file:"
 _SUM = "the report's SHA-256 goes"
-_IS_SUM = re.compile(rb"[0-9a-f]{64} [ *][^\n]+\n?")  # as sha256sum writes it
 
 
 class Taken:
@@ -169,7 +167,7 @@ def _foreign_sum(option: str, given: str) -> Problem | None:
             head = stream.read(4096)
     except OSError as error:
         return _problem(option, f"{given} cannot be read: {error.strerror}.", "Name another report.")
-    if not head or _IS_SUM.fullmatch(head):
+    if is_sum(head):
         return None
     message = f"the report's SHA-256 goes to {given}, which holds something else."
     return _problem(option, message, "Name another report, or move this file away.")

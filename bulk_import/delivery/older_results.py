@@ -16,7 +16,7 @@ from typing import Final
 
 import structlog
 
-from bulk_import.delivery.publish import TEXT, Place, find, keep, put_sum
+from bulk_import.delivery.publish import TEXT, Place, find, foreign_sum, keep, put_sum, sum_of
 from bulk_import.errors import CallerError, ObjectError, Problem, SettingsError
 from bulk_import.files import real
 from bulk_import.kept import HEAD, run_id_in, set_aside
@@ -83,7 +83,8 @@ async def clear_objects(settings: Settings, store: ObjectStore) -> None:
             if kept is not None and place.facts is not None and "sha256" in place.facts.metadata:
                 await put_sum(store, kept, place.facts.metadata["sha256"])
             await _remove(store, place)
-            await store.remove(uri.beside(f"{uri.name}.sha256"))
+            if await foreign_sum(store, uri) is None:
+                await store.remove(sum_of(uri))
     for target in settings.render.values():
         if in_s3(target):
             place = await find(store, ObjectUri.parse(target))

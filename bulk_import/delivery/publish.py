@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from bulk_import.errors import ObjectError
-from bulk_import.kept import HEAD, name_of_older, run_id_in, stamp
+from bulk_import.kept import HEAD, is_sum, name_of_older, run_id_in, stamp
 from bulk_import.model import ObjectFacts, ObjectUri
 from bulk_import.ports import ObjectStore
 
@@ -99,11 +99,29 @@ async def keep(store: ObjectStore, place: Place, run_id: str) -> ObjectUri | Non
     return kept
 
 
+def sum_of(uri: ObjectUri) -> ObjectUri:
+    return uri.beside(f"{uri.name}.sha256")
+
+
+async def foreign_sum(store: ObjectStore, of: ObjectUri) -> ObjectFacts | None:
+    """What is where an object's sum goes, and is none. None also where it may not be read. Raises ObjectError."""
+    try:
+        found = await store.look(sum_of(of), head=HEAD)
+    except ObjectError as error:
+        if not error.denied:
+            raise
+        return None
+    return None if found is None or is_sum(found[1]) else found[0]
+
+
 async def put_sum(store: ObjectStore, of: ObjectUri, digest: str) -> None:
-    """Writes `<name>.sha256` next to an object. Raises ObjectError."""
+    """Writes `<name>.sha256` next to an object; what somebody else has written there is kept. Raises ObjectError."""
     line = f"{digest}  {of.name}\n".encode()
+    if foreign := await foreign_sum(store, of):
+        kept = of.beside(f"{name_of_older(of.name, stamp(foreign.modified))}.sha256")
+        await store.copy(sum_of(of), kept, if_match=foreign.etag)
     await store.put(
-        of.beside(f"{of.name}.sha256"), line, sha256=hashlib.sha256(line).hexdigest(), content_type=TEXT,
+        sum_of(of), line, sha256=hashlib.sha256(line).hexdigest(), content_type=TEXT,
         metadata={},
     )  # fmt: skip
 

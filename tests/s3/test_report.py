@@ -113,6 +113,19 @@ def test_older_reports_are_kept_under_their_runs_ids(sandbox: Sandbox, work: Wor
     assert re.fullmatch(r"runs/report\.\d{8}T\d{12}Z\.json", notes)
 
 
+def test_what_is_not_a_sum_is_kept_too(sandbox: Sandbox, work: Workplace, bucket: Bucket) -> None:
+    """Somebody's object has the name of the report's sum: before the first run, and again before the second."""
+    add_keys(sandbox, work, 1)
+    kept = []
+    for notes in (b"somebody's notes", b"ab" * 32 + b"  two lines\nof somebody\n"):
+        bucket.put(f"{KEY}.sha256", notes)
+        assert work.run("--report", bucket.uri(KEY)).code == 0
+        assert bucket.get(f"{KEY}.sha256").decode() == f"{hashlib.sha256(bucket.get(KEY)).hexdigest()}  report.json\n"
+        kept += [key for key in bucket.names() if bucket.get(key) == notes]
+    assert len(kept) == 2
+    assert all(re.fullmatch(r"runs/report\.\d{8}T\d{12}Z\.json\.sha256", key) for key in kept), kept
+
+
 @pytest.mark.parametrize(
     ("uri", "fault", "said"),
     [
@@ -166,7 +179,9 @@ def test_without_the_right_to_list_a_missing_object_is_called_denied(
     sandbox: Sandbox, work: Workplace, bucket: Bucket
 ) -> None:
     add_keys(sandbox, work, 1)
-    sandbox.fault("error", operation="GET", times=4, status=403, code="AccessDenied")  # a run looks before and after
+    sandbox.fault(
+        "error", operation="GET", times=5, status=403, code="AccessDenied"
+    )  # a run looks before and after, and for a sum
     new = work.run("--report", bucket.uri(KEY))
     assert new.code == 0, new.stderr
     there = work.run("--report", bucket.uri(KEY))
