@@ -11,7 +11,7 @@ from bulk_import import __version__, approval
 from bulk_import.approval import SavedPlan
 from bulk_import.aws import objects
 from bulk_import.delivery import plans
-from bulk_import.errors import InputError, ObjectError, Problem
+from bulk_import.errors import InputError, ObjectError, Problem, ReportNotWritten
 from bulk_import.material.bound import Supply
 from bulk_import.model import Manifest, ObjectUri, in_s3
 from bulk_import.model.run import CallerFacts, ManifestFacts, Selected, Tool
@@ -83,7 +83,7 @@ async def save_plan(plan: Plan, settings: Settings) -> Saved | list[PlannedTarge
     """Writes a plan that was made with `bind` to --out. Returns where it is; or the targets of which something could
     not be read: then nothing is written.
 
-    Raises InputError where it cannot be written, CallerError.
+    Raises ReportNotWritten, CallerError.
     """
     if settings.out is None or plan.binding is None:
         raise RuntimeError("a plan is saved only with --out, and only if it was made with `bind`")
@@ -97,10 +97,10 @@ async def save_plan(plan: Plan, settings: Settings) -> Saved | list[PlannedTarge
         else:
             plans.write_file(out, data)
     except OSError as error:
-        problem = Problem(out, 0, "--out", f"the plan cannot be written: {error.strerror}.", "Name another file.")
-        raise InputError([problem]) from None
+        message = f"The plan was not saved: {out} cannot be written ({error.strerror})."
+        raise ReportNotWritten(message, advice="Make the place writable, then plan again.") from None
     except ObjectError as error:
-        raise InputError([Problem(out, 0, "--out", error.reason, error.advice)], code=error.code) from None
+        raise ReportNotWritten(f"The plan was not saved: {error.message}", advice=error.advice) from None
     place = ObjectUri.parse(out) if in_s3(out) else Path(out)
     return Saved(place, hashlib.sha256(data).hexdigest())
 

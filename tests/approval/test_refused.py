@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.approval.support import Fleet
+from tests.approval.support import Fleet, stale
 from tests.e2e import materials
 from tests.e2e.support import ACCOUNT, Workplace
 from tests.faults.forks import Forks
@@ -68,6 +68,13 @@ def test_too_old_and_from_the_future(fleet: Fleet) -> None:
     again(fleet, created_at=f"{now - timedelta(hours=25):%Y-%m-%dT%H:%M:%SZ}")
     fleet.refused(says="25 h 0 min ago; --plan-max-age is 24 h 0 min")
     assert fleet.run("--plan-max-age", "26h").code == 0
+    due = fleet.sandbox.key(key_spec="HMAC_256")
+    fleet.work.key(due["key_id"], materials.make("HMAC_256"), name="due", valid_for="24h")
+    fleet.plan()
+    again(fleet, created_at=f"{now - timedelta(hours=17):%Y-%m-%dT%H:%M:%SZ}")
+    renewed = fleet.run()
+    assert "would have to be renewed by now" in stale(renewed, "due")  # less than a third of 24 hours is left
+    assert fleet.state(due["key_id"]) == "PendingImport"
     again(fleet, created_at=f"{now + timedelta(minutes=30):%Y-%m-%dT%H:%M:%SZ}")
     fleet.refused(says="in the future")
 
@@ -159,6 +166,8 @@ def test_places_of_a_plan(fleet: Fleet) -> None:
         assert (result.code, "--out" in result.stderr) == (3, True), (place, result.stderr)
     assert (folder / "notes.txt").read_text() == "mine"
     assert len((folder / "one.key").read_bytes()) == 32
+    lost = fleet.call("plan", "manifest.json", "--out", f"{'x' * 250}.json")  # its temporary name is too long
+    assert (lost.code, "The plan was not saved" in lost.stderr) == (6, True), lost.stderr
     assert fleet.run("--report", "plan.json").code == 3
     idle = fleet.call("run", "manifest.json", "--plan-max-age", "1h")
     assert (idle.code, "--plan-max-age has no effect" in idle.stderr) == (2, True)

@@ -236,3 +236,19 @@ def test_the_policies_for_it_allow_it_and_nothing_else(work: Workplace) -> None:
         for action in statement["Action"]
     }
     assert actions == {"kms:DescribeKey", "kms:ListKeyRotations", "kms:DeleteImportedKeyMaterial"}
+
+
+def test_annotations_and_the_steps_summary(sandbox: Sandbox, work: Workplace, forks: Forks) -> None:
+    """As a run writes them in GitHub Actions."""
+    key(sandbox, work)
+    planted = key(sandbox, work, "locked")
+    sandbox.fault("deny", operation="DeleteImportedKeyMaterial", key=planted["key_id"], times=None)
+    work.write()
+    summary = work.folder / "summary.md"
+    environment = work.environment(GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=str(summary))
+    result = forks.run(work.folder, environment, ["delete", "manifest.json", *YES, "--read-interval", "20ms"])
+    assert result.code == 4, result.stderr
+    errors = [line for line in result.stderr.splitlines() if line.startswith("::error ")]
+    assert len(errors) == 1
+    assert "AccessDeniedException" in errors[0]
+    assert "1 of 2 targets failed" in summary.read_text()

@@ -206,6 +206,8 @@ def test_a_person_stands_between_plan_and_import(name: str) -> None:
     text = template(name)
     assert text.index("--detailed-exitcode") < text.index("bulk-import run")
     if name == "github-actions":
+        assert text.index("--out plan.json") < text.index('bulk-import run "$MANIFEST" --plan plan.json')
+    if name == "github-actions":
         jobs = yaml.safe_load(text)["jobs"]
         assert jobs["import"]["if"] == "needs.plan.outputs.exit-code == '10'"
         assert jobs["import"]["environment"] == "key-import"
@@ -272,7 +274,7 @@ def test_the_pods_grace_is_the_one_above() -> None:
 
 
 @pytest.mark.parametrize(("name", "actions"), [
-    ("github-actions", 8), ("github-actions-matrix", 8), ("github-actions-standby", 4),
+    ("github-actions", 9), ("github-actions-matrix", 8), ("github-actions-standby", 4),
 ])  # fmt: skip
 def test_actions_are_pinned_by_commit(name: str, actions: int) -> None:
     uses = re.findall(r"uses: (\S+)(.*)", template(name))
