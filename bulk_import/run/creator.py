@@ -92,6 +92,7 @@ class LaneCreator:
         self._policy = policy
         self._claimed = claimed
         self._searching = asyncio.Lock()
+        self._unfinished: set[TargetRun] = set()
         self._tagged: Mapping[str, list[str]] | None = None  # what the search found
 
     def look(self, run: TargetRun, *, back: Back, unfinished: Back, missing: Callable[[], None]) -> Missing:
@@ -101,6 +102,15 @@ class LaneCreator:
             raise TargetError(f"{run.target.alias} is the alias of target {owner!r} already.", code="DuplicateKey")
         search = no_search if run.target.primary is not None else partial(self._search, run)
         return Missing(run, self._kms, self._policy, search=search, back=back, unfinished=unfinished, missing=missing)
+
+    def unfinished(self, run: TargetRun, *, found: bool) -> bool:
+        """Whether the target's key was found by the search: its alias may be missing, however often it is read.
+
+        `found`: it has just been.
+        """
+        if found:
+            self._unfinished.add(run)
+        return run in self._unfinished
 
     async def decide(self, run: TargetRun) -> KeyView | None:
         """Puts the decision to create the key into `run`, or returns the key that an earlier request created.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -84,9 +84,6 @@ class LaneRunner(LaneFeed):
     def _new_run(self, target: Target) -> TargetRun:
         return TargetRun(self._wanted(target), self._sink, self._on_end, self._pasts.get(target.index))
 
-    def _places(self, *, apart: bool) -> AbstractAsyncContextManager[object]:
-        return self._importing if apart else nullcontext()
-
     async def _take_place(self, run: TargetRun) -> Callable[[], object]:
         """A replica that is created has a place already."""
         if self._replicas.creates(run):
@@ -143,6 +140,7 @@ class LaneRunner(LaneFeed):
 
         `unfinished`: this program created the key, and the alias may be missing.
         """
+        unfinished = self._creator.unfinished(run, found=unfinished)
         owner = self._claimed.setdefault(view.arn, run.target.id)
         if must_wait(view) and not settled and owner == run.target.id:
             run.view = view
@@ -290,8 +288,8 @@ class LaneRunner(LaneFeed):
     async def _change(self, run: TargetRun) -> None:
         # A key that is created, corrected or rotated may wait for minutes before an import: its place is taken then.
         apart = changes_more(run.decision)
-        places = partial(self._places, apart=apart)
-        evidence = await self._together.carry_out(run, partial(carry_out, run, self._kms, self._policy, places))
+        make = partial(carry_out, run, self._kms, self._policy, lambda: self._importing if apart else nullcontext())
+        evidence = await self._together.carry_out(run, make)
         if evidence is None:
             return  # it waits for another Region of its key, and comes back
         self._claimed.setdefault(run.arn, run.target.id)

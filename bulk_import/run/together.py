@@ -134,7 +134,7 @@ class Together:
             family.filled()
         else:
             mine = together.of(run.target)
-            if not mine.following and run.life.state is not State.PREPARING:
+            if step.entry > 0 and not mine.following and run.life.state is not State.PREPARING:
                 await Follow(run, self._kms, self._policy).complete()  # it got older material in this run
             mine.following = name
             if step.kind == StepKind.AWAIT_ROTATION:

@@ -425,3 +425,17 @@ def test_killed_anywhere_the_rotation_continues(
         assert entry["materials"][1]["proof"] == "material_id"
     accepted = sum(1 for call in sandbox.calls(operation="RotateKeyOnDemand") if call["status"] == 200)
     assert accepted == 1
+
+
+@pytest.mark.parametrize("seq", range(4, 8))
+def test_killed_before_it_has_its_alias_a_created_key_gets_it(
+    sandbox: Sandbox, work: Workplace, forks: Forks, seq: int
+) -> None:
+    """From the intent of CreateKey to that of CreateAlias. The next run finds the key by its tag."""
+    key = Key(work, forks, "alias/payments", "2024", "2025", key_spec="SYMMETRIC_DEFAULT", create={})
+    assert key.run(kill=Kill(seq, "after")).code == -signal.SIGKILL
+    entry = key.ok()
+    (found,) = kms(sandbox).list_keys()["Keys"]
+    assert kms(sandbox).describe_key(KeyId="alias/payments")["KeyMetadata"]["Arn"] == found["KeyArn"]
+    assert entry["key_arn"] == found["KeyArn"]
+    assert entry["changes"][-3:] == ["alias", "imported", "rotated"]

@@ -379,3 +379,16 @@ def test_delete_of_pending_material_takes_it_from_every_region(sandbox: Sandbox,
     key.everywhere("2024")
     again = work.call("delete", "manifest.json", *options)
     assert (again.code, {entry["status"] for entry in again.report["results"]}) == (0, {"unchanged"})
+
+
+@pytest.mark.parametrize("seq", [13, 15, 18])
+def test_a_new_replica_killed_before_its_materials_is_resumed(
+    sandbox: Sandbox, work: Workplace, forks: Forks, seq: int
+) -> None:
+    """While its primary is rotated, and after ReplicateKey and CreateAlias of the replica."""
+    fields = {"replicas": [FIRST], "key_spec": "SYMMETRIC_DEFAULT", "create": {}}
+    key = Family(sandbox, work, forks, "2024", "2025", **fields)
+    assert key.run(kill=Kill(seq, "after")).code == -signal.SIGKILL
+    assert key.run("--resume", kill=Kill(seq + 9, "after")).code in (0, -signal.SIGKILL)
+    key.id = key.ok("--resume")[REGION]["key_arn"].rpartition("/")[2]
+    key.everywhere("2024", "2025")
