@@ -4,7 +4,8 @@
                         │ not accepted, or no answer
                         ▼
                       look ─▶ the effect shows ─▶ applied
-                        │ it does not
+                        │  └▶ the look fails ─▶ OutcomeUnknown
+                        │ it does not show
                         ▼
                       repeat, if that does no harm; else OutcomeUnknown
 
@@ -161,7 +162,15 @@ async def _took_effect_anyway(kind: Kind, error: ServiceError) -> bool:
         looks, interval = int(kind.operation in run.doubts), 0.0
     else:
         raise error
-    if await shows(kind, looks, interval):
+    try:
+        seen = await shows(kind, looks, interval)
+    except ServiceError as failed:
+        # No ServiceError, which is repeated: the change would be sent again as if the look had shown no effect.
+        raise TargetError(
+            failed.message, code=failed.code, operation=failed.operation, retryable=failed.retryable,
+            advice=failed.advice,
+        ) from None  # fmt: skip
+    if seen:
         run.life.advance(Event.EFFECT_SEEN)
         if error.code == "WrongKey":
             raise error  # the effect is known by now, but no one knows what else such responses hide

@@ -50,7 +50,7 @@ class TargetRun:
     __slots__ = (
         "before", "decision", "doubts", "earlier", "effects", "ended_as", "family", "held", "key_id", "life",
         "material_check", "material_id", "on_end", "past", "read_since", "rechecks", "requests", "sent_calls",
-        "settling_until", "several", "sink", "started_at", "tried", "verification", "view", "wanted",
+        "settling_until", "several", "sink", "started_at", "tried", "verification", "verified", "view", "wanted",
     )  # fmt: skip
 
     def __init__(self, wanted: Wanted, sink: Sink, on_end: Callable[[Outcome], None], past: Past | None = None) -> None:
@@ -81,8 +81,9 @@ class TargetRun:
         self.ended_as = Status(past.ended_as) if past and past.ended_as else None  # it ended OK before the resume,
         self.rechecks = past is not None and past.rechecks  # and is only read again, until it needs a change
         self.earlier = past is not None and past.changed  # a change took effect, and was verified
+        self.verified: list[str] = []  # of `earlier`: operations, in order
         if self.rechecks:
-            self.effects.clear()
+            self.verified, self.effects = self.effects, []
         self.read_since = past is None  # whether `view` is newer than the last change that was sent
         self.started_at: datetime | None = None
         self.settling_until = 0.0
@@ -268,7 +269,7 @@ class TargetRun:
             key_arn=view.arn if view else (self.past.key_arn or None if self.past else None),
             status=status,
             changed=changed,
-            changes=Change.made_by(self.effects),
+            changes=Change.made_by(dict.fromkeys((*self.verified, *self.effects))),
             key_spec=view.key_spec if view else target.key_spec,
             key_state=seen.state if seen else None,
             expiration_model=seen.expiration_model if seen else None,

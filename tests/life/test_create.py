@@ -134,6 +134,25 @@ def test_a_lost_response_is_looked_for_and_nothing_is_made_twice(
     assert sent(sandbox)["CreateKey"] == 1
 
 
+@pytest.mark.parametrize("failing", [{"effect": "http500"}, {"effect": "deny"}], ids=["broken", "denied"])
+def test_a_search_that_fails_is_no_proof_that_nothing_was_created(
+    sandbox: Sandbox, work: Workplace, failing: dict[str, str]
+) -> None:
+    """CreateKey's response is lost, and the search for the key fails for longer than it is retried."""
+    add(work)
+    sandbox.fault("act_then_drop", operation="CreateKey")
+    sandbox.fault(operation="GetResources", times=None, after=1, **failing)
+    first = work.run("--retry-timeout", "1s")
+    assert first.code == 5, first.stderr
+    entry = first.entries["payments"]
+    assert (entry["error"]["code"], entry["changed"]) == ("OutcomeUnknown", None)
+    sandbox.post("faults/clear")
+    second = work.run("--resume")
+    assert second.code == 0, second.stderr
+    assert sent(sandbox)["CreateKey"] == 1
+    assert aliases(sandbox) == {"alias/payments": only_key(sandbox)["KeyId"]}
+
+
 @pytest.mark.parametrize("operation", ["CreateKey", "CreateAlias"])
 @pytest.mark.parametrize("code", ["ThrottlingException", "MalformedPolicyDocumentException"])
 def test_a_refusal_that_passes_is_repeated(sandbox: Sandbox, work: Workplace, operation: str, code: str) -> None:
