@@ -1,7 +1,7 @@
-"""A workplace at an empty sandbox."""
+"""A workplace at an empty sandbox, and the second, independent KMS."""
 
 from __future__ import annotations
 
-from tests.e2e.conftest import work
+from tests.e2e.conftest import ministack, work
 
-__all__ = ["work"]
+__all__ = ["ministack", "work"]

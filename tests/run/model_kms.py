@@ -26,7 +26,9 @@ from bulk_import.aws.pace.retry import Retry
 from bulk_import.errors import ServiceError
 from bulk_import.journal.writer import Journal
 from bulk_import.model import ImportParameters, KeyRotation, KeyView, Lane
+from bulk_import.model.run import Command
 from bulk_import.ports import Trace
+from bulk_import.run.lane import LaneRunner
 from bulk_import.run.stop import Stop
 
 LANE = Lane("aws", "111122223333", "us-east-1")
@@ -138,9 +140,16 @@ class Key:
 
 
 class World:
-    """All that outlives a process: KMS's keys, by ARN, and the journal as it is on the disk."""
+    """All that outlives a process: KMS's keys, by ARN, and the journal as it is on the disk.
 
-    def __init__(self, choices: Choices, specs: tuple[str, ...]) -> None:
+    `signals`: whether they come, too. Where they do not, every other way is shorter.
+    """
+
+    command: Command = "run"
+    lane_type: type[LaneRunner] = LaneRunner
+
+    def __init__(self, choices: Choices, specs: tuple[str, ...], *, signals: bool = True) -> None:
+        self.signals = signals
         self.choices = choices
         self.keys = {f"arn:aws:kms:us-east-1:111122223333:key/{n}": Key.of(spec) for n, spec in enumerate(specs)}
         self.durable = 0  # bytes of the journal that are fsynced: what a power cut leaves
@@ -151,6 +160,9 @@ class World:
         self.well: set[str] = set()  # ARNs of targets that were well in a part that is over
         self.journal: ChosenJournal | None = None
         ChosenJournal.world = self
+
+    def session(self) -> ModelSession:
+        return ModelSession(self)
 
     def begin_part(self) -> None:
         self.left, self.stop = None, Stop()
@@ -163,7 +175,7 @@ class World:
         """Before a call: a signal may come."""
         if self.left is not None:
             raise Killed
-        if self.stop.requested.is_set():
+        if self.stop.requested.is_set() or not self.signals:
             return
         happens = self.choices.among(step, "goes on", "a signal", "two signals")
         if happens != "goes on":
@@ -360,7 +372,9 @@ class ModelKms:
 
 def lost(operation: str) -> ServiceError:
     """A read that got no answer, and neither did those that the port sent after it."""
-    return ServiceError("No answer.", code="ConnectionFailed", operation=operation, outcome_unknown=True)
+    return ServiceError(
+        "No answer.", code="ConnectionFailed", operation=operation, retryable=True, outcome_unknown=True
+    )
 
 
 def unknown(key: Key, code: str = "ConnectionFailed", request_id: str = "") -> ServiceError:

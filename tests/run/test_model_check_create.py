@@ -8,9 +8,9 @@ the source's material, and no other key is left behind.
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,57 +18,31 @@ import orjson
 import pytest
 
 from bulk_import.errors import ServiceError
-from bulk_import.journal import narrate
-from bulk_import.journal.begin import begin
-from bulk_import.material import Materials
-from bulk_import.material.sources.base import Opening
-from bulk_import.model import (
-    AccountAccess,
-    Create,
-    KeySpec,
-    KeyView,
-    Manifest,
-    NewKey,
-    Target,
-    WrappingKeySpec,
-)
+from bulk_import.model import Create, KeySpec, KeyView, NewKey, Target, WrappingKeySpec
 from bulk_import.ports import Trace
 from bulk_import.report.fold import fold
 from bulk_import.report.summary import exit_code_of
-from bulk_import.settings import Settings
-from bulk_import.work import Work
-from tests.run.model_kms import (
-    FOREVER,
-    LANE,
-    Choices,
-    ChosenJournal,
-    Key,
-    Killed,
-    ModelKms,
-    ModelSession,
-    World,
-    explore,
-    lost,
-)
-from tests.virtual_time import VirtualTimeLoop
+from tests.run.model_kms import FOREVER, LANE, MATERIAL, Choices, Key, ModelKms, ModelSession, World, lost
+from tests.run.model_run import every_way, live, manifest_with, prepare, settings_in
 
-MATERIAL = bytes(range(32))
 ALIAS = "alias/new"
 POLICY = '{"Statement":[]}'
 CREATE = Create(description="New", tags=(("Team", "x"),), policy=POLICY)
 ANSWERS = (
     "carried out", "carried out, no answer", "no answer", "throttled", "carried out, killed", "carried out, power cut",
 )  # fmt: skip
-PARTS = 8
 
 
 class NewWorld(World):
     """A KMS without a key. `aliases`: alias → ARN; `asked`: what CreateKey was asked for, by ARN."""
 
-    def __init__(self, choices: Choices) -> None:
-        super().__init__(choices, ())
+    def __init__(self, choices: Choices, *, signals: bool) -> None:
+        super().__init__(choices, (), signals=signals)
         self.aliases: dict[str, str] = {}
         self.asked: dict[str, NewKey] = {}
+
+    def session(self) -> ModelSession:
+        return NewSession(self)
 
 
 class NewKms(ModelKms):
@@ -134,6 +108,8 @@ class NewKms(ModelKms):
 
     async def keys_tagged(self, tag: str, trace: Trace) -> dict[str, list[str]]:
         trace.sent("GetResources")
+        if self._new.choices.among("GetResources", "good", "no answer") == "no answer":
+            raise lost("GetResources")
         found: dict[str, list[str]] = {}
         for arn, asked in self._new.asked.items():
             found.setdefault(asked.tags[tag], []).append(arn)
@@ -160,97 +136,49 @@ class NewSession(ModelSession):
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("MODEL_CHECK", base64.b64encode(MATERIAL).decode())
-    monkeypatch.setattr("bulk_import.journal.begin.Journal", ChosenJournal)
-    monkeypatch.setattr("os.fsync", ChosenJournal.fsync)
-    return tmp_path
+    return prepare(tmp_path, monkeypatch, MODEL_CHECK=MATERIAL)
 
 
-def manifest() -> Manifest:
-    target = Target(
+MANIFEST = manifest_with(
+    Target(
         0, "new", LANE, ALIAS, "env:MODEL_CHECK", key_spec=KeySpec.SYMMETRIC_DEFAULT,
         wrapping_key_spec=WrappingKeySpec.RSA_2048, create=CREATE,
-    )  # fmt: skip
-    return Manifest("-", "0" * 64, (target,), {LANE.account: AccountAccess(LANE.account, None)}, 1, "aws", None)
+    )
+)  # fmt: skip
 
 
-async def one_part(world: NewWorld, settings: Settings) -> None:
-    begun = begin(manifest(), settings, labels={})
-    with begun.open() as journal:
-        begun.write(journal)
-        session: Any = NewSession(world)
-        silent = lambda *_: None  # noqa: E731 - as in test_model_check
-        work = Work(
-            manifest(),
-            settings,
-            session,
-            journal,
-            begun,
-            Materials(Opening(settings, None)),
-            world.stop,
-            silent,
-            silent,
-        )
-        failure = await work.done_by(work.connect, work.run_lanes)
-        if world.left is None:
-            await narrate.end(journal, stopped=world.stop.stopped_by, failure=failure)
+def check(world: NewWorld, journal: Path) -> bool | None:
+    """After a part of the run. Returns whether it has come to its good end; None: a resume cannot, a new run can."""
+    folded = fold(journal)
+    if exit_code_of(folded.summary, folded.ending) == 0:
+        (entry,) = (orjson.loads(line) for line in folded.entries())
+        assert (entry["status"], entry["key_arn"]) == ("imported", next(iter(world.keys)))
+        return True
+    for entry in map(orjson.loads, folded.entries()):
+        if entry["error"] is None:
+            continue  # it ended; its run did not
+        assert entry["error"]["code"] != "InternalError", entry
+        unknown = (entry["error"]["code"], entry["error"]["operation"]) == ("OutcomeUnknown", "CreateKey")
+        if unknown and world.left is None:
+            assert not world.keys, "a key that the search did not find"
+            return None  # a resume never repeats it; a new run may
+    return False
 
 
-def live(choices: Choices, settings: Settings, journal: Path) -> NewWorld:
-    """A run, its resumes and, where a creation stays unknown, a new run, to the good end."""
-    world = NewWorld(choices)
-    journal.unlink(missing_ok=True)
-    resume = False
-    for _ in range(PARTS):
-        world.begin_part()
-        try:
-            with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-                runner.run(one_part(world, settings.model_copy(update={"resume": resume})))
-        except (Killed, BaseExceptionGroup):
-            assert world.left is not None
-        if world.left is not None:
-            journal.write_bytes(world.left)
-        resume = b"\n" in journal.read_bytes()
-        if not resume:
-            journal.unlink()
-            continue
-        folded = fold(journal)
-        if exit_code_of(folded.summary, folded.ending) == 0:
-            (entry,) = (orjson.loads(line) for line in folded.entries())
-            assert (entry["status"], entry["key_arn"]) == ("imported", next(iter(world.keys)))
-            return world
-        for entry in map(orjson.loads, folded.entries()):
-            if entry["error"] is None:
-                continue  # it ended; its run did not
-            assert entry["error"]["code"] != "InternalError", entry
-            unknown = (entry["error"]["code"], entry["error"]["operation"]) == ("OutcomeUnknown", "CreateKey")
-            if unknown and world.left is None:
-                assert not world.keys, "a key that the search did not find"
-                resume = False  # a resume never repeats it; a new run may
-    raise AssertionError("it comes to no good end")
-
-
+@pytest.mark.parametrize(("budget", "signals"), [(1, True), (2, False)], ids=["signals too", "two things"])
 @pytest.mark.timeout(400)
-def test_every_way_of_a_creation(folder: Path) -> None:
-    settings = Settings(
-        report=str(folder / "report.json"), journal=str(folder / "journal.jsonl"), reads=2, read_interval=1.0,
-        verify_timeout=5.0, grace=3.0,
-    )  # fmt: skip
-    met: set[str] = set()
-    lives = 0
-    for choices in explore(1):
-        try:
-            world = live(choices, settings, folder / "journal.jsonl")
-            (arn, key), *others = world.keys.items()
-            assert not others, "a key that no one needs"
-            assert world.aliases == {ALIAS: arn}
-            assert key.material == MATERIAL
-        except BaseException as error:
-            error.add_note(f"on the way: {'; '.join(choices.names)}")
-            raise
-        lives += 1
-        met.update(choices.names)
+def test_every_way_of_a_creation(folder: Path, budget: int, signals: bool) -> None:
+    def lead(choices: Choices) -> None:
+        world = NewWorld(choices, signals=signals)
+        live(world, MANIFEST, settings_in(folder), partial(check, world))
+        (arn, key), *others = world.keys.items()
+        assert not others, "a key that no one needs"
+        assert world.aliases == {ALIAS: arn}
+        assert key.material == MATERIAL
+
+    lives, met = every_way(budget, lead)
     assert lives > 60
     for operation in ("CreateKey", "CreateAlias"):
         assert {f"{operation}: {answer}" for answer in ANSWERS[1:]} <= met
+    assert budget == 1 or "GetResources: no answer" in met  # the look after a lost response
     assert {f"journal {event}: killed" for event in ("intent", "answered", "pinned", "ended")} <= met

@@ -14,9 +14,9 @@ What holds on every way, after every part of the run:
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,10 @@ import pytest
 
 from bulk_import.errors import ServiceError
 from bulk_import.model import (
-    AccountAccess,
     AmongSeveral,
     Entry,
     KeyRotation,
     KeyView,
-    Manifest,
     Target,
     WrappingKeySpec,
 )
@@ -42,15 +40,14 @@ from tests.run.model_kms import (
     LANE,
     OAEP,
     Choices,
-    ChosenJournal,
     ModelKms,
     ModelSession,
     World,
     durable,
-    explore,
     wrapping_key,
 )
-from tests.run.test_model_check import PARTS, WELL, run_part, settings_in
+from tests.run.model_run import every_way, live, manifest_with, prepare, settings_in
+from tests.run.test_model_check import WELL
 
 ARN = "arn:aws:kms:us-east-1:111122223333:key/0"
 SOURCES = {"2024": bytes(range(32)), "2025": bytes(range(1, 33))}
@@ -72,7 +69,10 @@ class Rotating(World):
     sent: Counter[str] = field(default_factory=Counter)  # requests, by operation
 
     def __post_init__(self) -> None:
-        super().__init__(self.choices, ("SYMMETRIC_DEFAULT",))
+        super().__init__(self.choices, ("SYMMETRIC_DEFAULT",), signals=False)
+
+    def session(self) -> ModelSession:
+        return Session(self)
 
     def change(self, materials: tuple[KeyRotation, ...]) -> None:
         if materials != self.materials:
@@ -176,37 +176,16 @@ def refused(code: str, *, retryable: bool = False) -> ServiceError:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name, source in SOURCES.items():
-        monkeypatch.setenv(f"MATERIAL_{name}", base64.b64encode(source).decode())
-    monkeypatch.setattr("bulk_import.journal.begin.Journal", ChosenJournal)
-    monkeypatch.setattr("os.fsync", ChosenJournal.fsync)
-    monkeypatch.setattr("tests.run.test_model_check.ModelSession", Session)
-    return tmp_path
+    return prepare(tmp_path, monkeypatch, **{f"MATERIAL_{name}": source for name, source in SOURCES.items()})
 
 
-def manifest() -> Manifest:
-    entries = tuple(Entry(name, f"env:MATERIAL_{name}") for name in SOURCES)
-    target = Target(
-        0, "key-0", LANE, "alias/0", entries[-1].material, materials=entries,
+ENTRIES = tuple(Entry(name, f"env:MATERIAL_{name}") for name in SOURCES)
+MANIFEST = manifest_with(
+    Target(
+        0, "key-0", LANE, "alias/0", ENTRIES[-1].material, materials=ENTRIES,
         wrapping_key_spec=WrappingKeySpec.RSA_2048,
-    )  # fmt: skip
-    return Manifest("-", "0" * 64, (target,), {LANE.account: AccountAccess(LANE.account, None)}, 1, "aws", None)
-
-
-def live(choices: Choices, folder: Path) -> None:
-    """A run and its resumes, to a good end."""
-    world = Rotating(choices)
-    journal = folder / "journal.jsonl"
-    journal.unlink(missing_ok=True)
-    resume = False
-    for _ in range(PARTS):
-        run_part(world, manifest(), settings_in(folder).model_copy(update={"resume": resume}))
-        resume = b"\n" in journal.read_bytes()
-        if not resume:
-            journal.unlink()  # killed before its first line: the next one is a first run
-        elif check(world, journal):
-            return
-    raise AssertionError("it comes to no good end")
+    )
+)  # fmt: skip
 
 
 def check(world: Rotating, journal: Path) -> bool:
@@ -229,16 +208,11 @@ def check(world: Rotating, journal: Path) -> bool:
 
 @pytest.mark.timeout(400)  # some ten seconds of work, on a machine that may have much else to do
 def test_every_way_of_a_rotation(folder: Path) -> None:
-    met: set[str] = set()
-    lives = 0
-    for choices in explore(2):
-        try:
-            live(choices, folder)
-        except BaseException as error:
-            error.add_note(f"on the way: {'; '.join(choices.names)}")
-            raise
-        lives += 1
-        met.update(choices.names)
+    def lead(choices: Choices) -> None:
+        world = Rotating(choices)
+        live(world, MANIFEST, settings_in(folder), partial(check, world))
+
+    lives, met = every_way(2, lead)
     assert lives > 1000
     for operation in ("ImportKeyMaterial", "RotateKeyOnDemand"):
         answers = ("no answer", "carried out, no answer", "throttled", "carried out, killed", "carried out, power cut")
