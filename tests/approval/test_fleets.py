@@ -45,7 +45,7 @@ def test_a_rotation_with_a_replica(fleet: Fleet, family: Family) -> None:
 
 
 def killed_again_and_again(fleet: Fleet, first: int, step: int) -> None:
-    """Each run of the plan is killed some events later than the one before, until one comes to its end."""
+    """Each run of the plan is killed some events later than the one before, until one is not killed."""
     for seq in range(first, 99, step):
         result = fleet.run(kill=Kill(seq, "after"))
         if result.code != -signal.SIGKILL:

@@ -67,7 +67,7 @@ def test_two_runs_at_once_double_nothing(
 
 
 def test_two_runs_rotate_one_key_at_once(sandbox: Sandbox, tmp_path: Path) -> None:
-    """The new material is imported once as new; whoever ends OK has seen it as the current one in its Region."""
+    """The new material is imported once as new; each run that ends OK has seen it as the current one in its Region."""
     old, new = (materials.make("SYMMETRIC_DEFAULT") for _ in range(2))
     key = sandbox.key(alias="alias/payments", multi_region=True, material={"hex": old.hex()}, replicas=[REPLICA])
     places = [Workplace(tmp_path / name, sandbox.url) for name in ("one", "other")]
