@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import signal
 from datetime import datetime, timedelta
 
 import jsonschema
 import pytest
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.cmac import CMAC
 
 from bulk_import.api import SCHEMAS
 from tests.approval.support import Fleet, stale
@@ -16,7 +20,7 @@ from tests.e2e.support import Workplace
 from tests.e2e.test_canary import forms
 from tests.faults.forks import Forks, Kill
 from tests.faults.support import events
-from tests.sandbox.helpers import NEVER, import_material
+from tests.sandbox.helpers import NEVER, import_material, public_key
 from tests.sandbox_client import Sandbox
 
 SYMMETRIC = "SYMMETRIC_DEFAULT"
@@ -49,6 +53,21 @@ KINDS = {
 }  # fmt: skip
 
 
+ALIASES = "arn:aws:kms:us-east-1:111122223333:"
+
+
+def check_value(spec: str, material: bytes, arn: str) -> str:
+    """As the contract of a plan defines it."""
+    text = f"bulk-import:{arn}".encode()
+    if spec == SYMMETRIC:
+        cmac = CMAC(AES(material))
+        cmac.update(text)
+        return cmac.finalize()[:8].hex()
+    if spec == "HMAC_256":
+        return hmac.digest(material, text, "sha256")[:8].hex()
+    return hashlib.sha256(public_key(material)).hexdigest()
+
+
 def test_planned_then_run_then_run_again(fleet: Fleet) -> None:
     made = fill(fleet)
     plan = fleet.plan()
@@ -59,7 +78,10 @@ def test_planned_then_run_then_run_again(fleet: Fleet) -> None:
     assert [one["materials"][0]["kind"] for one in plan["binding"]["targets"]] == [
         "material_check", "hmac_check", "spki_sha256", "material_check", "material_check", "hmac_check",
     ]  # fmt: skip
-    assert all(one["materials"][0]["value"] for one in plan["binding"]["targets"])
+    assert [one["materials"][0]["value"] for one in plan["binding"]["targets"]] == [
+        check_value(KINDS[one["id"]], made[one["id"]], one["key_arn"] or f"{ALIASES}alias/new")
+        for one in plan["targets"]
+    ]
     assert not [secret for material in made.values() for secret in forms(material) if secret in file.read_bytes()]
 
     first = fleet.run("--require-proof", "--known", "none.json", "--only-id", "aes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -36,7 +37,14 @@ def test_hmac_keys_are_sealed_in_the_token(sandbox: Sandbox, work: Workplace, hs
     keys = {spec: sandbox.key(key_spec=spec)["key_id"] for spec in able}
     for spec, key in keys.items():
         add(work, f"pkcs11:token=byok;object=mac%20{spec};type=secret-key", key, name=spec)
-    result = work.run(*ALLOW, "--require-proof", **hsm.environment())
+    work.write()
+    planned = work.call("plan", "manifest.json", "--out", "plan.json", *ALLOW, **hsm.environment())
+    assert planned.code == 0, planned.stderr
+    bound = json.loads((work.folder / "plan.json").read_bytes())["binding"]["targets"]
+    kinds = {(one["materials"][0]["kind"], len(one["materials"][0]["value"] or "")) for one in bound}
+    assert ("hmac_check", 16) in kinds  # a token may allow CKM_SHA256_HMAC with keys of that size only
+    assert kinds <= {("hmac_check", 16), ("hmac_check", 0)}
+    result = work.run(*ALLOW, "--require-proof", "--plan", "plan.json", **hsm.environment())
     assert result.code == 0, result.stderr
     for spec, key in keys.items():
         entry = result.entries[spec]
