@@ -30,7 +30,7 @@ class Correctable(StrEnum):
     DESCRIPTION = "description"
 
 
-_OF_MATERIAL: Final = (StepKind.IMPORT_MATERIAL, StepKind.ROTATE, StepKind.DELETE_MATERIAL)
+_OF_MATERIAL: Final = (StepKind.IMPORT_MATERIAL, StepKind.ROTATE, StepKind.AWAIT_ROTATION, StepKind.DELETE_MATERIAL)
 STEPS: Final = {
     Correctable.POLICY: StepKind.PUT_KEY_POLICY,
     Correctable.TAGS: StepKind.TAG_RESOURCE,
