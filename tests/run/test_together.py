@@ -36,9 +36,9 @@ from bulk_import.plan import wanted_of
 from bulk_import.ports import Trace
 from bulk_import.run.barrier import Barrier
 from bulk_import.run.lane import LaneRunner
+from bulk_import.run.policy import Policy
 from bulk_import.run.runner import run_lanes
 from bulk_import.run.stop import Stop
-from bulk_import.run.target_run import Policy
 from bulk_import.settings import Settings
 from tests.run.test_stop_anywhere import FOREVER, Journal, Kms, once
 from tests.virtual_time import run
