@@ -18,7 +18,7 @@ $(VENV)/.ready: requirements-dev.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.14 found: install one, or use make PYTHON=/path/to/python"; exit 1; }
 	@echo "Creating $(VENV) with $(PYTHON): the program, the sandbox and the tools for tests, from requirements-dev.txt with hashes."
 	@echo "About 950 MB on disk; two to five minutes."
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -27,7 +27,7 @@ $(VENV)/.ready: requirements-dev.txt pyproject.toml
 $(VENV)/.ministack: requirements-ministack.txt
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	@echo "Creating $(VENV)/ministack: the second KMS of the tests, about 110 MB."
-	$(PYTHON) -m venv $(VENV)/ministack
+	$(PYTHON) -m venv --clear $(VENV)/ministack
 	$(VENV)/ministack/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-ministack.txt
 	@touch $@
 
@@ -35,7 +35,7 @@ $(VENV)/.ministack: requirements-ministack.txt
 $(VENV)/.awscli: requirements-bench.txt
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	@echo "Creating $(VENV)/awscli: the AWS CLI, about 200 MB."
-	$(PYTHON) -m venv $(VENV)/awscli
+	$(PYTHON) -m venv --clear $(VENV)/awscli
 	$(VENV)/awscli/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-bench.txt
 	@touch $@
 
@@ -43,7 +43,7 @@ $(VENV)/.awscli: requirements-bench.txt
 $(VENV)/.clients: requirements-clients.txt
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	@echo "Creating $(VENV)/clients: other clients of KMS, about 130 MB."
-	$(PYTHON) -m venv $(VENV)/clients
+	$(PYTHON) -m venv --clear $(VENV)/clients
 	$(VENV)/clients/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-clients.txt
 	@touch $@
 
@@ -64,7 +64,7 @@ test: $(VENV)/.ready $(VENV)/.ministack $(VENV)/.awscli $(VENV)/.clients ## all 
 # aioboto3 pins an older aiobotocore; the code uses public interfaces only, so that the newest works too. Dependencies that
 # cannot be met are what is tested here, so pip's complaint about the pin is expected.
 newest: $(VENV)/.ready $(VENV)/.ministack ## tests of AWS, network and jobs on the newest aiobotocore and botocore
-	$(PYTHON) -m venv $(VENV)/newest
+	$(PYTHON) -m venv --clear $(VENV)/newest
 	$(VENV)/newest/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
 	$(VENV)/newest/bin/pip install --quiet --disable-pip-version-check --upgrade aiobotocore botocore boto3
 	$(VENV)/newest/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .

@@ -27,7 +27,8 @@ _HEX: Final = re.compile(
     r"|(?:[0-9A-Fa-f]{8}[ :,;._-]+){3,}[0-9A-Fa-f]{8}"
     r"|(?:(?:0[xX]|\\+x)[0-9A-Fa-f]{2}[ :,;]*){16,}"
     r"|(?:[0-9A-Fa-f]{4,12}-){5,}[0-9A-Fa-f]{4,12}"  # UUIDs joined together
-    r"|(?:[0-9A-Za-z._~+-]{0,8}%[0-9A-Fa-f]{2}){8,}[0-9A-Za-z._~+-]{0,16}"  # percent-encoded
+    r"|[0-9A-Za-z._~+-]{0,8}%[0-9A-Fa-f]{2}"  # percent-encoded; `/` stays as it is in a URL
+    r"(?:[0-9A-Za-z._~+/-]{0,8}%[0-9A-Fa-f]{2}){7,}[0-9A-Za-z._~+/-]{0,16}"
     r"|(?:-?[0-9]{1,3}(?:[ \t]*[,;|][ \t]*|[ \t]+)){15,}-?[0-9]{1,3}"  # bytes as decimal numbers
     r"|(?:\\+[0-7]{3}){8,}"  # and as octal ones
     # 16 bytes of base64: too short for the rule below
