@@ -365,6 +365,8 @@ class Settings(BaseSettings):
     @field_validator("report", "checkpoint", "output", "out", "plan")
     @classmethod
     def _objects(cls, uri: str | None, info: ValidationInfo) -> str | None:
+        if uri == "-" and info.field_name in ("out", "plan"):
+            raise ValueError("a saved plan is a file. Name one, or s3://bucket/key")
         if uri is not None and (in_s3(uri) or info.field_name == "checkpoint"):
             ObjectUri.parse(uri)
         return uri

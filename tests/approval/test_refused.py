@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 import pytest
 
+from bulk_import import api
+from bulk_import.errors import InputError
 from tests.approval.support import Fleet, stale
 from tests.e2e import materials
 from tests.e2e.support import ACCOUNT, Workplace
@@ -79,7 +82,17 @@ def test_too_old_and_from_the_future(fleet: Fleet) -> None:
     fleet.refused(says="in the future")
 
 
-def test_what_is_no_plan(fleet: Fleet) -> None:
+def test_what_is_no_plan(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(fleet.work.folder)
+    settings = api.load_settings({"plan": "plan.json"})
+    manifest = api.load_manifest("manifest.json", settings)
+
+    def refused(*, says: str) -> None:
+        """By the library: a process for each would take long."""
+        with pytest.raises(InputError, match=re.escape(says)) as refusal:
+            api.load_plan(manifest, settings)
+        assert refusal.value.problems[0].file == "plan.json"
+
     path = fleet.work.folder / "plan.json"
     good = path.read_bytes()
     for content, says in {
@@ -95,18 +108,18 @@ def test_what_is_no_plan(fleet: Fleet) -> None:
         b"\xff\xfe": "it is not JSON",
     }.items():
         path.write_bytes(content)
-        fleet.refused(says=says)
+        refused(says=says)
     path.write_bytes(good)
     again(fleet, targets=[])
-    fleet.refused(says="the plan does not have target one")
+    refused(says="the plan does not have target one")
     again(fleet, roles=7)
-    fleet.refused(says="binding.roles is not as a plan has it")
+    refused(says="binding.roles is not as a plan has it")
     path.write_bytes(fleet.call("plan", "manifest.json", "--format", "json").stdout)
-    fleet.refused(says="printed, not saved")
+    refused(says="printed, not saved")
     path.unlink()
     fleet.refused(says="No such file")
     path.mkdir()
-    fleet.refused(says="Is a directory")
+    refused(says="Is a directory")
     path.rmdir()
     path.write_bytes(good)
     assert fleet.forks.run(fleet.work.folder, fleet.work.environment(), ["validate", "plan.json"]).code == 3
@@ -161,9 +174,10 @@ def test_a_blocked_target_stays_blocked(fleet: Fleet) -> None:
 def test_places_of_a_plan(fleet: Fleet) -> None:
     folder = fleet.work.folder
     (folder / "notes.txt").write_text("mine")
-    for place in ("manifest.json", "one.key", "notes.txt", ".", "no/such/folder/plan.json"):
+    for place in ("one.key", "notes.txt", "no/such/folder/plan.json"):
         result = fleet.call("plan", "manifest.json", "--out", place)
         assert (result.code, "--out" in result.stderr) == (3, True), (place, result.stderr)
+    assert fleet.call("plan", "manifest.json", "--out", "-").code == 2
     assert (folder / "notes.txt").read_text() == "mine"
     assert len((folder / "one.key").read_bytes()) == 32
     lost = fleet.call("plan", "manifest.json", "--out", f"{'x' * 250}.json")  # its temporary name is too long
