@@ -267,3 +267,17 @@ def test_a_sealed_file_is_for_one_key(work: Workplace, case: str) -> None:
     assert result.code == (3 if said else 0), result.stderr
     assert [text for text in said if text not in result.stderr] == [], result.stderr
     assert result.stderr.count("this file is also") == len(said)
+
+
+def test_an_approved_plan_is_bound_to_what_was_sealed(sandbox: Sandbox, work: Workplace) -> None:
+    made = {name: add(sandbox, work, "HMAC_256", name) for name in ("good", "replaced")}
+    work.write()
+    assert work.call("plan", "manifest.json", "--out", "plan.json").code == 0
+    key, _ = made["replaced"]
+    sealed, token = sealed_for(sandbox, key["key_id"], materials.make("HMAC_256"), OAEP)
+    (work.folder / "replaced.sealed").write_bytes(sealed)
+    (work.folder / "replaced.token").write_bytes(token)
+    result = work.run("--plan", "plan.json")
+    assert (result.code, result.entries["good"]["status"]) == (4, "imported"), result.stderr
+    assert result.entries["replaced"]["error"]["code"] == "PlanStale"
+    assert sandbox.client().describe_key(KeyId=key["key_id"])["KeyMetadata"]["KeyState"] == "PendingImport"
