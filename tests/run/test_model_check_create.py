@@ -41,6 +41,12 @@ class NewWorld(World):
         self.aliases: dict[str, str] = {}
         self.asked: dict[str, NewKey] = {}
 
+        self.search_lags = False  # until the process ends, the search shows no new key
+
+    def begin_part(self) -> None:
+        super().begin_part()
+        self.search_lags = False
+
     def session(self) -> ModelSession:
         return NewSession(self)
 
@@ -108,8 +114,13 @@ class NewKms(ModelKms):
 
     async def keys_tagged(self, tag: str, trace: Trace) -> dict[str, list[str]]:
         trace.sent("GetResources")
-        if self._new.choices.among("GetResources", "good", "no answer") == "no answer":
+        options = ["good", "no answer", *(["lags"] if self._new.asked else [])]
+        answer = "lags" if self._new.search_lags else self._new.choices.among("GetResources", *options)
+        if answer == "no answer":
             raise lost("GetResources")
+        self._new.search_lags = answer == "lags"
+        if self._new.search_lags:
+            return {}
         found: dict[str, list[str]] = {}
         for arn, asked in self._new.asked.items():
             found.setdefault(asked.tags[tag], []).append(arn)
@@ -159,8 +170,7 @@ def check(world: NewWorld, journal: Path) -> bool | None:
             continue  # it ended; its run did not
         assert entry["error"]["code"] != "InternalError", entry
         unknown = (entry["error"]["code"], entry["error"]["operation"]) == ("OutcomeUnknown", "CreateKey")
-        if unknown and world.left is None:
-            assert not world.keys, "a key that the search did not find"
+        if unknown and world.left is None and not world.keys:
             return None  # a resume never repeats it; a new run may
     return False
 
@@ -180,5 +190,5 @@ def test_every_way_of_a_creation(folder: Path, budget: int, signals: bool) -> No
     assert lives > 60
     for operation in ("CreateKey", "CreateAlias"):
         assert {f"{operation}: {answer}" for answer in ANSWERS[1:]} <= met
-    assert budget == 1 or "GetResources: no answer" in met  # the look after a lost response
+    assert budget == 1 or {"GetResources: no answer", "GetResources: lags"} <= met  # the looks after a lost response
     assert {f"journal {event}: killed" for event in ("intent", "answered", "pinned", "ended")} <= met
