@@ -35,7 +35,7 @@ from bulk_import.run.metadata import with_metadata
 from bulk_import.run.policy import Policy
 from bulk_import.run.replicas import LaneReplicas
 from bulk_import.run.several import continued, with_materials
-from bulk_import.run.steps import REPLICATE, carry_out, changes_more, not_yet_made, recover, seen_by
+from bulk_import.run.steps import REPLICATE, carry_out, changes_more, not_yet_made, recover
 from bulk_import.run.stop import Stop
 from bulk_import.run.target_run import IMPORT, TargetRun
 from bulk_import.run.together import Together
@@ -163,8 +163,7 @@ class LaneRunner(LaneFeed):
                 await self._continue(run, run.view or view)
                 return
         run.decision = await self._decide(run, view, unfinished=unfinished)
-        seen = seen_by(run, run.decision)
-        await (self._continue(run, run.view or view) if seen else self._act_on(run, view, run.decision))
+        await self._act_on(run, view, run.decision)
 
     async def _act_on(self, run: TargetRun, view: KeyView, decision: Decision) -> None:
         """`run` waits for its changes then, or for the reads that compare it."""

@@ -186,19 +186,6 @@ async def recover(run: TargetRun, kms: KeyService, policy: Policy, view: KeyView
     return bool(run.effects)
 
 
-def seen_by(run: TargetRun, decision: Decision) -> bool:
-    """Whether the decision shows that a change in doubt took effect: it no longer asks for that change.
-
-    The reads of `recover` may have been stale, and the one that decided was not. Several materials: see `continued`.
-    """
-    if decision.error is not None or run.target.materials:
-        return False
-    asked = {KINDS[step.kind].operation for step in decision.steps}
-    for operation in sorted(run.doubts - asked - {CreateKey.operation}):
-        run.took_effect(operation)
-    return bool(run.effects)
-
-
 def changes_more(decision: Decision | None) -> bool:
     """Whether a decision has other changes than the import: KMS may take minutes to act on them."""
     return decision is not None and any(step.kind != StepKind.IMPORT_MATERIAL for step in decision.steps)
