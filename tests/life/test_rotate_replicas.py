@@ -47,16 +47,17 @@ class Family:
         self.entry["materials"].append({"name": name, "material": f"file:{name}.key", **fields})
         return self.materials[name]
 
-    def seed(self) -> None:
-        """The key as somebody made it: its first material in every Region."""
+    def seed(self, *, named: bool = False) -> None:
+        """The key as somebody made it: its first material in every Region. `named`: as a run names it."""
         name = self.entry["materials"][0]["name"]
         material = {"hex": self.materials[name].hex()}
         key = self.sandbox.key(
             alias="alias/payments", multi_region=True, material=material, replicas=self.entry["replicas"]
         )
         self.id = key["key_id"]
-        for region in self.entry["replicas"]:
-            import_material(self.kms(region), self.id, self.materials[name], **EXISTING)
+        fields = {**EXISTING, "KeyMaterialDescription": name} if named else EXISTING
+        for region in self.regions if named else self.entry["replicas"]:
+            import_material(self.kms(region), self.id, self.materials[name], **fields)
 
     def kms(self, region: str = REGION) -> Any:
         return self.sandbox.client("kms", ACCOUNT, region)
@@ -178,8 +179,7 @@ def test_a_replica_that_lacks_materials_gets_them_before_the_new_one(
 def test_a_rotation_that_somebody_else_began(sandbox: Sandbox, work: Workplace, forks: Forks) -> None:
     """The new material is in the primary and in one replica; the bytes are compared in both."""
     key = Family(sandbox, work, forks, "2024")
-    key.seed()
-    key.ok()
+    key.seed(named=True)
     new = key.add("2025")
     import_material(key.kms(), key.id, new, KeyMaterialDescription="2025", **NEW)
     import_material(key.kms(FIRST), key.id, new, **EXISTING)
@@ -235,8 +235,7 @@ def test_a_family_that_cannot_be_rotated_is_left_alone(
     sandbox: Sandbox, work: Workplace, forks: Forks, wrong: Callable[[Family], tuple[list[str], dict[str, str]]]
 ) -> None:
     key = Family(sandbox, work, forks, "2024")
-    key.seed()
-    key.ok()
+    key.seed(named=True)
     key.add("2025")
     options, codes = wrong(key)
     before = {region: key.states(region) for region in FAMILY}
@@ -254,8 +253,7 @@ def test_a_family_that_cannot_be_rotated_is_left_alone(
 
 def test_plan_and_status_show_what_each_region_needs(sandbox: Sandbox, work: Workplace, forks: Forks) -> None:
     key = Family(sandbox, work, forks, "2024")
-    key.seed()
-    key.ok()
+    key.seed(named=True)
     key.add("2025")
     work.write()
     result = work.call("plan", "manifest.json", "--format", "json", *quick(()))
@@ -279,8 +277,7 @@ def test_a_replica_that_fails_stops_the_rotation_and_the_next_run_continues(
     sandbox: Sandbox, work: Workplace, forks: Forks
 ) -> None:
     key = Family(sandbox, work, forks, "2024")
-    key.seed()
-    key.ok()
+    key.seed(named=True)
     key.add("2025")
     sandbox.fault("deny", operation="ImportKeyMaterial", times=None, region=SECOND)
     result = key.run("--retry-timeout", "1")
@@ -299,8 +296,7 @@ def test_a_replica_that_fails_stops_the_rotation_and_the_next_run_continues(
 def test_a_stop_while_a_replica_is_slow_ends_every_region(sandbox: Sandbox, work: Workplace, forks: Forks) -> None:
     """The primary waits for it, and so does the other replica: neither needs the grace period."""
     key = Family(sandbox, work, forks, "2024")
-    key.seed()
-    key.ok()
+    key.seed(named=True)
     key.add("2025")
     sandbox.fault("delay", operation="GetParametersForImport", times=None, region=SECOND, seconds=3)
     process = work.start("--grace", "300s", "--read-timeout", "100s")
@@ -320,8 +316,7 @@ def test_a_lost_response_and_hosts_that_lag(
     sandbox: Sandbox, work: Workplace, forks: Forks, operation: str, region: str
 ) -> None:
     key = Family(sandbox, work, forks, "2024")
-    key.seed()
-    key.ok()
+    key.seed(named=True)
     sandbox.post("lag", seconds=1, share=0.5, seed=3)
     sandbox.advance(2)
     key.add("2025")
@@ -365,8 +360,7 @@ def test_killed_anywhere_the_rotation_continues(
 def test_delete_of_pending_material_takes_it_from_every_region(sandbox: Sandbox, work: Workplace, forks: Forks) -> None:
     """KMS deletes it from the replicas with the primary: a replica that is slower finds nothing left to delete."""
     key = Family(sandbox, work, forks, "2024", replicas=[FIRST])
-    key.seed()
-    key.ok()
+    key.seed(named=True)
     new = key.add("2025")
     import_material(key.kms(), key.id, new, KeyMaterialDescription="2025", **NEW)
     import_material(key.kms(FIRST), key.id, new, KeyMaterialDescription="2025", **EXISTING)
