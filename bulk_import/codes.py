@@ -67,7 +67,7 @@ CODES: dict[str, Code] = {
         Trait.GRAVE,
     ),
     "OutcomeUnknown": Code(
-        "It is unknown whether the import took effect. Run again with --resume: the run reads the key "
+        "It is unknown whether a change took effect. Run again with --resume: the run reads the key "
         "first and repeats only what is needed.",
         Trait.GRAVE | Trait.CUTS_SHORT,
     ),

@@ -95,7 +95,9 @@ class RegionKms(ChangingKms):
     async def replicate_key(self, key_id: str, trace: Trace, *, wanted: NewReplica) -> KeyView:
         assert (self.lane, key_id, wanted.region) == (LANE, KEY_ID, SECOND.region)
         world = self.world
-        if arn_in(SECOND) not in world.keys and world.choices.among(REPLICATE, "", "somebody was first"):
+        # After a response that was lost, nobody can know whose replica it is.
+        alone = arn_in(SECOND) not in world.keys and not world.unknown[REPLICATE, 1]
+        if alone and world.choices.among(REPLICATE, "", "somebody was first"):
             world.replicate()
         await self.change(REPLICATE, trace, 1, world.replicate)
         view = KeyView(arn_in(SECOND), "Creating", "EXTERNAL", "CUSTOMER", "SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT")
@@ -134,7 +136,10 @@ def check(world: Related, journal: Path) -> bool:
         else:
             assert world.complete, entry
             assert (entry["status"], entry["key_arn"]) == ("imported", arn_in(SECOND)), entry
-            assert (entry["changed"], set(entry["changes"])) == (True, world.carried_out(1)), entry
+            # A refusal that said that somebody was first can be lost: then nobody knows whose replica it is.
+            lost_refusal = not world.made[REPLICATE, 1] and (world.killed or world.unknown[REPLICATE, 1])
+            unclear = {"replicated"} if lost_refusal else set()
+            assert (entry["changed"], set(entry["changes"]) - unclear) == (True, world.carried_out(1)), entry
     assert world.made[REPLICATE, 1] <= 1
     assert world.made["CreateAlias", 1] <= 1
     return exit_code_of(folded.summary, folded.ending) == 0
@@ -148,8 +153,8 @@ def test_every_way_of_a_replica(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         world = Related(choices)
         live(world, MANIFEST, settings_in(folder), partial(check, world))
 
-    lives, met = every_way(1, lead)
-    assert lives > 60
+    lives, met = every_way(2, lead)
+    assert lives > 1000
     assert {
         f"{operation}: {answer}" for operation in (REPLICATE, "CreateAlias") for answer in CHANGE_ANSWERS[1:]
     } <= met
