@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
+from tests.e2e.support import Workplace
 from tests.faults.forks import Forks
 from tests.sandbox_client import Sandbox, clean_environment
 
 pytest_plugins = ["tests.formats.chromium", "tests.shards.engines", "tests.sources.components"]  # say what is left out
 
 clean_environment()
+# An example may take as long as it takes: how busy a machine is decides no test.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session")
@@ -27,8 +32,10 @@ def sandbox(sandbox_process: Sandbox) -> Sandbox:
     return sandbox_process
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def forks() -> Iterator[Forks]:
     """The command line in processes that start at once; one a worker."""
     with Forks() as running:
+        Workplace.forks = running
         yield running
+        Workplace.forks = None

@@ -61,7 +61,12 @@ class Result:
 
 
 class Workplace:
-    """A folder with a manifest and materials, and an endpoint to talk to."""
+    """A folder with a manifest and materials, and an endpoint to talk to.
+
+    `forks`: a tests.faults.forks.Forks (conftest.py sets it): Python's start is most of the CPU of a small run.
+    """
+
+    forks: Any = None
 
     def __init__(self, folder: Path, url: str) -> None:
         self.folder = folder
@@ -93,7 +98,11 @@ class Workplace:
         return {**os.environ, "BULK_IMPORT_ENDPOINT_URL": self.url, "PYTHONWARNINGS": "error", **extra}
 
     def call(self, *arguments: str, stdin: bytes | None = None, **environment: str) -> Result:
-        """Any command, to the end."""
+        """Any command, to the end: in a child of a process that has imported the program, where that is the same."""
+        if stdin is None and self.forks is not None:
+            result = self.forks.try_run(self.folder, self.environment(**environment), arguments)
+            if result is not None:
+                return result
         done = subprocess.run(
             self.command(*arguments), cwd=self.folder, env=self.environment(**environment), input=stdin,
             capture_output=True, timeout=100, check=False,

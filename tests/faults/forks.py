@@ -11,6 +11,8 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,9 @@ from tests.e2e.support import Result
 
 NEVER_REACHED = 99  # the exit code of a run that did not come to the function that was broken
 ROOT = Path(__file__).parents[2]
+STREAMS = ("stdout", "stderr")
+# What Python or a library reads when it starts, so that only a new process has it.
+READ_AT_START = ("PYTHON", "LD_", "LANG", "LC_", "TZ", "TERM", "COLUMNS", "NO_COLOR", "FORCE_COLOR", "GITHUB_ACTIONS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +45,41 @@ class Forks:
     """A context manager. One run at a time."""
 
     def __enter__(self) -> Self:
-        self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.forks"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT,
-            env=os.environ | {"PYTHONWARNINGS": "error"}, text=True,
-        )  # fmt: skip
+        self._environment = dict(os.environ)
+        self._busy = threading.Lock()
+        self._started: subprocess.Popen[str] | None = None
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._server.stdin is not None
-        assert self._server.stdout is not None
-        self._server.stdin.close()
-        self._server.wait(10)
-        self._server.stdout.close()
+        if self._started is None:
+            return
+        assert self._started.stdin is not None
+        assert self._started.stdout is not None
+        self._started.stdin.close()
+        self._started.wait(10)
+        self._started.stdout.close()
+
+    @property
+    def _server(self) -> subprocess.Popen[str]:
+        if self._started is None:
+            self._started = subprocess.Popen(
+                [sys.executable, "-m", "tests.faults.forks"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT,
+                env=self._environment | {"PYTHONWARNINGS": "error"}, text=True,
+            )  # fmt: skip
+        return self._started
+
+    def try_run(self, folder: Path, environment: Mapping[str, str], arguments: Sequence[str]) -> Result | None:
+        """None: this run needs a process that starts from nothing."""
+        known = {**self._environment, "PYTHONWARNINGS": "error"}
+        differing = {name for name in known.keys() | environment.keys() if known.get(name) != environment.get(name)}
+        if any(name.startswith(READ_AT_START) for name in differing) or not self._busy.acquire(blocking=False):
+            return None
+        try:
+            return self.run(folder, environment, arguments)
+        finally:
+            self._busy.release()
 
     def run(
         self, folder: Path, environment: Mapping[str, str], arguments: Sequence[str], *, kill: Kill | None = None,
@@ -64,16 +90,16 @@ class Forks:
         `broken`: a function of the program (`module:qualified.name`) that `raises`, or does `nothing`, each time that
         it is called; `meanwhile` is given the process ID.
         """
-        job = {"folder": str(folder), "environment": dict(environment), "arguments": list(arguments),
-               "kill": [kill.seq, kill.how, kill.what] if kill else None, "broken": broken}  # fmt: skip
-        assert self._server.stdin is not None
-        self._server.stdin.write(json.dumps(job) + "\n")
-        self._server.stdin.flush()
-        meanwhile(self._answer()["pid"])
-        code = self._answer()["code"]
-        stdout, stderr = ((folder / name).read_bytes() for name in (".stdout", ".stderr"))
-        for name in (".stdout", ".stderr"):
-            (folder / name).unlink()
+        with tempfile.TemporaryDirectory(prefix="forks-") as streams:
+            job = {"folder": str(folder), "environment": dict(environment), "arguments": list(arguments),
+                   "streams": streams, "kill": [kill.seq, kill.how, kill.what] if kill else None,
+                   "broken": broken}  # fmt: skip
+            assert self._server.stdin is not None
+            self._server.stdin.write(json.dumps(job) + "\n")
+            self._server.stdin.flush()
+            meanwhile(self._answer()["pid"])
+            code = self._answer()["code"]
+            stdout, stderr = (Path(streams, name).read_bytes() for name in STREAMS)
         assert b"Traceback" not in stderr, stderr.decode()
         return Result(code, stdout, stderr.decode(), folder)
 
@@ -97,14 +123,15 @@ def serve() -> None:
 
 
 def child(job: dict[str, Any]) -> None:
-    from bulk_import import cli  # noqa: PLC0415 - see above
+    from bulk_import import cli, process  # noqa: PLC0415 - see above
 
     os.chdir(job["folder"])
     os.environ.clear()
     os.environ.update(job["environment"])
-    for descriptor, name in ((1, ".stdout"), (2, ".stderr")):
-        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    for descriptor, name in enumerate(STREAMS, 1):
+        os.dup2(os.open(os.path.join(job["streams"], name), os.O_WRONLY | os.O_CREAT), descriptor)  # noqa: PTH118 - quick
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    process.begin()
     if job["kill"]:
         seq, how, what = job["kill"]
         (arm_lines if what == "lines" else arm)(seq, how)
