@@ -5,6 +5,7 @@ Needs no AWS library: material can be sealed on a machine without any network.
 
 from __future__ import annotations
 
-from bulk_import.material.supply import Held, Materials
+from bulk_import.material.held import Held
+from bulk_import.material.supply import Materials
 
 __all__ = ["Held", "Materials"]

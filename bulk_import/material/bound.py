@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from bulk_import.material.evidence import Evidence
-from bulk_import.material.supply import Held
+from bulk_import.material.held import Held
 from bulk_import.model import CheckValue, ImportParameters, KeySpec, Target, WrappingAlgorithm
 
 _Part = tuple[int, str, str, str]

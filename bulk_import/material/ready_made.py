@@ -26,7 +26,7 @@ Read = Callable[[str], Awaitable[bytes]]  # of the file of a URI
 
 
 class ReadyMadeHeld:
-    """Implements supply.Held. Its import parameters are those that it was sealed for: KMS is asked for no others."""
+    """Implements held.Held. Its import parameters are those that it was sealed for: KMS is asked for no others."""
 
     def __init__(self, target: Target, ready: ReadyMade, key_spec: KeySpec, sealed: bytes, token: bytes) -> None:
         self._sealed = sealed

@@ -15,39 +15,16 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Protocol, Self
+from typing import Self
 
 from bulk_import.errors import MaterialError, MissingExtra, Problem, SettingsError
-from bulk_import.material import expect, memory, ready_made, shape, sources, wrapping
+from bulk_import.material import memory, ready_made, sources
 from bulk_import.material.evidence import Evidence
-from bulk_import.material.secret import Fingerprint, Secret
-from bulk_import.material.sources.base import Content, Kind, Offer, Opened, Opening, Sealer, Source
+from bulk_import.material.held import AtWork, Borrowed, Held, Reread, Sealed, checked, decoded, load
+from bulk_import.material.sources.base import Content, Kind, Opening, Source
 from bulk_import.material.sources.patience import Patience
-from bulk_import.model import Encoding, ImportParameters, KeySpec, Target, WrappingAlgorithm
+from bulk_import.model import KeySpec, Target
 from bulk_import.ports import Sink
-
-
-class Held(Protocol):
-    """The material of one target between its check and its sealing, here or in a token."""
-
-    @property
-    def evidence(self) -> Evidence: ...
-
-    @property
-    def algorithm(self) -> WrappingAlgorithm:
-        """What to ask GetParametersForImport for."""
-        ...
-
-    @property
-    def parameters(self) -> ImportParameters | None:
-        """Those that it was sealed for before the run: KMS is not asked for others. None: it is sealed when asked."""
-        ...
-
-    async def seal(self, public_key: bytes) -> bytes:
-        """The EncryptedKeyMaterial of ImportKeyMaterial. `public_key`: GetParametersForImport's, DER
-        SubjectPublicKeyInfo. May be called again for another one. Raises TargetError.
-        """
-        ...
 
 
 class Materials:
@@ -55,7 +32,7 @@ class Materials:
 
     def __init__(self, opening: Opening) -> None:
         self._opening = opening
-        self._at_work: dict[str, _AtWork] = {}
+        self._at_work: dict[str, AtWork] = {}
         self._shares: dict[tuple[str, str], _Share] = {}
 
     def check(self, targets: Iterable[Target]) -> None:
@@ -113,7 +90,7 @@ class Materials:
             return  # without a key spec, nothing can be said about what was sealed
         at_work = self._of(target)
         if at_work.opened.source is not None:
-            (await _load(at_work, at_work.opened.source, target, None)).wipe()
+            (await load(at_work, at_work.opened.source, target, None)).wipe()
 
     async def ability(self, target: Target) -> str | None:
         """One line: what the source can do with the target's key. None: nothing to say. Raises MaterialError."""
@@ -135,18 +112,18 @@ class Materials:
         if target.ready_made is not None and source is not None:
             yield await ready_made.hold(target, target.ready_made, key_spec, partial(_plain, at_work, source, target))
         elif sealer is not None:
-            yield await _Sealed.of(at_work, sealer, target, key_spec, key_arn)
+            yield await Sealed.of(at_work, sealer, target, key_spec, key_arn)
         elif source is None:
             raise RuntimeError(f"the source {at_work.kind.scheme} neither gives nor seals")
         elif not at_work.kind.shared:
-            yield await _Reread.of(at_work, source, target, key_spec, key_arn)
+            yield await Reread.of(at_work, source, target, key_spec, key_arn)
         else:
             async with self._borrowed(at_work, source, target) as content:
-                with _decoded(content, target.encoding, key_spec, copy=True) as secret:
-                    yield _Borrowed(secret, _checked(secret, target, key_spec, key_arn), target)
+                with decoded(content, target.encoding, key_spec, copy=True) as secret:
+                    yield Borrowed(secret, checked(secret, target, key_spec, key_arn), target)
 
     @asynccontextmanager
-    async def _borrowed(self, at_work: _AtWork, source: Source, target: Target) -> AsyncIterator[Content]:
+    async def _borrowed(self, at_work: AtWork, source: Source, target: Target) -> AsyncIterator[Content]:
         rest = target.material.partition(":")[2]
         identity = (at_work.kind.scheme, at_work.kind.identity(rest, target, self._opening.settings))
         share = self._shares.get(identity)
@@ -163,27 +140,17 @@ class Materials:
                     del self._shares[identity]
                 share.end()
 
-    def _of(self, target: Target) -> _AtWork:
+    def _of(self, target: Target) -> AtWork:
         at_work = self._open(sources.kind_of(target.material))
         if at_work.broken is not None:
             raise _again(at_work.broken)
         return at_work
 
-    def _open(self, kind: Kind) -> _AtWork:
+    def _open(self, kind: Kind) -> AtWork:
         if kind.scheme not in self._at_work:
             patience = Patience(kind.at_once, self._opening.settings.retry_timeout)
-            self._at_work[kind.scheme] = _AtWork(kind, kind.open(self._opening), patience)
+            self._at_work[kind.scheme] = AtWork(kind, kind.open(self._opening), patience)
         return self._at_work[kind.scheme]
-
-
-class _AtWork:
-    """One source of the run. `broken`: why it cannot be used."""
-
-    def __init__(self, kind: Kind, opened: Opened, patience: Patience) -> None:
-        self.kind = kind
-        self.opened = opened
-        self.patience = patience
-        self.broken: MaterialError | None = None
 
 
 class _Share:
@@ -217,125 +184,16 @@ class _Share:
         self._pages = []
 
 
-class _Reread:
-    """A source that costs nothing to read: nothing is held but what shows that the material is the same."""
-
-    def __init__(self, at_work: _AtWork, source: Source, target: Target, key_spec: KeySpec) -> None:
-        self._at_work = at_work
-        self._source = source
-        self._target = target
-        self._key_spec = key_spec
-        self._seen: Fingerprint
-        self.evidence: Evidence
-        self.algorithm = _algorithm(target, key_spec)
-        self.parameters = None
-
-    @classmethod
-    async def of(cls, at_work: _AtWork, source: Source, target: Target, key_spec: KeySpec, key_arn: str) -> Self:
-        held = cls(at_work, source, target, key_spec)
-        with await held._load() as secret:
-            held.evidence = _checked(secret, target, key_spec, key_arn)
-            held._seen = Fingerprint(secret)
-        return held
-
-    async def seal(self, public_key: bytes) -> bytes:
-        with await self._load() as secret:
-            if not self._seen.matches(secret):
-                raise MaterialError("The material changed while the run was using it.", code="MaterialChanged")
-            return wrapping.seal(
-                secret,
-                public_key=public_key,
-                algorithm=self.algorithm,
-                wrapping_key_spec=self._target.wrapping_key_spec,
-            )
-
-    async def _load(self) -> Secret:
-        return await _load(self._at_work, self._source, self._target, self._key_spec)
-
-
-class _Borrowed:
-    """A source that is read once: its material stays, locked in memory, until it is sealed."""
-
-    def __init__(self, secret: Secret, evidence: Evidence, target: Target) -> None:
-        self._secret = secret
-        self._wrapping_key_spec = target.wrapping_key_spec
-        self.evidence = evidence
-        self.algorithm = _algorithm(target, evidence.key_spec)
-        self.parameters = None
-
-    async def seal(self, public_key: bytes) -> bytes:
-        return wrapping.seal(
-            self._secret, public_key=public_key, algorithm=self.algorithm, wrapping_key_spec=self._wrapping_key_spec
-        )
-
-
-class _Sealed:
-    """A source that seals by itself."""
-
-    def __init__(self, at_work: _AtWork, sealer: Sealer, offer: Offer, target: Target) -> None:
-        self._at_work = at_work
-        self._sealer = sealer
-        self._target = target
-        self.evidence = offer.evidence
-        self.algorithm = offer.algorithm
-        self.parameters = None
-
-    @classmethod
-    async def of(cls, at_work: _AtWork, sealer: Sealer, target: Target, key_spec: KeySpec, key_arn: str) -> Self:
-        rest = target.material.partition(":")[2]
-        offer = await at_work.patience(lambda: sealer.offer(rest, target, key_spec, key_arn=key_arn))
-        if target.expect is not None and target.expect.spki_sha256 is not None:
-            expect.check_public_key(offer.evidence.public_key, target.expect)
-        return cls(at_work, sealer, offer, target)
-
-    async def seal(self, public_key: bytes) -> bytes:
-        wrapping.check_wrapping_key(public_key, self._target.wrapping_key_spec)
-        rest = self._target.material.partition(":")[2]
-        return await self._at_work.patience(
-            lambda: self._sealer.seal(
-                rest,
-                self.evidence.key_spec,
-                public_key=public_key,
-                algorithm=self.algorithm,
-                wrapping_key_spec=self._target.wrapping_key_spec,
-            )
-        )
-
-
 def _kinds(targets: Iterable[Target]) -> list[Kind]:
     """In the order of their first targets."""
     schemes = dict.fromkeys(part.material.partition(":")[0] for target in targets for part in target.parts)
     return [sources.kind_of(f"{scheme}:") for scheme in schemes]
 
 
-async def _load(at_work: _AtWork, source: Source, target: Target, key_spec: KeySpec | None) -> Secret:
-    rest = target.material.partition(":")[2]
-    content = await at_work.patience(lambda: source.read(rest, target))
-    return _decoded(content, target.encoding, key_spec, copy=False)
-
-
-async def _plain(at_work: _AtWork, source: Source, target: Target, uri: str) -> bytes:
+async def _plain(at_work: AtWork, source: Source, target: Target, uri: str) -> bytes:
     """A file that holds no secret."""
     content = await at_work.patience(lambda: source.read(uri.partition(":")[2], target))
     return bytes(content.data)
-
-
-def _decoded(content: Content, encoding: Encoding | None, key_spec: KeySpec | None, *, copy: bool) -> Secret:
-    """`copy`: whether the content stays somebody else's; otherwise it is wiped, or becomes the Secret itself."""
-    if copy:
-        content = Content(bytearray(content.data), content.encoding)
-    return sources.decoded(content, encoding, key_spec)
-
-
-def _checked(secret: Secret, target: Target, key_spec: KeySpec, key_arn: str) -> Evidence:
-    shape.check(secret, key_spec)
-    if target.expect is not None:
-        expect.check(secret, key_spec, target.expect)
-    return Evidence.prepare(secret, key_spec, key_arn)
-
-
-def _algorithm(target: Target, key_spec: KeySpec) -> WrappingAlgorithm:
-    return target.wrapping_algorithm or wrapping.default_algorithm(key_spec)
 
 
 def _again(error: MaterialError) -> MaterialError:
