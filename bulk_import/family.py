@@ -45,6 +45,16 @@ def check_listed(target: Target, view: KeyView) -> None:
         raise TargetError(message, code="Drift", advice=advice)
 
 
+def changed(target: Target, view: KeyView) -> TargetError | None:
+    """Why the key's family is not the one that the manifest states: somebody else can change it at any time."""
+    try:
+        check(target, view)
+        check_listed(target, view)
+    except TargetError as error:
+        return error
+    return None
+
+
 def never_filled(view: KeyView) -> bool:
     """Whether KMS names no material of the key. Of HMAC and asymmetric keys it names none in any case."""
     return view.state == KeyState.PENDING_IMPORT and view.current_key_material_id is None

@@ -49,6 +49,9 @@ class LaneKms(LaneCalls):
                 )
                 for entry in answer["Rotations"]
             ]
+            if len({one.key_material_id for one in rotations}) < len(rotations):
+                message = "It lists one key material twice."
+                raise ServiceError(message, code="MalformedAnswer", operation="ListKeyRotations")
             if not answer.get("Truncated"):
                 return rotations
             request["Marker"] = answer.get("NextMarker")

@@ -26,6 +26,7 @@ from bulk_import.run.prover_several import prove_several
 from bulk_import.run.several import shown, with_materials
 from bulk_import.run.stop import Stop
 from bulk_import.run.target_run import TargetRun
+from bulk_import.text import harmless
 
 NOT_COMPARED = ProofResult(Proof.NONE, "material_not_compared")
 SOURCE_NOT_COMPARED = "source_not_compared"
@@ -199,7 +200,7 @@ def _materials(run: TargetRun, found: Found | None) -> list[HeldMaterial]:
         return list(shown(run.target, found.view, run.several))
     return [
         HeldMaterial(
-            name=one.description or "", key_material_id=one.key_material_id, state=one.key_material_state,
+            name=harmless(one.description or ""), key_material_id=one.key_material_id, state=one.key_material_state,
             import_state=one.import_state, expiration_model=one.expiration_model, valid_to=one.valid_to,
             material_check=None, proof=Proof.NONE,
         )

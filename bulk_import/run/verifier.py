@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
 
+from bulk_import import family
 from bulk_import.drift import drift
 from bulk_import.errors import TargetError
 from bulk_import.material.evidence import Evidence
@@ -51,14 +52,15 @@ class Reads:
     def observe(self, view: KeyView, now: float) -> Verdict:
         self.total += 1
         shown = self.shows(view) if self.shows else shows_expiry(self.wanted, view)
-        if view.state == self.final_state and shown and not drift(self.wanted.target, view):
+        moved = family.changed(self.wanted.target, view) is not None
+        if view.state == self.final_state and shown and not moved and not drift(self.wanted.target, view):
             self.consecutive += 1
             self.elsewhere = 0
             if self.consecutive >= self.needed:
                 return Verdict.VERIFIED
         else:
             self.consecutive = 0
-            self.elsewhere = self.elsewhere + 1 if self._is_new(view) else 0
+            self.elsewhere = self.elsewhere + 1 if moved or self._is_new(view) else 0
             if self.elsewhere >= self.needed:
                 return Verdict.CONTRADICTED
         return Verdict.TIMED_OUT if now >= self.deadline else Verdict.READ_AGAIN
@@ -139,6 +141,8 @@ class Verifying:
 
 
 def _unverified(run: TargetRun, view: KeyView, verdict: Verdict, policy: Policy) -> TargetError:
+    if (moved := family.changed(run.target, view)) is not None:
+        return moved
     if verdict is Verdict.CONTRADICTED:
         return TargetError(
             f"After the change somebody brought {view.arn} into state {view.state}.",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bulk_import.drift import same_policy
+from bulk_import.text import harmless
 from tests.e2e import materials
 from tests.e2e.support import ACCOUNT, REGION, Workplace
 from tests.faults.forks import Forks, Kill
@@ -157,6 +158,36 @@ def test_corrections_are_seen_at_every_host_before_they_count(sandbox: Sandbox, 
     assert result.code == 0, result.stderr
     assert result.entries["payments"]["verification"]["consecutive"] == 3
     is_as_stated(sandbox, key["key_id"])
+
+
+TEXTS = ["Payments\nin two lines\n", "a::error::b", "zero\u200bwidth", "a\ttab"]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_description_is_compared_as_it_is(sandbox: Sandbox, work: Workplace, text: str) -> None:
+    """As a block of YAML has it. What is shown of it is made harmless; what is compared is not."""
+    work.defaults["wrapping_key_spec"] = "RSA_2048"
+    work.key("alias/payments", materials.make("HMAC_256"), name="payments", key_spec="HMAC_256",
+             create={"description": text})  # fmt: skip
+    result = work.run("--verify-timeout", "5s")
+    assert result.code == 0, result.stderr
+    assert only_key(sandbox)["Description"] == text
+    again = work.run("--verify-timeout", "5s")
+    assert (again.code, again.entries["payments"]["status"]) == (0, "unchanged"), again.stderr
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_description_that_only_looks_like_the_stated_one_is_corrected(
+    sandbox: Sandbox, work: Workplace, text: str
+) -> None:
+    """The manifest states what would be shown of it."""
+    material = materials.make("HMAC_256")
+    key = sandbox.key(key_spec="HMAC_256", alias="alias/payments", description=text, material={"hex": material.hex()})
+    stated = harmless(text)
+    work.key("alias/payments", material, name="payments", key_spec="HMAC_256", create={"description": stated})
+    result = work.run("--verify-timeout", "5s")
+    assert (result.code, result.entries["payments"]["status"]) == (0, "corrected"), result.stderr
+    assert kms(sandbox).describe_key(KeyId=key["key_id"])["KeyMetadata"]["Description"] == stated
 
 
 def test_a_deleted_role_is_reported_as_such(sandbox: Sandbox, work: Workplace) -> None:

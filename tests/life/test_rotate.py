@@ -119,6 +119,17 @@ def test_filled_unchanged_rotated_and_an_old_ciphertext_still_decrypts(
     assert sent(sandbox)["RotateKeyOnDemand"] == 2
 
 
+def test_a_name_that_looks_like_a_command_of_a_ci_runner(sandbox: Sandbox, work: Workplace, forks: Forks) -> None:
+    key = sandbox.key(alias="alias/payments")
+    target = Key(work, forks, "alias/payments")
+    for at, name in enumerate(("app::error::one", "app::error::two")):
+        (work.folder / f"{at}.key").write_bytes(os.urandom(32))
+        target.entry["materials"].append({"name": name, "material": f"file:{at}.key"})
+    assert target.ok("--verify-timeout", "5s")["changes"] == ["imported", "rotated"]
+    assert states(sandbox, key["key_id"]) == [("app::error::one", "NON_CURRENT"), ("app::error::two", "CURRENT")]
+    assert target.ok(*PROVED)["status"] == "unchanged"
+
+
 def test_a_source_that_changed_is_a_mismatch(sandbox: Sandbox, work: Workplace, forks: Forks) -> None:
     key = Key(work, forks, sandbox.key()["key_id"], "2024", "2025")
     key.ok()

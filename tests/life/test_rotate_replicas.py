@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.rewriter import Rewriter
 from tests.e2e.support import ACCOUNT, REGION, Result, Workplace, quick
 from tests.faults.forks import Forks, Kill
 from tests.faults.support import events, fired, wait_until
@@ -386,3 +387,65 @@ def test_a_new_replica_killed_before_its_materials_is_resumed(
     assert key.run("--resume", kill=Kill(seq + 9, "after")).code in (0, -signal.SIGKILL)
     key.id = key.ok("--resume")[REGION]["key_arn"].rpartition("/")[2]
     key.everywhere("2024", "2025")
+
+
+# --- somebody else changes the family meanwhile
+
+
+@pytest.mark.parametrize("materials", [1, 2], ids=["filled", "rotated"])
+@pytest.mark.parametrize("what", ["another primary", "another replica"])
+def test_a_family_that_changes_before_it_is_verified_is_no_success(
+    sandbox: Sandbox, work: Workplace, forks: Forks, what: str, materials: int
+) -> None:
+    """After the last change: only the reads that verify it can see that."""
+    family = Family(sandbox, work, forks, "v1")
+    family.seed(named=True)
+    if materials == 2:
+        family.add("v2")
+    else:
+        family.kms().delete_imported_key_material(KeyId=family.id)
+    last = "RotateKeyOnDemand" if materials == 2 else "ImportKeyMaterial"
+    done: list[str] = []
+
+    def meanwhile(operation: str, answer: dict[str, Any]) -> dict[str, Any]:
+        if operation == last and not done:
+            done.append(operation)
+            if what == "another primary":
+                family.kms().update_primary_region(KeyId=family.id, PrimaryRegion=FIRST)
+            else:
+                family.kms().replicate_key(KeyId=family.id, ReplicaRegion="eu-north-1")
+        return answer
+
+    with Rewriter(sandbox.url, meanwhile) as proxy:
+        work.url = proxy.url
+        result = family.run("--verify-timeout", "10s")
+    entries = {entry["region"]: entry for entry in result.report["results"]}
+    assert (result.code in (4, 5), done) == (True, [last]), result.stderr
+    error = entries[REGION]["error"]
+    assert (error["code"], entries[REGION]["changed"]) == (
+        "KeyContradiction" if what == "another primary" else "Drift", True,
+    ), error  # fmt: skip
+
+
+def test_a_primary_that_somebody_else_replaced_before_the_import(
+    sandbox: Sandbox, work: Workplace, forks: Forks
+) -> None:
+    """KMS refuses new material for a replica; the message says what it is, not that its bytes are wrong."""
+    family = Family(sandbox, work, forks, "v1")
+    family.seed(named=True)
+    family.add("v2")
+    done: list[str] = []
+
+    def meanwhile(operation: str, answer: dict[str, Any]) -> dict[str, Any]:
+        if operation == "GetParametersForImport" and not done:
+            done.append(operation)
+            family.kms().update_primary_region(KeyId=family.id, PrimaryRegion=FIRST)
+            sandbox.advance(1)
+        return answer
+
+    with Rewriter(sandbox.url, meanwhile) as proxy:
+        work.url = proxy.url
+        result = family.run("--verify-timeout", "10s")
+    (primary,) = [entry for entry in result.report["results"] if entry["region"] == REGION]
+    assert (result.code, primary["error"]["code"], primary["changed"]) == (5, "KeyContradiction", False), primary
+    assert f"is in {FIRST}" in primary["error"]["message"]

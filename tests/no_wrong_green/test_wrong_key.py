@@ -15,6 +15,7 @@ from tests.e2e.rewriter import Rewrite, Rewriter
 from tests.e2e.support import ACCOUNT, REGION, Result, Workplace
 from tests.faults.support import add_targets, imports
 from tests.no_wrong_green.conftest import Run
+from tests.sandbox.helpers import NEVER, import_material
 from tests.sandbox_client import Sandbox
 
 AES = "SYMMETRIC_DEFAULT"
@@ -279,6 +280,24 @@ def test_rotations_without_the_name_of_their_key(sandbox: Sandbox, work: Workpla
 
     result = through(sandbox, work, run, nameless, "--retry-timeout", "0")
     assert (result.code, result.entries["key"]["error"]["code"]) == (5, "MalformedAnswer")
+
+
+@pytest.mark.parametrize("pending", [False, True])
+def test_rotations_whose_pages_repeat(sandbox: Sandbox, work: Workplace, run: Run, *, pending: bool) -> None:
+    """Never a reason to advise that material be deleted."""
+    material = materials.make(AES)
+    key = sandbox.key(key_spec=AES, material={"hex": material.hex()})
+    if pending:
+        import_material(sandbox.client(), key["key_id"], materials.make(AES), ImportType="NEW_KEY_MATERIAL", **NEVER)
+    work.key(key["key_id"], material, name="key")
+
+    def repeated(called: str, answer: dict[str, Any]) -> dict[str, Any]:
+        return answer | {"Rotations": answer["Rotations"] * 2} if called == "ListKeyRotations" else answer
+
+    result = through(sandbox, work, run, repeated, "--retry-timeout", "0")
+    error = result.entries["key"]["error"]
+    assert (result.code, error["code"]) == (5, "MalformedAnswer"), error
+    assert "DeleteImportedKeyMaterial" not in error["advice"]
 
 
 # --- keys that are created

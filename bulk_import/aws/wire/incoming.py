@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Final
 
-from bulk_import.text import harmless_values
+from bulk_import.text import harmless, harmless_values
 
-# What is compared or parsed as it is: anyone who shows a part of it makes that harmless.
-_AS_IT_IS = frozenset({"Policy", "Description", "Tags", "SecretString", "Parameter"})
+# What is compared with the manifest, or parsed, as it is: anyone who shows a part of it makes that harmless.
+_AS_IT_IS: Final = frozenset({"Policy", "Tags"})
+_SECRET: Final = frozenset({"SecretString", "Parameter"})
+_TEXTS_AS_THEY_ARE: Final = ("Description", "KeyMaterialDescription")  # of a key, and of each of its materials
+_SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 
 def make_harmless(parsed: dict[str, Any] | None, **_: Any) -> None:
@@ -15,5 +19,36 @@ def make_harmless(parsed: dict[str, Any] | None, **_: Any) -> None:
     if not isinstance(parsed, dict):
         return
     for name, value in parsed.items():
-        if name not in _AS_IT_IS:
-            parsed[name] = harmless_values(value)
+        if name not in _SECRET:
+            parsed[name] = _encodable(value) if name in _AS_IT_IS else _harmless(value)
+
+
+def _harmless(value: Any) -> Any:
+    made = harmless_values(value)
+    if made is not value:
+        _restore(made, value)
+    return made
+
+
+def _restore(made: Any, value: Any) -> None:
+    """Puts the texts that are compared as they are back, wherever `value` has them."""
+    if isinstance(value, list):
+        for ours, theirs in zip(made, value, strict=True):
+            _restore(ours, theirs)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            if name in _TEXTS_AS_THEY_ARE:
+                made[name] = _encodable(item)
+            elif name in made:
+                _restore(made[name], item)
+
+
+def _encodable(value: Any) -> Any:
+    """`value`, but a text with lone surrogates is made harmless: no file could hold it."""
+    if isinstance(value, str):
+        return harmless(value) if _SURROGATES.search(value) else value
+    if isinstance(value, dict):
+        return {_encodable(name): _encodable(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_encodable(item) for item in value]
+    return value

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bulk_import.errors import ServiceError, TargetError
+from bulk_import.family import changed
 from bulk_import.matching import pending, undo
 from bulk_import.material import Held
 from bulk_import.model import AmongSeveral, Entry, KeyRotation, KeyView
@@ -115,6 +116,11 @@ class ImportEntry(ImportMaterial):
         """Why KMS refused the material. One that is retryable: it is there already, and is imported again by its ID."""
         view, ours = await self._looked_for()
         name, materials = self.entry.name, view.materials or ()
+        if (moved := changed(self.run.target, view)) is not None:
+            return ServiceError(
+                moved.message, code=moved.code, operation=self.operation, request_id=error.request_id,
+                advice=moved.advice,
+            )  # fmt: skip
         if self._type == NEW:
             if ours is not None:
                 self._type, self._id = EXISTING, ours.key_material_id
