@@ -99,7 +99,8 @@ class Workplace:
 
     def call(self, *arguments: str, stdin: bytes | None = None, **environment: str) -> Result:
         """Any command, to the end: in a child of a process that has imported the program, where that is the same."""
-        if stdin is None and self.forks is not None:
+        plain = type(self).command is Workplace.command
+        if stdin is None and plain and self.forks is not None:
             result = self.forks.try_run(self.folder, self.environment(**environment), arguments)
             if result is not None:
                 return result

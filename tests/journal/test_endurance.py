@@ -35,6 +35,7 @@ async def main():
         await journals.write(journal, [journals.started(), *map(journals.target, range(200))])
         for index in range(0, 200, 8):
             await asyncio.gather(*(one(journal, index + more) for more in range(8)))
+        await asyncio.Event().wait()  # it is killed, however quick it was
 
 asyncio.run(main())
 """
