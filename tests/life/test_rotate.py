@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.rewriter import Rewriter
 from tests.e2e.support import ACCOUNT, REGION, Result, Workplace, quick
 from tests.faults.forks import Forks, Kill
 from tests.faults.support import events
@@ -80,6 +81,37 @@ class Key:
         assert (result.code, entry["changed"], entry["changes"]) == (5, False, []), result.stderr
         error: dict[str, Any] = entry["error"]
         return error
+
+
+# --- responses about other materials
+
+
+@pytest.mark.parametrize("kind", ["new", "existing"])
+def test_a_response_that_names_another_material_is_no_success(
+    sandbox: Sandbox, work: Workplace, forks: Forks, kind: str
+) -> None:
+    """Nothing advises that the material be deleted: the run has imported it, and the response is wrong."""
+    key = sandbox.key(alias="alias/payments")
+    target = Key(work, forks, "alias/payments", "2025", "2026")
+    target.ok()
+    first, second = (entry["KeyMaterialId"] for entry in listed(sandbox, key["key_id"]))
+    if kind == "new":
+        target.add("2027")
+    else:
+        kms(sandbox).delete_imported_key_material(KeyId=key["key_id"], KeyMaterialId=first)
+
+    def swapped(operation: str, answer: dict[str, Any]) -> dict[str, Any]:
+        return answer | {"KeyMaterialId": second} if operation == "ImportKeyMaterial" else answer
+
+    with Rewriter(sandbox.url, swapped) as proxy:
+        work.url = proxy.url
+        result = target.run("--retry-timeout", "1")
+        work.url = sandbox.url
+    entry = result.entries["payments"]
+    assert (result.code, entry["error"]["code"], entry["changed"]) == (5, "WrongKey", True), entry
+    assert "DeleteImportedKeyMaterial" not in entry["error"]["advice"]
+    assert sent(sandbox)["RotateKeyOnDemand"] == 1
+    target.ok()
 
 
 # --- a key's way through its materials

@@ -71,6 +71,7 @@ class ImportEntry(ImportMaterial):
             message = "The response names no key material."
             raise ServiceError(message, code="MalformedAnswer", operation=self.operation, outcome_unknown=True)
         several = self.run.several
+        self._check_answered(found)
         several.ids[name], several.asked[name] = found, self.wanted.valid_to
         return {"key_material_id": found, "material": name}
 
@@ -99,6 +100,23 @@ class ImportEntry(ImportMaterial):
             code="MaterialMismatch",
             operation=self.operation,
             advice=advice,
+        )
+
+    def _check_answered(self, found: str) -> None:
+        """Raises ServiceError (WrongKey) where the response names another material of the key than the request."""
+        others = {each for name, each in self.run.several.ids.items() if name != self.entry.name}
+        if found in others or (self._type == NEW and found in self._known):
+            wrong = "which is another material of the key"
+        elif self._type == EXISTING and self._id not in (None, found):
+            wrong = f"not {self._id}"
+        else:
+            return
+        raise ServiceError(
+            f"{self.operation} was sent for {self.entry.name} of {self.arn}, but the response names material {found}, "
+            f"{wrong}.",
+            code="WrongKey",
+            operation=self.operation,
+            outcome_unknown=True,
         )
 
     def _shown(self, view: KeyView) -> KeyRotation | None:
