@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Literal
 
-from bulk_import.model.fields import ACCOUNT, AccountId, Count, Moment, Sha256, ShardText, about
+from bulk_import.model.fields import ACCOUNT, AccountId, CheckText, Count, Moment, Sha256, ShardText, about
 
 CheckKind = Literal["material_check", "hmac_check", "spki_sha256", "sealed_sha256"]
 
@@ -36,7 +36,7 @@ class BoundMaterial:
             "sealed_sha256: SHA-256 of the ready-made EncryptedKeyMaterial and ImportToken."
         ),
     ]
-    value: Annotated[str | None, about("In hex. null: the source cannot compute it.")]
+    value: Annotated[CheckText | None, about("In hex. null: the source cannot compute it.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

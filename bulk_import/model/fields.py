@@ -49,6 +49,9 @@ Moment = Annotated[
 AccountId = Annotated[str, Field(pattern="^[0-9]{12}$")]
 TargetId = Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+# Compared in constant time, which Python does for ASCII only.
+MaterialCheck = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
+CheckText = Annotated[str, Field(pattern="^[0-9a-f]{16,64}$")]
 Count = Annotated[int, Field(ge=0, le=_LARGEST)]
 Seconds = Annotated[float, Field(ge=0, le=_LONGEST)]
 Rate = Annotated[float, Field(gt=0, le=_LONGEST)]  # requests per second

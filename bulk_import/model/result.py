@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
-from bulk_import.model.fields import ACCOUNT, REGION, AccountId, Count, Moment, Seconds, TargetId, about
+from bulk_import.model.fields import ACCOUNT, REGION, AccountId, Count, MaterialCheck, Moment, Seconds, TargetId, about
 from bulk_import.model.kms import KeySpec, KeyState, WrappingAlgorithm, WrappingKeySpec
 
 
@@ -147,7 +147,7 @@ class HeldMaterial:
     import_state: Annotated[str | None, about("IMPORTED, or PENDING_IMPORT: expired or deleted. null: not known.")]
     expiration_model: Annotated[str | None, about("As for the key.")]
     valid_to: Annotated[Moment | None, about("When this material expires. null: never, or not known.")]
-    material_check: Annotated[str | None, about("As for the key, of this material. null: not computed.")]
+    material_check: Annotated[MaterialCheck | None, about("As for the key, of this material. null: not computed.")]
     proof: Annotated[Proof, about("material_id, or none.")]
 
 
@@ -195,7 +195,7 @@ class Outcome(NamedTarget):
     wrapping_algorithm: Annotated[WrappingAlgorithm | None, about("The algorithm that sealed the material.")]
     wrapping_key_spec: Annotated[WrappingKeySpec | None, about("The spec of KMS's wrapping key.")]
     material_check: Annotated[
-        str | None,
+        MaterialCheck | None,
         about("Shows whether a source still holds what was imported (symmetric keys only). null: not computed."),
     ] = None
     verification: Annotated[

@@ -112,6 +112,11 @@ def test_what_is_no_plan(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     path.write_bytes(good)
     again(fleet, targets=[])
     refused(says="the plan does not have target one")
+    path.write_bytes(good)
+    targets = json.loads(good)["binding"]["targets"]
+    targets[0]["materials"][0]["value"] = "\u00e9" * 16
+    again(fleet, targets=targets)
+    refused(says="materials.0.value is not as a plan has it")
     again(fleet, roles=7)
     refused(says="binding.roles is not as a plan has it")
     path.write_bytes(fleet.call("plan", "manifest.json", "--format", "json").stdout)
