@@ -42,7 +42,7 @@ def decide_deletion(
         stated = target.key_material_id
         if material is not None and stated is not None and stated not in (material, ""):
             raise TargetError(
-                f"KMS calls the material of {view.arn} {material}, the manifest states {stated}.",
+                f"KMS calls the material of {view.arn} {material}; the manifest states another ID.",
                 code="MaterialMismatch",
             )
     except TargetError as error:

@@ -277,7 +277,7 @@ def _stated_material(target: Target, view: KeyView, spec: KeySpec, rotations: Se
     found = view.current_key_material_id or next(current, None)
     if found is not None and found != stated:
         raise TargetError(
-            f"KMS calls the material of {view.arn} {found}, the manifest states {stated}.", code="MaterialMismatch"
+            f"KMS calls the material of {view.arn} {found}; the manifest states another ID.", code="MaterialMismatch"
         )
 
 

@@ -74,7 +74,7 @@ def check_stated_id(run: TargetRun) -> None:
     stated = run.target.key_material_id
     if stated is not None and run.material_id not in (None, stated):
         raise TargetError(
-            f"KMS calls the imported material {run.material_id}, the manifest states {stated}.",
+            f"KMS calls the imported material {run.material_id}; the manifest states another ID.",
             code="MaterialMismatch",
             operation="ImportKeyMaterial",
         )
@@ -95,8 +95,8 @@ async def check_shown_id(run: TargetRun, kms: KeyService, view: KeyView) -> None
             raise
         current, operation = None, error.operation or ""
     if current != stated:
-        shown = f"calls its material {current}" if current else "has no ID for its material"
-        raise _mismatch(view, operation, f"{shown}, but the manifest specifies {stated}")
+        shown = f"calls its material {current}; the manifest states another ID"
+        raise _mismatch(view, operation, shown if current else "has no ID for its material; the manifest states one")
 
 
 async def check_related(run: TargetRun, kms: KeyService, view: KeyView) -> None:
@@ -178,7 +178,7 @@ async def _by_material_id(run: TargetRun, kms: KeyService, view: KeyView) -> Pro
     if current is None:
         return ProofResult(Proof.NONE, "kms_names_no_material_id")
     if current != belongs:
-        raise _mismatch(view, operation, f"holds material {current}, not {belongs}")
+        raise _mismatch(view, operation, f"holds material {current}, not {run.material_id or 'the stated one'}")
     # A stated ID says which material KMS must hold. It says nothing about the source of a key found as wanted.
     return ProofResult(Proof.MATERIAL_ID, "" if run.attempts else "source_not_compared")
 

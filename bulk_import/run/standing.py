@@ -60,7 +60,7 @@ def material(target: Target, view: KeyView, rotations: Sequence[KeyRotation]) ->
         current = (one.key_material_id for one in rotations if one.key_material_state == "CURRENT")
         found = view.current_key_material_id or next(current, None)
         if found != target.key_material_id:
-            yield Difference("key_material_id", target.key_material_id, found)
+            yield Difference("key_material_id", hidden(target.key_material_id), found)
 
 
 def several(wanted: Wanted, view: KeyView, now: datetime) -> Iterator[Difference]:

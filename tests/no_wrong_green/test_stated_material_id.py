@@ -93,3 +93,30 @@ def test_a_stated_id_says_nothing_about_the_source(sandbox: Sandbox, work: Workp
     work.key(key["key_id"], materials.make(AES), name="key", key_material_id=shown)
     verification = run().entries["key"]["verification"]
     assert (verification["proof"], verification["detail"]) == ("material_id", "source_not_compared")
+
+
+@pytest.mark.parametrize("form", ["material", "materials"])
+@pytest.mark.parametrize("filled", [True, False])
+def test_a_key_that_was_pasted_as_the_id_is_not_quoted(
+    sandbox: Sandbox, work: Workplace, run: Run, *, form: str, filled: bool
+) -> None:
+    """An ID has 64 hex digits, and so has an AES-256 key: only KMS's own ID is shown."""
+    material, pasted = materials.make(AES), materials.make(AES).hex()
+    key = sandbox.key(key_spec=AES, **({"material": {"hex": material.hex()}} if filled else {}))
+    work.key(key["key_id"], material, name="key", key_material_id=pasted)
+    if form == "materials":
+        entry = {"name": "one", "key_material_id": pasted}
+        work.keys[0] = {**work.keys[0], "materials": [{**entry, "material": work.keys[0]["material"]}]}
+        del work.keys[0]["material"], work.keys[0]["key_material_id"]
+    shown = run("--log-level", "debug").stderr
+    work.write()
+    for command in ("plan", "status"):
+        result = work.call(command, "manifest.json", "--read-interval", "20ms")
+        assert result.code in (5, 11), result.stderr
+        shown += result.stderr + result.stdout.decode()
+    delete = work.call("delete", "manifest.json", "--all", "--yes", "--read-interval", "20ms")
+    assert delete.code in (0, 3, 5), delete.stderr
+    shown += delete.stderr
+    written = [path.read_text() for path in work.folder.iterdir() if path.name.startswith("report")]
+    assert written
+    assert pasted not in shown + "".join(written)

@@ -96,7 +96,7 @@ class ImportEntry(ImportMaterial):
             "rotation. Then correct the entry."
         )
         raise TargetError(
-            f"KMS calls the imported material of {self.entry.name} {found}, the manifest states {stated}.",
+            f"KMS calls the imported material of {self.entry.name} {found}; the manifest states another ID.",
             code="MaterialMismatch",
             operation=self.operation,
             advice=advice,
