@@ -31,7 +31,7 @@ def _harmless(value: Any) -> Any:
 
 
 def _restore(made: Any, value: Any) -> None:
-    """Puts the texts that are compared as they are back, wherever `value` has them."""
+    """Puts the texts back that are compared as they are: `made` is `value` in harmless form."""
     if isinstance(value, list):
         for ours, theirs in zip(made, value, strict=True):
             _restore(ours, theirs)
