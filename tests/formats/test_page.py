@@ -328,8 +328,9 @@ def test_each_status_has_one_colour_everywhere(browser: Browser, reports: Any) -
 
 
 def copied(page: Page, button: str) -> str:
+    page.bring_to_front()  # only the page in front may write to the clipboard
     page.get_by_role("button", name=button, exact=True).click()
-    expect(page.locator("#copied")).to_contain_text("Copied")
+    expect(page.locator("#copied")).to_contain_text("Copied", timeout=30_000)
     return str(page.evaluate("navigator.clipboard.readText()"))
 
 

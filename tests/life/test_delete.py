@@ -187,6 +187,7 @@ def test_a_lost_response_or_a_stale_host_is_looked_through(
     result = delete(forks, work, *YES, "--consistency-timeout", "10s")  # the key itself is new, too
     assert result.code == 0, result.stderr
     assert result.entries["payments"]["changes"] == ["deleted"]
+    sandbox.post("lag", seconds=0)  # for the client of this test
     assert state(sandbox, planted["key_id"]) == "PendingImport"
 
 
