@@ -112,19 +112,9 @@ async def run(
             begun.write(journal)
             await _keep_checkpoints(checkpoint, journal, stop, stack)
             work = Work(
-                manifest,
-                settings,
-                session,
-                journal,
-                begun,
-                materials,
-                stop,
-                on_end,
-                on_event,
-                known,
-                ApprovedLane if approved else LANES[command],
-                approved,
-            )
+                manifest, settings, session, journal, begun, materials, stop, on_end, on_event, known,
+                ApprovedLane if approved else LANES[command], approved,
+            )  # fmt: skip
             on_start(work.started())
             materials.record(journal, begun.left)
             await stack.enter_async_context(materials)

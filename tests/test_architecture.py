@@ -225,3 +225,11 @@ def test_what_readers_need_stands_here(words: str) -> None:
     """No file of the product sends its reader to papers that do not come with it."""
     texts = [path for path in ROOT.rglob("*") if path.is_file() and path.suffix not in (".pyc", ".so")]
     assert [str(path) for path in texts if words in path.read_text("utf-8", errors="replace")] == []
+
+
+def test_one_run_is_on_one_page() -> None:
+    """A reader sees how a run goes without turning a page."""
+    tree = ast.parse((ROOT / "job.py").read_text())
+    [run] = [node for node in tree.body if isinstance(node, ast.AsyncFunctionDef) and node.name == "run"]
+    assert run.end_lineno is not None
+    assert run.end_lineno - run.lineno < 60

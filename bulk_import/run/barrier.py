@@ -63,8 +63,7 @@ class Family:
 
     def known_as(self, key_arn: str) -> None:
         """The primary was read, and has this ARN."""
-        if "/mrk-" in key_arn and not self.key_id:
-            self.key_id = key_arn.rsplit("/", 1)[-1]
+        if not self.key_id and self._name_by(key_arn):
             self._wake()
 
     def filled(self) -> None:
@@ -76,10 +75,16 @@ class Family:
     def end(self, *, well: bool, key_arn: str | None, why: str = "", retryable: bool = False) -> None:
         """The primary's target has ended."""
         self.ended, self.well, self.why, self.retryable = True, well, why, retryable
-        if key_arn and "/mrk-" in key_arn:  # a single-Region key has no relatives
-            self.key_id = key_arn.rsplit("/", 1)[-1]
+        self._name_by(key_arn or "")
         self._wake()
         self.rendezvous.news()
+
+    def _name_by(self, key_arn: str) -> bool:
+        """Whether the key can have relatives: a single-Region key has none."""
+        related = "/mrk-" in key_arn
+        if related:
+            self.key_id = key_arn.rsplit("/", 1)[-1]
+        return related
 
     def _wake(self) -> None:
         waiting, self._for_id, self._for_end = [*self._for_id, *self._for_end], [], []

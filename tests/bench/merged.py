@@ -72,8 +72,7 @@ def _opened(page: Path) -> Iterator[Row]:
     browser = chromium.find()
     if browser is None:
         return
-    # A limit to the script's heap: without one, its size is a matter of when the browser last collected garbage.
-    options = ("--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", "--js-flags=--max-old-space-size=512")
+    options = ("--headless", "--no-sandbox", "--disable-gpu", "--dump-dom")
     with tempfile.TemporaryDirectory(prefix="bulk-import-bench-") as home:
         usage = harness.run([browser, *options, f"--user-data-dir={home}", page.as_uri()], os.environ)
     if usage.exit_code or b"<table" not in usage.stdout:
