@@ -16,6 +16,11 @@ LEFT_OUT = (
     "Left out: tests/formats/test_page.py (the HTML report in a browser); no Chromium found. "
     "To run it: apt-get install chromium, or put chromium or google-chrome on PATH."
 )
+# --no-sandbox: root in a container has none. The others: the browser itself must not ask the network either.
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
 
 
 def find() -> str | None:

@@ -30,17 +30,12 @@ pytestmark = [pytest.mark.xdist_group("chromium"), pytest.mark.timeout(300)]
 
 SIZES = (10, 1_000, 10_000)
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
-# --no-sandbox: root in a container has none. The others: the browser itself must not ask the network either.
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=chromium.find(), args=FLAGS)
+        running = driver.chromium.launch(executable_path=chromium.find(), args=chromium.FLAGS)
         yield running
         running.close()
 
