@@ -126,8 +126,18 @@ class LaneKms(LaneCalls):
 
     async def delete_imported_key_material(self, key_id: str, trace: Trace, *, key_material_id: str | None) -> None:
         """One attempt, never repeated inside."""
+        operation = "DeleteImportedKeyMaterial"
         request = {"KeyId": key_id} | ({"KeyMaterialId": key_material_id} if key_material_id else {})
-        whole("DeleteImportedKeyMaterial", await self._call("DeleteImportedKeyMaterial", trace, request), "KeyId")
+        answer = whole(operation, await self._call(operation, trace, request), "KeyId")
+        deleted = answer.get("KeyMaterialId")
+        if key_material_id and deleted not in (None, key_material_id):
+            raise ServiceError(
+                f"{operation} was sent for material {key_material_id[:8]}… of {key_id}, but the response names "
+                f"{str(deleted)[:8]}…. That material may be deleted instead.",
+                code="WrongKey",
+                operation=operation,
+                outcome_unknown=True,
+            )
 
     async def get_key_policy(self, key_id: str, trace: Trace) -> str:
         answer = await self._read("GetKeyPolicy", trace, {"KeyId": key_id, "PolicyName": "default"}, "Policy")

@@ -44,6 +44,7 @@ def statements(targets: Sequence[Target], command: str = "run") -> Iterator[dict
     if command == "plan":
         yield statement("Unfinished", ["kms:DescribeKey", *compared], keys, carried)
         return
+    compared = list(dict.fromkeys([*compared, "kms:ListResourceTags"]))  # before CreateAlias, to see whose key it is
     yield statement("Unfinished", ["kms:CreateAlias", "kms:DescribeKey", *compared], keys, carried)
     shape: dict[str, list[Any]] = {
         "aws:RequestedRegion": [lane.region for lane in lanes],

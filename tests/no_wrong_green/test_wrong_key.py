@@ -6,6 +6,7 @@ What mixes the responses up is a proxy in front of the sandbox. KMS's own side i
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -19,6 +20,13 @@ from tests.sandbox.helpers import NEVER, import_material
 from tests.sandbox_client import Sandbox
 
 AES = "SYMMETRIC_DEFAULT"
+OPEN = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{account}:root"}, "Action": "kms:*", "Resource": "*"}
+        for account in (ACCOUNT, "444455556666")
+    ],
+}
 
 
 def through(sandbox: Sandbox, work: Workplace, run: Run, rewrite: Rewrite, *options: str) -> Result:
@@ -336,3 +344,65 @@ def test_create_key_answers_with_another_key(sandbox: Sandbox, work: Workplace, 
         assert wrong.keys() == {"one", "two"}
     aliases = {entry["AliasName"]: entry["TargetKeyId"] for entry in kms.list_aliases()["Aliases"]}
     assert len(set(aliases.values())) == len(aliases), "two aliases of one key"
+
+
+@pytest.mark.parametrize("what", ["empty", "filled", "of another run", "each other's"])
+def test_create_key_names_a_key_that_was_not_created_for_the_alias(
+    sandbox: Sandbox, work: Workplace, run: Run, what: str
+) -> None:
+    """Of the same shape, and in no manifest: only its tag shows it. Its policy may let others use the material."""
+    material = materials.make(AES)
+    work.key("alias/one", material, name="one", key_spec=AES, create={})
+    other = sandbox.key(
+        key_spec=AES,
+        **({"material": {"hex": material.hex()}} if what == "filled" else {}),
+        **({"tags": {"bulk-import:alias": "alias/two"}} if what == "of another run" else {}),
+    )
+    if what == "each other's":
+        work.key("alias/two", materials.make(AES), name="two", key_spec=AES, create={"policy": OPEN})
+    made: list[dict[str, Any]] = []
+    both = threading.Barrier(2)
+
+    def instead(called: str, answer: dict[str, Any]) -> dict[str, Any]:
+        if called != "CreateKey":
+            return answer
+        found = answer["KeyMetadata"]
+        if what != "each other's":
+            return {"KeyMetadata": found | {"Arn": other["arn"], "KeyId": other["key_id"]}}
+        made.append(answer)
+        both.wait(20)
+        return next(each for each in made if each is not answer)
+
+    result = through(sandbox, work, run, instead, "--verify-timeout", "1s")
+    entries = result.entries.values()
+    assert result.code == 5, result.entries
+    assert {(entry["error"]["code"], entry["changed"]) for entry in entries} == {("WrongKey", True)}
+    assert not imports(sandbox)
+    assert not sandbox.calls(operation="CreateAlias")
+    again = run()  # nothing is mixed up any more: the keys of the first run are found
+    assert again.code == 0, again.stderr
+    created = [call for call in sandbox.calls(operation="CreateKey") if call["status"] == 200]
+    assert len(created) == len(again.entries)
+
+
+# --- materials that are deleted
+@pytest.mark.parametrize("several", [False, True])
+def test_a_deletion_whose_response_names_another_material(sandbox: Sandbox, work: Workplace, *, several: bool) -> None:
+    material = materials.make(AES)
+    key = sandbox.key(key_spec=AES, material={"hex": material.hex()})
+    if several:
+        named = {"KeyMaterialDescription": "next", "ImportType": "NEW_KEY_MATERIAL", **NEVER}
+        import_material(sandbox.client(), key["key_id"], materials.make(AES), **named)
+    work.key(key["key_id"], material, name="key")
+    work.write()
+
+    def another(called: str, answer: dict[str, Any]) -> dict[str, Any]:
+        return answer | ({"KeyMaterialId": "ab" * 32} if called == "DeleteImportedKeyMaterial" else {})
+
+    with Rewriter(sandbox.url, another) as proxy:
+        work.url = proxy.url
+        options = ("--all", "--yes", "--read-interval", "20ms", *(("--material-name", "next") if several else ()))
+        result = work.call("delete", "manifest.json", *options)
+    entry = result.entries["key"]
+    assert (result.code, entry["error"]["code"], entry["changed"]) == (5, "WrongKey", True), entry
+    assert "abababab…" in entry["error"]["message"]

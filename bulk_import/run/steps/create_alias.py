@@ -5,11 +5,14 @@ https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateAlias.html
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from bulk_import.errors import ServiceError
+from bulk_import.creation import ALIAS_TAG
+from bulk_import.errors import ServiceError, TargetError
 from bulk_import.run.change import Kind
+from bulk_import.run.found import SHORTEST_WAIT
 
 
 class CreateAlias(Kind):
@@ -25,7 +28,26 @@ class CreateAlias(Kind):
         return self.run.target.alias
 
     async def prepare(self) -> None:
-        """Needs nothing."""
+        """The key must carry the tag that CreateKey gave it: its ARN is only what one response said.
+
+        A response for somebody else's key, or for that of another target, would give that key the alias and the
+        material. Raises TargetError. A replica has no such tag, and its key ID is its primary's.
+        """
+        run = self.run
+        if run.target.primary is not None:
+            return
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self.policy.verify_timeout
+        while (found := (await self.kms.list_resource_tags(run.arn, run)).get(ALIAS_TAG)) != self._alias:
+            if found is not None or clock() >= deadline:  # a host that lags behind shows no tag
+                carries = f"carries the tag {ALIAS_TAG}={found}" if found is not None else f"has no tag {ALIAS_TAG}"
+                raise TargetError(
+                    f"The key for {self._alias} is {run.arn}, by the response that named it. But that key {carries}: "
+                    "it was not created for this alias.",
+                    code="WrongKey",
+                    operation="ListResourceTags",
+                )
+            await asyncio.sleep(max(self.policy.read_interval, SHORTEST_WAIT))
 
     async def send(self) -> Mapping[str, Any]:
         try:
