@@ -20,6 +20,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("strict_json",),
     ("text",),
     ("words",),
+    ("random_text",),
     ("shown",),
     ("codes",),
     ("errors",),

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import base64
 import json
-import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 from bulk_import.cli import main
-from bulk_import.shown import HIDDEN, shown
+from bulk_import.shown import HIDDEN, shown, shown_lines
 from tests.e2e import materials
 from tests.e2e.support import Workplace
 from tests.sandbox_client import Sandbox
+
+# Seeded: the rule is statistical, the tests are not.
+RANDOM = random.Random("keys of these tests")  # noqa: S311 - keys of nobody
+
+
+def in_json(text: str) -> str:
+    """As PHP and Java write it: with / and + as escapes."""
+    return text.replace("/", "\\/").replace("+", "\\u002b").replace("=", "\\u003d")
+
 
 FORMS: dict[str, Callable[[bytes], str]] = {
     "hex": bytes.hex,
@@ -36,10 +43,47 @@ FORMS: dict[str, Callable[[bytes], str]] = {
     "base64 without padding": lambda key: base64.b64encode(key).decode().rstrip("="),
     "base64url": lambda key: base64.urlsafe_b64encode(key).decode(),
     "base64url without padding": lambda key: base64.urlsafe_b64encode(key).decode().rstrip("="),
+    "base64 in JSON": lambda key: in_json(base64.b64encode(key).decode()),
+    "base32": lambda key: base64.b32encode(key).decode(),
+    "hex in quad words": lambda key: key.hex(" ", 8),
+    "escapes of JSON": lambda key: "".join(f"\\u{byte:04x}" for byte in key),
     "base64 of hex": lambda key: base64.b64encode(key.hex().encode()).decode(),
 }
+# Forms that fit into no field of a manifest, or that are only tried where many keys are.
+MORE_FORMS: dict[str, Callable[[bytes], str]] = FORMS | {
+    "mixed hex": lambda key: "".join(map(RANDOM.choice, ((digit, digit.upper()) for digit in key.hex()))),
+    "hex as a path": lambda key: key.hex("/"),
+    "0x each": lambda key: ", ".join(f"0x{byte:x}" for byte in key),
+    "lines of 64": lambda key: wrapped(base64.b64encode(key).decode(), 64, "\n"),
+    "lines of 76": lambda key: wrapped(base64.b64encode(key).decode(), 76, "\r\n"),
+    "lines of 76 in JSON": lambda key: wrapped(base64.b64encode(key).decode(), 76, "\\n"),
+    "lines of 64, folded by YAML": lambda key: wrapped(base64.b64encode(key).decode(), 64, " "),
+    "PEM": lambda key: f"-----BEGIN X-----\n{wrapped(base64.b64encode(key).decode(), 64, chr(10))}\n-----END X-----",
+    "base32 without padding": lambda key: base64.b32encode(key).decode().rstrip("="),
+    "base32 in small letters": lambda key: base64.b32encode(key).decode().rstrip("=").lower(),
+    "a text of Python": repr,
+    "a text of JSON": lambda key: json.dumps(key.decode("latin-1")),
+    "quoted": quote,
+    "quoted base64": lambda key: quote(base64.b64encode(key).decode(), safe=""),
+}
+# Of 1,000 keys, how many are not hidden at most. Every form and length that is not here: none.
+MISSED = {
+    16: {"base64 without padding": 20, "base64url without padding": 28, "base32 in small letters": 20,
+         "base32 without padding": 4, "a text of Python": 6, "a text of JSON": 20, "quoted": 12},
+    24: {"base64 in JSON": 1, "lines of 64, folded by YAML": 1, "PEM": 1, "base32 in small letters": 4,
+         "a text of Python": 6, "a text of JSON": 6},
+    28: {"a text of Python": 6, "a text of JSON": 6},
+    32: {"a text of Python": 6, "a text of JSON": 6},
+    48: {"a text of Python": 6, "a text of JSON": 6},
+    64: {"a text of Python": 6, "a text of JSON": 6},
+}  # fmt: skip
 PLACES = ["{}", "file:{}", "file:keys/{}.key", "env:{}", "'{}'", "alias {} .", "key={}", "k.{}", "https://host/{}?x=1",
-          "arn:aws:kms:us-east-1:111122223333:key/{}"]  # fmt: skip
+          "arn:aws:kms:us-east-1:111122223333:key/{}", "BULK_IMPORT_{}", "key_{}", "prod-{}", "x,{}", "{}_v2",
+          "{}-prod", "{}/x", "{}=a", "{}.pem"]  # fmt: skip
+
+
+def wrapped(text: str, width: int, line_break: str) -> str:
+    return line_break.join(text[at : at + width] for at in range(0, len(text), width))
 
 
 def pieces(text: str, length: int = 12) -> set[str]:
@@ -47,27 +91,40 @@ def pieces(text: str, length: int = 12) -> set[str]:
     return {text[at : at + length] for at in range(len(text) - length + 1)}
 
 
-@given(st.binary(min_size=32, max_size=64).filter(lambda key: len(set(key)) > 20), st.sampled_from(list(FORMS)),
-       st.sampled_from(PLACES))  # fmt: skip
-@example(bytes(range(200, 232)), "base64", "{}")
-def test_material_is_hidden_in_any_form(key: bytes, form: str, place: str) -> None:
-    if form.startswith("base64") and len(set(base64.b64encode(key))) < 24:
-        return  # a text that hypothesis made from a few characters is no random one
-    text = FORMS[form](key)
-    assert not any(piece in shown(place.format(text)) for piece in pieces(text)), shown(place.format(text))
+def seen(text: str, place: str) -> bool:
+    """Whether 12 characters of the text are seen, in one line or in as many as the text has."""
+    secrets = {piece for line in text.splitlines() if "-----" not in line for piece in pieces(line.replace("\\n", ""))}
+    said = shown(place.format(text)) + "\n" + shown_lines(place.format(text))
+    return any(piece in said for piece in secrets)
 
 
-def test_random_base64_is_hidden_almost_always() -> None:
-    """The rule is statistical: what remains is below one in a thousand for the shortest key."""
-    for length, most in ((28, 15), (32, 8), (48, 2)):
-        texts = [base64.b64encode(os.urandom(length)).decode() for _ in range(5000)]
-        assert sum(HIDDEN not in shown(text) for text in texts) <= most
+@pytest.mark.parametrize("length", MISSED)
+@pytest.mark.parametrize("form", MORE_FORMS)
+def test_material_is_hidden_in_any_form(form: str, length: int) -> None:
+    """Random keys in each form, behind and before what may stand next to them.
+
+    The rule for base64 and base32 is statistical (random_text.py). Of 200,000 random keys in base64url without padding,
+    the worst of the usual forms, it misses 2 % of 16 bytes, 0.06 % of 24 bytes and 0.0015 % (3) of 32 bytes, the length
+    of AES_256. In small letters, base32 of 16, 24 and 32 bytes is missed in 4 %, 0.2 % and 0.02 %. Base85 is not found.
+    """
+    keys = random.Random(f"{form} {length}")  # noqa: S311 - keys of nobody
+    missed = [
+        place
+        for _ in range(1000)
+        if (place := keys.choice(PLACES)) and seen(MORE_FORMS[form](keys.randbytes(length)), place)
+    ]
+    assert len(missed) <= MISSED[length].get(form, 0), missed
+
+
+def test_every_key_of_one_byte_value_is_hidden_in_hex() -> None:
+    for byte in range(256):
+        assert shown(f"file:{bytes([byte] * 32).hex()}") == f"file:{HIDDEN}"
 
 
 @pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
 def test_sixteen_bytes_of_base64_are_hidden(encode: Callable[[bytes], bytes]) -> None:
     for _ in range(200):
-        text = encode(os.urandom(16)).decode()
+        text = encode(RANDOM.randbytes(16)).decode()
         for place in (text, quote(text, safe=""), f"env:{text}", f"'{text}' is wrong"):
             assert text[:12] not in shown(place), place
 
@@ -75,7 +132,7 @@ def test_sixteen_bytes_of_base64_are_hidden(encode: Callable[[bytes], bytes]) ->
 def test_what_a_url_makes_of_material_is_hidden() -> None:
     """Percent-encoded bytes, letters among them; and base64 whose signs are percent-encoded."""
     slashes = bytes.fromhex("65461bca6e1b355d3b2f4ac4ea7d7adad44506a72fc4f3e87805881ce500202e")  # `quote` keeps a /
-    for key in [slashes, *(os.urandom(32) for _ in range(200))]:
+    for key in [slashes, *(RANDOM.randbytes(32) for _ in range(200))]:
         for text in (quote(key), quote(base64.b64encode(key), safe="")):
             assert HIDDEN in shown(text), text
             assert len(shown(f"s3://bucket/{text}")) < 60, text
@@ -96,6 +153,19 @@ def test_what_a_url_makes_of_material_is_hidden() -> None:
         "keys/production/eu-central-1/payments-2026-q4/hsm-export-primary.key",
         "PAYMENTS_KEY_MATERIAL_PRODUCTION_EU_CENTRAL_1",
         "RSA_AES_KEY_WRAP_SHA_256",
+        "XKS_PROXY_URI_USE_IN_USE_BY_HSM",
+        "CloudHsmClusterInvalidConfigurationException, KMSInvalidStateException",
+        "DE-FRA1-HSM02-SLOT3-PKCS11-KEK-AES256",
+        "prd-euc1-pci-hmac512-v02-k8s-rds-s3",
+        "https://vpce-0abc123def4567890-x1y2z3a4.kms.us-east-1.vpce.amazonaws.com",
+        "arn:aws:sts::111122223333:assumed-role/Importer/i-0abc123def4567890",
+        "arn:aws:sts::111122223333:assumed-role/Importer/bulk-import-20261126T072551Z-9f86d0",
+        "arn:aws:sts::111122223333:assumed-role/AWSReservedSSO_KmsAdmin_9f86d081884c7d65/jane.doe",
+        "the request ID is req-9f86d081-884c-4d65-9a2f-eaa0c55ad015",
+        "secretsmanager:arn:aws:secretsmanager:eu-west-1:111122223333:secret:byok/payments-AbCdEf?field=material",
+        "pkcs11:token=production;object=payments-hmac-512;type=secret-key",
+        "schluesselmaterial-zahlungsverkehr-produktion, kunci_pembayaran_produksi_utama",
+        "https://github.com/organization/repository/actions/runs/19876543210/attempts/2",
         "a commit: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b",
         "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "111122223333, 444455556666, 777788889999, 000011112222",
@@ -148,7 +218,7 @@ GOOD = {
     "material": "file:one.key",
 }
 # The first byte keeps base64 from beginning with /: behind `file:` that would be an absolute path.
-KEYS = {form: make(b"\x9d" + os.urandom(31)) for form, make in FORMS.items()}
+KEYS = {form: make(b"\x9d" + RANDOM.randbytes(31)) for form, make in FORMS.items()}
 
 
 def document(field: str, value: str, shape: str) -> str:
@@ -188,7 +258,7 @@ def test_no_field_of_a_manifest_is_quoted_if_it_may_be_a_key(
     form: str, shape: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "one.key").write_bytes(os.urandom(32))
+    (tmp_path / "one.key").write_bytes(RANDOM.randbytes(32))
     for field in FIELDS:
         Path(f"m.{shape}").write_text(document(field, KEYS[form], shape))
         main(["validate", f"m.{shape}", "--material"])  # says all that it says without the option, and more
@@ -245,7 +315,7 @@ def test_no_password_of_a_url_is_shown(
     url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "one.key").write_bytes(os.urandom(32))
+    (tmp_path / "one.key").write_bytes(RANDOM.randbytes(32))
     Path("m.json").write_text(document("encoding", "raw", "json"))
     for call in (["validate", url], ["validate", f"{url}.yaml"], ["run", "m.json", "--endpoint-url", url],
                  ["report", url], ["run", "m.json", "--checkpoint", url], ["schema", url]):  # fmt: skip
