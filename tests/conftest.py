@@ -12,7 +12,7 @@ from tests.e2e.support import Workplace
 from tests.faults.forks import Forks
 from tests.sandbox_client import Sandbox, clean_environment
 
-pytest_plugins = ["tests.formats.chromium", "tests.shards.engines", "tests.sources.components"]  # say what is left out
+pytest_plugins = ["tests.left_out"]
 
 clean_environment()
 # An example may take as long as it takes: how busy a machine is decides no test.

@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -220,47 +219,3 @@ def test_the_library_example_runs(sandbox: Sandbox, tmp_path: Path) -> None:
     assert sorted(lines[1:3]) == ["payments imported", "tokens imported"]
     assert lines[3] == "0 2 of 2 well"
     assert "payments" in (tmp_path / "report.html").read_text()
-
-
-# --- jq for 3 a.m.
-
-
-def test_the_jq_lines_find_what_they_say(tmp_path: Path) -> None:
-    def entry(name: str, **fields: Any) -> dict[str, Any]:
-        plain = {"account": "1", "region": "r", "key_arn": name, "valid_to": None, "changed": True, "error": None}
-        verification = {"proof": "hmac", "detail": ""}
-        return {"id": name, "verification": verification, "request_ids": [], **plain, **fields}
-
-    soon = f"{datetime.now(UTC) + timedelta(days=3):%Y-%m-%dT%H:%M:%SZ}"
-    failure = {"code": "NotFoundException", "message": "gone", "advice": "look"}
-    report = {
-        "run": {"outcome": "partial", "exit_code": 4, "environment": "aws", "stopped_by": [], "error": None},
-        "summary": {"total": 5},
-        "lanes": [{"account": "1", "region": "r", "throttled": {"X": 1}, "effective_rate": {"X": 0.5}}],
-        "results": [
-            entry("broken", error=failure),
-            entry("doubtful", changed=None, error=failure | {"code": "OutcomeUnknown"}),
-            entry("unproved", verification={"proof": "none", "detail": "material_not_compared"}),
-            entry("expiring", valid_to=soon),
-            entry("tokens", request_ids=[{"operation": "DescribeKey", "request_id": "abc"}]),
-        ],
-    }
-    (tmp_path / "report.json").write_text(json.dumps(report))
-    commands = [line for block in pages.REPORT.blocks if block.language == "sh" for line in block.text.splitlines()]
-    assert all(line.startswith("jq ") for line in commands)
-    answers = []
-    for line in commands:
-        done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False)
-        if done.returncode == 127:
-            pytest.skip("jq is not installed")
-        assert done.returncode == 0, done.stderr
-        answers.append(done.stdout)
-    ended, failed, counted, grave, unproved, expiring, requests, throttled = answers
-    assert '"partial"' in ended
-    assert [line.split("\t")[0] for line in failed.splitlines()] == ["broken", "doubtful"]
-    assert counted.splitlines() == ["1\tNotFoundException", "1\tOutcomeUnknown"]
-    assert [line.split("\t")[0] for line in grave.splitlines()] == ["doubtful"]
-    assert [line.split("\t")[0] for line in unproved.splitlines()] == ["unproved"]
-    assert expiring == f"{soon}\texpiring\texpiring\n"
-    assert requests == "DescribeKey\tabc\n"
-    assert json.loads(throttled)["throttled"] == {"X": 1}

@@ -1,17 +1,12 @@
-"""Where the tests find a Chromium, and what they say where there is none.
-
-A pytest plugin (tests/conftest.py names it), because the line must come from the process that owns the terminal.
-"""
+"""Where the tests find a Chromium; tests/left_out.py prints the line if there is none."""
 
 from __future__ import annotations
 
-import os
 import shutil
-
-import pytest
+from collections.abc import Iterator
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-NEEDED = "TESTS_NEED_CHROMIUM"  # CI sets it, so that the page's tests cannot silently stay away there
+NEEDED = "TESTS_NEED_CHROMIUM"
 LEFT_OUT = (
     "Left out: tests/formats/test_page.py (the HTML report in a browser); no Chromium found. "
     "To run it: apt-get install chromium, or put chromium or google-chrome on PATH."
@@ -28,11 +23,6 @@ def find() -> str | None:
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
-def pytest_configure() -> None:
-    if os.environ.get(NEEDED) and not find():
-        raise pytest.UsageError(f"{NEEDED} is set, but no Chromium is on PATH (looked for {', '.join(NAMES)}).")
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def left_out() -> Iterator[str]:
     if not find():
-        terminalreporter.write_line(LEFT_OUT, yellow=True)
+        yield LEFT_OUT

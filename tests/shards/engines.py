@@ -1,7 +1,4 @@
-"""Which engines for shards are on this machine, and one line for each that is not.
-
-A pytest plugin (tests/conftest.py names it), because the line must come from the process that owns the terminal.
-"""
+"""Which engines for shards are on this machine; tests/left_out.py prints one line for each that is not."""
 
 from __future__ import annotations
 
@@ -12,11 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import pytest
-
 from tests.shards import slurm
 
-NEEDED: Final = "TESTS_NEED_ENGINES"  # CI sets it, so that these tests cannot silently stay away there
+NEEDED: Final = "TESTS_NEED_ENGINES"
 SLURM: Final = (
     "Left out: tests/shards/test_slurm.py (an array on a real Slurm); {missing} not found. "
     "To run it: apt-get install slurm-wlm munge."
@@ -43,13 +38,3 @@ def left_out() -> Iterator[str]:
     for line, missing in ((SLURM, slurm.missing()), (GITLAB, gitlab_missing())):
         if missing:
             yield line.format(missing=", ".join(missing))
-
-
-def pytest_configure() -> None:
-    if os.environ.get(NEEDED) and (lines := list(left_out())):
-        raise pytest.UsageError(f"{NEEDED} is set. {' '.join(lines)}")
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for line in left_out():
-        terminalreporter.write_line(line, yellow=True)

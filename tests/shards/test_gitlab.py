@@ -17,7 +17,7 @@ from tests.faults.support import assert_holds
 from tests.sandbox_client import Sandbox
 from tests.shards import engines
 
-pytestmark = pytest.mark.skipif(bool(engines.gitlab_missing()), reason="tests/shards/engines.py says so")
+pytestmark = pytest.mark.skipif(bool(engines.gitlab_missing()), reason="tests/left_out.py says so")
 REGIONS = ("us-east-1", "us-east-1", "eu-west-1", "eu-west-3", "ap-southeast-2")
 SHARDS = 4
 

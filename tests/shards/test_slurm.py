@@ -20,7 +20,7 @@ from tests.sandbox_client import Sandbox
 from tests.shards import slurm as engine
 from tests.shards.slurm import Slurm
 
-pytestmark = pytest.mark.skipif(bool(engine.missing()), reason="no Slurm: tests/shards/engines.py says so")
+pytestmark = pytest.mark.skipif(bool(engine.missing()), reason="no Slurm: tests/left_out.py says so")
 REGIONS = ("us-east-1", "eu-west-1", "eu-west-3", "ap-southeast-2")
 
 

@@ -1,7 +1,4 @@
-"""Which servers and tokens for the tests of sources are on this machine, and one line for each that is not.
-
-A pytest plugin (tests/conftest.py names it), because the line must come from the process that owns the terminal.
-"""
+"""Which servers and tokens for the tests of sources are on this machine; tests/left_out.py prints what is not."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from typing import Final, NamedTuple, NoReturn
 
 import pytest
 
-NEEDED: Final = "TESTS_NEED_SOURCES"  # CI sets it, so that these tests cannot silently stay away there
+NEEDED: Final = "TESTS_NEED_SOURCES"
 LIBRARIES: Final = Path("/usr/lib")
 
 
@@ -87,13 +84,3 @@ def left_out() -> Iterator[str]:
     for component in components().values():
         if component.missing:
             yield component.line
-
-
-def pytest_configure() -> None:
-    if os.environ.get(NEEDED) and (lines := list(left_out())):
-        raise pytest.UsageError(f"{NEEDED} is set. {' '.join(lines)}")
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for line in left_out():
-        terminalreporter.write_line(line, yellow=True)
