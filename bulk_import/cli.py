@@ -224,7 +224,7 @@ def _callback(module: ModuleType) -> Callable[..., None]:
             with at_once():
                 code = module.execute(loaded, **arguments)
         except (SettingsError, UsageError):
-            clear(module, flags, given["config"])
+            clear(module, arguments | flags, given["config"])
             raise
         raise typer.Exit(int(code))
 

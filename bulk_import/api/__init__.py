@@ -23,8 +23,18 @@ if TYPE_CHECKING:
     from bulk_import.api.inspections import StatusValues, clear_renderings, show_status, status, write_status
     from bulk_import.api.inventories import Discovery, discover
     from bulk_import.api.manifests import check_material, division, load_manifest
-    from bulk_import.api.plans import Saved, clear_plan, load_plan, plan_json, save_plan
-    from bulk_import.api.reports import Merged, Report, json_chunks, open_reports, render, upload_report, write_report
+    from bulk_import.api.plans import Saved, clear_plan, clear_plan_file, load_plan, plan_json, save_plan
+    from bulk_import.api.reports import (
+        Merged,
+        Report,
+        clear_output,
+        clear_output_file,
+        json_chunks,
+        open_reports,
+        render,
+        upload_report,
+        write_report,
+    )
     from bulk_import.api.runs import clear_results, delete, plan, run
     from bulk_import.api.s3 import fetch
     from bulk_import.api.schemas import SCHEMAS
@@ -43,9 +53,10 @@ _PARTS: Final = {
     "bulk_import.api.inspections": ("StatusValues", "clear_renderings", "show_status", "status", "write_status"),
     "bulk_import.api.inventories": ("Discovery", "discover"),
     "bulk_import.api.manifests": ("check_material", "division", "load_manifest"),
-    "bulk_import.api.plans": ("Saved", "clear_plan", "load_plan", "plan_json", "save_plan"),
+    "bulk_import.api.plans": ("Saved", "clear_plan", "clear_plan_file", "load_plan", "plan_json", "save_plan"),
     "bulk_import.api.reports": (
-        "Merged", "Report", "json_chunks", "open_reports", "render", "upload_report", "write_report",
+        "Merged", "Report", "clear_output", "clear_output_file", "json_chunks", "open_reports", "render",
+        "upload_report", "write_report",
     ),
     "bulk_import.api.runs": ("clear_results", "delete", "plan", "run"),
     "bulk_import.api.s3": ("fetch",),
@@ -59,7 +70,8 @@ _PARTS: Final = {
 
 __all__ = [
     "SCHEMAS", "Discovery", "Inputs", "Known", "Merged", "Preparation", "Report", "RunResult", "Saved",
-    "SavedPlan", "Started", "StatusValues", "check_material", "clear_files", "clear_plan", "clear_renderings",
+    "SavedPlan", "Started", "StatusValues", "check_material", "clear_files", "clear_output",
+    "clear_output_file", "clear_plan", "clear_plan_file", "clear_renderings",
     "clear_results", "delete", "discover", "division", "expiring", "fetch", "json_chunks", "load_failed",
     "load_manifest", "load_plan", "load_settings", "manifest_of", "open_reports", "plan", "plan_json",
     "prepare", "read_inputs", "render", "run", "save_plan", "show_status", "status", "submit", "upload_report",

@@ -60,6 +60,12 @@ def plan_json(plan: Plan) -> bytes:
     return approval.encode(document)
 
 
+def clear_plan_file(out: str) -> None:
+    """Removes an older plan from the file `out`; leaves anything else. Raises SettingsError."""
+    if not in_s3(out) and plans.holds_plan(out):
+        plans.clear_file(out)
+
+
 async def clear_plan(uri: str, settings: Settings, manifest: Manifest | None = None) -> None:
     """Removes an older plan from --out: nobody may take it for the new one. `uri`: of the manifest.
 

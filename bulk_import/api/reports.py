@@ -16,7 +16,7 @@ import orjson
 
 from bulk_import import files, kept
 from bulk_import.api.s3 import fetch
-from bulk_import.delivery import destinations
+from bulk_import.delivery import destinations, older_results
 from bulk_import.delivery.publish import TEXT, publish, publish_rendering
 from bulk_import.errors import InputError, ObjectError, Problem, ReportNotWritten
 from bulk_import.journal import reader
@@ -32,9 +32,47 @@ from bulk_import.report.reread import Report, checked, read_report
 from bulk_import.settings import Settings
 
 __all__ = [
-    "FORMATS", "Merged", "Report", "append_step_summary", "environment_warning", "exit_code", "gravity", "headline",
+    "FORMATS", "Merged", "Report", "append_step_summary", "clear_output", "clear_output_file",
+    "environment_warning", "exit_code", "gravity", "headline",
     "json_chunks", "open_reports", "render", "upload_report", "write_report",
 ]  # fmt: skip
+
+
+def clear_output_file(names: Sequence[str], settings: Settings) -> None:
+    """Moves an older report or rendering away from settings.output, unless it is one of the inputs `names`.
+
+    Raises SettingsError where that is not possible.
+    """
+    output = settings.output
+    if (
+        output != STDOUT
+        and not in_s3(output)
+        and destinations.used_by_input(output, settings, "-", others=names) is None
+    ):
+        older_results.clear_file(output)
+
+
+async def clear_output(names: Sequence[str], settings: Settings) -> None:
+    """The same, also in S3, before `names` are read: nobody may take an older result for one that was not written.
+
+    Raises UsageError where settings.output is one of them, SettingsError, CallerError.
+    """
+    if settings.output == STDOUT:
+        return
+    destinations.check_output(settings.output, names, settings)
+    clear_output_file(names, settings)
+    if in_s3(settings.output):
+        from bulk_import.aws import objects  # noqa: PLC0415 - an AWS library is loaded only where AWS is called
+
+        async with older_results.reachable(), objects.open_objects(older_results.quick(settings)) as store:
+            await older_results.clear_objects(_as_results(settings), store)
+
+
+def _as_results(settings: Settings) -> Settings:
+    """settings.output as the place of a run's report, or of one of its renderings."""
+    if settings.format == "json":
+        return settings.model_copy(update={"report": settings.output, "render": {}})
+    return settings.model_copy(update={"report": STDOUT, "render": {"output": settings.output}})
 
 
 @contextmanager
@@ -93,7 +131,9 @@ def _to_file(report: Report, path: Path, text: str | None) -> None:
     elif files.keeps_its_place(path):
         files.write_into(path, json_chunks(report))
     else:
-        kept.replace(files.real(path), json_chunks(report), report.head["run"]["run_id"])
+        place, run_id = files.real(path), report.head["run"]["run_id"]
+        kept.replace(place, json_chunks(report), run_id)
+        kept.forget_earlier_part(place, run_id)  # the same report, which was moved away
 
 
 @contextmanager

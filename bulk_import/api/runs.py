@@ -133,8 +133,7 @@ async def clear_older(settings: Settings) -> None:
     """Files and objects in the way of a report and its renderings. Raises SettingsError, CallerError."""
     older_results.clear_files(settings)
     if any(map(in_s3, (settings.report, *settings.render.values()))):
-        quick = settings.model_copy(update={"retry_timeout": min(settings.retry_timeout, older_results.PATIENCE)})
-        async with older_results.reachable(), objects.open_objects(quick) as store:
+        async with older_results.reachable(), objects.open_objects(older_results.quick(settings)) as store:
             await older_results.clear_objects(settings, store)
 
 

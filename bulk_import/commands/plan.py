@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -34,10 +34,18 @@ def without_effect(settings: Settings) -> Iterator[tuple[str, str]]:
             yield name, "because nothing goes to S3: --out is not s3://bucket/key."
 
 
+def refused(_: Mapping[str, Any], places: Settings | None) -> None:
+    """Settings that are wrong end the command too: nobody may take an older plan for the new one."""
+    if places is not None and places.out is not None:
+        api.clear_plan_file(places.out)
+
+
 def execute(settings: Settings, manifest: str) -> ExitCode:
     output.configure(settings)
-    failed = api.load_failed(settings)
-    loop.run(api.clear_plan(manifest, settings))
+    try:
+        failed = api.load_failed(settings)
+    finally:
+        loop.run(api.clear_plan(manifest, settings))
     loaded = api.load_manifest(manifest, settings, failed=failed)
     loop.run(api.clear_plan(manifest, settings, loaded))
     plan = loop.run(api.plan(loaded, settings, bind=settings.out is not None))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, TextIO
 
 import typer
@@ -36,9 +36,16 @@ def without_effect(settings: Settings) -> Iterator[tuple[str, str]]:
             yield name, "because nothing goes to S3: use --output s3://bucket/key."
 
 
+def refused(flags: Mapping[str, Any], places: Settings | None) -> None:
+    """Settings that are wrong end the command too: no older result may be taken for its own."""
+    if places is not None:
+        api.clear_output_file(flags.get("reports", ()), places)
+
+
 def execute(settings: Settings, reports: list[str]) -> ExitCode:
     """Ends with the exit code of what it shows; of a merge, of all parts together."""
     output.configure(settings)
+    loop.run(api.clear_output(reports, settings))
     with api.open_reports(reports, settings) as merged:
         found = merged.report
         _warn(found)

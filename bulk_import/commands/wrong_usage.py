@@ -1,10 +1,11 @@
-"""A run that wrong settings or wrong usage end, all the same: no older result may be taken for its own.
+"""A command that wrong settings or wrong usage end: no older result may be taken for its own.
 
 Commands that write results have a function `refused`, which gets the settings that say where they would be.
 """
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Mapping, Sequence
 from types import ModuleType
@@ -14,7 +15,7 @@ from bulk_import.errors import SettingsError
 
 
 def clear(module: ModuleType, flags: Mapping[str, Any], config: str | None) -> None:
-    """`flags`: those that were given, by setting. Raises SettingsError."""
+    """`flags`: those that were given, by setting; for `report` also its inputs. Raises SettingsError."""
     from bulk_import import settings  # noqa: PLC0415 - pydantic is loaded only by a command that needs it
 
     if refused := getattr(module, "refused", None):
@@ -28,8 +29,11 @@ def clear_by(module: ModuleType, argv: Sequence[str]) -> None:
         name, equals, value = word.partition("=")
         given.setdefault(name, []).append(value if equals else following)
     flags: dict[str, Any] = {"dry_run": True} if "--dry-run" in given else {}
-    if "--report" in given:
-        flags["report"] = given["--report"][-1]
+    for name in ("report", "output", "out"):
+        if f"--{name}" in given:
+            flags[name] = given[f"--{name}"][-1]
+    before = itertools.pairwise(argv)
+    flags["reports"] = [word for option, word in before if not word.startswith("-") and option != "--output"]
     if "--render" in given:
         flags["render"] = given["--render"]
     try:

@@ -46,6 +46,23 @@ def _is_rendering(path: Path) -> bool:
         return is_rendering(stream.read(HEAD))
 
 
+def clear_file(given: str) -> None:
+    """What is at the place of a report or a rendering: the content says which. Anything else stays.
+
+    Raises SettingsError where an older result cannot be moved away.
+    """
+    path = real(Path(given))
+    try:
+        if not path.is_file():
+            return
+        if _is_rendering(path):
+            path.unlink()
+        elif is_result(path):
+            set_aside(path)
+    except OSError as error:
+        raise _in_the_way(error) from None
+
+
 def clear_files(settings: Settings) -> None:
     """Raises SettingsError where an older result cannot be moved away."""
     try:
@@ -56,8 +73,17 @@ def clear_files(settings: Settings) -> None:
             if not in_s3(target) and path.is_file() and _is_rendering(path):
                 path.unlink()
     except OSError as error:
-        message = f"the older result {error.filename} cannot be moved away: {error.strerror}."
-        raise SettingsError([Problem("settings", 0, "", message, "Make its folder writable.")]) from None
+        raise _in_the_way(error) from None
+
+
+def _in_the_way(error: OSError) -> SettingsError:
+    message = f"the older result {error.filename} cannot be moved away: {error.strerror}."
+    return SettingsError([Problem("settings", 0, "", message, "Make its folder writable.")])
+
+
+def quick(settings: Settings) -> Settings:
+    """For the client of `clear_objects`."""
+    return settings.model_copy(update={"retry_timeout": min(settings.retry_timeout, PATIENCE)})
 
 
 @asynccontextmanager

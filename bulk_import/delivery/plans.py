@@ -37,6 +37,14 @@ def check(out: str, uri: str, settings: Settings, manifest: Manifest | None = No
         raise _problem(f"{out} cannot be read: {error.strerror}.", "Name another file.") from None
 
 
+def holds_plan(out: str) -> bool:
+    """Whether there is a plan at `out`, or an empty file, as far as it can be read."""
+    try:
+        return Path(out).is_file() and _is_plan(Path(out))
+    except OSError:
+        return False
+
+
 def clear_file(out: str) -> None:
     """Removes an older plan, so that nobody takes it for the new one if this one is not saved. Raises SettingsError."""
     try:

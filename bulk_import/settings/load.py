@@ -58,7 +58,7 @@ def load(flags: Mapping[str, Any] | None = None, config: str | None = None) -> S
 
 
 def places(flags: Mapping[str, Any], config: str | None) -> Settings | None:
-    """Where the results of a run would go whose settings `load` refuses; all other settings have their defaults.
+    """Where the results of a command would go whose settings `load` refuses; all other settings have their defaults.
 
     A file that cannot be read is taken as empty, and of --render what is wrong is left out. None where the place of the
     report is wrong itself.
@@ -91,7 +91,7 @@ def _valid(given: Mapping[str, Any]) -> bool:
     return True
 
 
-_PLACES = ("report", "render")
+_PLACES = ("report", "render", "output", "out")
 
 
 def with_shard(settings: Settings) -> Settings:
