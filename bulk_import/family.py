@@ -24,7 +24,7 @@ _ELSEWHERE = (
 def check(target: Target, view: KeyView) -> None:
     """Raises TargetError where the key's family is not the one that the manifest states."""
     primary = target.primary.lane.region if target.primary else target.lane.region
-    if target.primary is None and not target.replicas:
+    if not target.related:
         return
     if not view.multi_region:
         message = f"{view.arn} is a single-Region key, but the manifest specifies replicas."
@@ -34,13 +34,17 @@ def check(target: Target, view: KeyView) -> None:
         raise TargetError(message, code="KeyContradiction", advice=_ELSEWHERE)
 
 
+def unlisted(target: Target, view: KeyView) -> list[str]:
+    """Regions of replicas that the key has and the manifest does not list, of a primary with `replicas`."""
+    if target.primary is not None or not target.replicas:
+        return []
+    return sorted({*view.replica_regions} - {*target.replicas})
+
+
 def check_listed(target: Target, view: KeyView) -> None:
     """Raises TargetError (Drift) where the key has a replica that the manifest does not list."""
-    if not target.replicas:
-        return
-    unlisted = sorted({*view.replica_regions} - {*target.replicas})
-    if target.primary is None and unlisted:
-        message = f"{view.arn} has a replica in {', '.join(unlisted)} that the manifest does not list."
+    if regions := unlisted(target, view):
+        message = f"{view.arn} has a replica in {', '.join(regions)} that the manifest does not list."
         advice = "Find out who created it (CloudTrail). Add its Region to `replicas`, or delete that key."
         raise TargetError(message, code="Drift", advice=advice)
 

@@ -108,6 +108,11 @@ class Target:
         return name if name.startswith("alias/") else None
 
     @property
+    def related(self) -> bool:
+        """Whether it is one of several Regions of a key: a primary with `replicas`, or a replica."""
+        return self.primary is not None or bool(self.replicas)
+
+    @property
     def parts(self) -> tuple[Target, ...]:
         """A target with one material for each that the key must hold, oldest first. Of one material: itself.
 

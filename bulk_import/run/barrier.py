@@ -116,7 +116,7 @@ class Barrier:
         self._families: dict[_Name, Family] = {}
         self._replicas: dict[_Name, tuple[Rendezvous, Progress]] = {}
         for target in targets:
-            if target.primary is not None or target.replicas:
+            if target.related:
                 family = self._families.setdefault(_name(target), Family())
                 family.selected = family.selected or target.primary is None
                 family.primary = family.primary or target.primary
@@ -134,7 +134,7 @@ class Barrier:
 
     def of(self, target: Target) -> Family | None:
         """None: the target is not one of several Regions."""
-        return self._families.get(_name(target)) if target.primary is not None or target.replicas else None
+        return self._families.get(_name(target)) if target.related else None
 
     def ended(self, outcome: Outcome) -> None:
         """A target of the run has ended; most are neither primary nor replica."""

@@ -19,9 +19,10 @@ from bulk_import.run.found import SHORTEST_WAIT, Steady
 from bulk_import.run.inspected import Difference, InspectedTarget, Standing
 from bulk_import.run.lane import LaneRunner
 from bulk_import.run.metadata import with_metadata
+from bulk_import.run.named import Named, needs_alias
 from bulk_import.run.planner import NoSink
 from bulk_import.run.policy import Policy
-from bulk_import.run.prover import ProofResult, prove
+from bulk_import.run.prover import ProofResult, check_related, prove
 from bulk_import.run.prover_several import prove_several
 from bulk_import.run.several import shown, with_materials
 from bulk_import.run.stop import Stop
@@ -69,6 +70,7 @@ class LaneInspector(LaneRunner):
         )  # fmt: skip
         self._within = within
         self._knows = knows
+        self._named: dict[int, str | None] = {}  # by index: the ARN that a replica's alias names in its Region
         self.inspected: list[InspectedTarget] = []
 
     def _new_run(self, target: Target) -> TargetRun:
@@ -94,6 +96,9 @@ class LaneInspector(LaneRunner):
             steady = Steady(run, self._kms, self._policy, partial(self._on_back, run, settled=True))
             self._away.send(run, steady, steady.delay)
             return
+        if needs_alias(run.target) and run.target.index not in self._named:
+            self._away.send(run, Named(run, self._kms, self._policy, partial(self._on_name, run, view)), 0.0)
+            return
         found = await self._read(run, view)
         now = datetime.now(UTC)
         if view.state in standing.USABLE and not found.other:
@@ -103,12 +108,19 @@ class LaneInspector(LaneRunner):
         word = standing.standing(run.wanted, view, found.differences, other=found.other, now=now, within=self._within)
         self._keep(run, word, found)
 
+    def _on_name(self, run: TargetRun, view: KeyView, named: str | None) -> None:
+        self._named[run.target.index] = named
+        self._on_back(run, view, settled=True)
+
     async def _read(self, run: TargetRun, view: KeyView) -> Found:
         target = run.target
         found = Found(view, differences=list(standing.other_key(target, view)))
         if found.differences:
             found.other = True
             return found
+        found.differences += standing.related(target, view)
+        if self._named.get(target.index, view.arn) != view.arn:
+            found.differences.append(Difference("key_id", target.shown_key_id, self._named[target.index]))
         found.differences += standing.state(view)
         found.differences += standing.metadata(target, view)
         if target.materials:
@@ -126,10 +138,28 @@ class LaneInspector(LaneRunner):
         return found
 
     async def _compare(self, run: TargetRun, found: Found) -> None:
-        """KMS's material with the source's, as far as --prove asks and without an import. Raises TargetError."""
+        """KMS's material with related keys' and the source's, as far as --prove asks and without an import.
+
+        Raises TargetError where that cannot be found out.
+        """
+        wanted = "that of the related keys"
+        try:
+            if not (run.target.materials and found.differences):
+                await check_related(run, self._kms, found.view)
+            wanted = "the source's"
+            if self._policy.prove in ("auto", "all"):
+                await self._compare_with_source(run, found)
+        except TargetError as error:
+            if error.code != "MaterialMismatch":
+                raise
+            found.compared = True
+            found.proof = ProofResult(Proof.NONE, "material_differs")
+            found.error = Failure(error.code, error.operation, error.message, error.retryable, error.advice)
+            found.differences.append(Difference("material", wanted, "other material"))
+
+    async def _compare_with_source(self, run: TargetRun, found: Found) -> None:
+        """Raises TargetError, MaterialMismatch included."""
         policy, view = self._policy, found.view
-        if policy.prove not in ("auto", "all"):
-            return
         spec = KeySpec(view.key_spec) if view.key_spec in set(KeySpec) else None
         if spec is None:
             found.differences.append(Difference("key_spec", "one that can be imported into", view.key_spec))
@@ -145,18 +175,10 @@ class LaneInspector(LaneRunner):
             if run.target.key_material_id is not None and not found.differences:
                 found.proof = ProofResult(Proof.MATERIAL_ID, SOURCE_NOT_COMPARED)
             return
-        try:
-            evidence = await policy.materials.evidence(run.target, spec, key_arn=view.arn)
-            proof = await prove(run, self._kms, evidence, view, policy.known)
-            found.proof = replace(proof, detail="; ".join(filter(None, (proof.detail, evidence.remark))))
-            found.compared = found.proof.proof is not Proof.NONE
-        except TargetError as error:
-            if error.code != "MaterialMismatch":
-                raise
-            found.compared = True
-            found.proof = ProofResult(Proof.NONE, "material_differs")
-            found.error = Failure(error.code, error.operation, error.message, error.retryable, error.advice)
-            found.differences.append(Difference("material", "the source's", "other material"))
+        evidence = await policy.materials.evidence(run.target, spec, key_arn=view.arn)
+        proof = await prove(run, self._kms, evidence, view, policy.known)
+        found.proof = replace(proof, detail="; ".join(filter(None, (proof.detail, evidence.remark))))
+        found.compared = found.proof.proof is not Proof.NONE
 
     def _unread(self, run: TargetRun, outcome: Outcome) -> None:
         """It ended with an error, or the check was stopped before it was read."""

@@ -147,6 +147,8 @@ class LaneRunner(LaneFeed):
             self._settle(run)
             return
         if view.materials is None and owner == run.target.id:
+            if run.past is None:
+                run.view = view  # so that a refused ListKeyRotations is reported with the key's ARN
             view = await with_materials(run, run.target, self._kms, view)
         if run.past is not None and run.rechecks and owner == run.target.id:
             check_same_key(run, run.past, view)

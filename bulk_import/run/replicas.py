@@ -8,13 +8,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from bulk_import.creation import decide_replica
-from bulk_import.errors import ServiceError, TargetError
+from bulk_import.errors import TargetError
 from bulk_import.family import never_filled
 from bulk_import.model import KeyView, Lane
 from bulk_import.plan import Action, Decision, Step, StepKind
 from bulk_import.ports import KeyService
 from bulk_import.run.away import Away, Work
 from bulk_import.run.barrier import Barrier, Family
+from bulk_import.run.named import named_by_alias, needs_alias
 from bulk_import.run.policy import Policy
 from bulk_import.run.target_run import TargetRun
 
@@ -106,18 +107,14 @@ class LaneReplicas:
         Raises TargetError (KeyContradiction) where the alias points to another key.
         """
         target, view = run.target, run.view
-        if target.primary is None or target.create is None or target.alias is None or view is None:
+        if view is None or not needs_alias(target):
             return decision
         if decision.error is not None or self._policy.correct is None:
             return decision
-        try:
-            named = await self._kms.describe_key(target.alias, run, at_once=True)
-        except ServiceError as error:
-            if error.code != "NotFoundException":
-                raise
-        else:
-            if named.arn != view.arn:
-                message = f"{target.alias} points to {named.arn}, not to the replica {view.arn}."
+        named = await named_by_alias(run, self._kms)
+        if named is not None:
+            if named != view.arn:
+                message = f"{target.alias} points to {named}, not to the replica {view.arn}."
                 raise TargetError(message, code="KeyContradiction")
             return decision
         alias = Step(StepKind.CREATE_ALIAS, "the replica has no alias")

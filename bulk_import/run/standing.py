@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
+from bulk_import import family
 from bulk_import.drift import Correctable, drift
 from bulk_import.errors import TargetError
 from bulk_import.matching import CURRENT, NON_CURRENT, match
@@ -29,8 +30,23 @@ def other_key(target: Target, view: KeyView) -> Iterator[Difference]:
         yield Difference("key_spec", target.key_spec, view.key_spec)
     if target.key_usage not in (None, view.key_usage):
         yield Difference("key_usage", target.key_usage, view.key_usage)
-    if target.create is not None and target.create.multi_region not in (None, view.multi_region):
-        yield Difference("multi_region", str(target.create.multi_region).lower(), str(view.multi_region).lower())
+    stated = True if target.related else target.create.multi_region if target.create is not None else None
+    if stated not in (None, view.multi_region):
+        yield Difference("multi_region", str(stated).lower(), str(view.multi_region).lower())
+
+
+def related(target: Target, view: KeyView) -> Iterator[Difference]:
+    """Where the primary and the replicas of the key are, where the manifest has `replicas`.
+
+    Of a replica that is missing, its own target says so.
+    """
+    if not target.related:
+        return
+    primary = target.primary.lane.region if target.primary is not None else target.lane.region
+    if view.primary_region not in (None, primary):
+        yield Difference("primary_region", primary, view.primary_region)
+    elif family.unlisted(target, view):
+        yield Difference("replicas", ", ".join(target.replicas), ", ".join(sorted(view.replica_regions)))
 
 
 def metadata(target: Target, view: KeyView) -> Iterator[Difference]:
