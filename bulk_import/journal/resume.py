@@ -17,7 +17,7 @@ from bulk_import.files import real
 from bulk_import.journal.narrate import UNSET
 from bulk_import.journal.reader import NEWER, JournalReader
 from bulk_import.kept import HEAD, named_after
-from bulk_import.model import STDOUT, Past, Sent, Status, Target, in_s3
+from bulk_import.model import STDOUT, Change, Past, Sent, Status, Target, in_s3
 
 FOR_THE_REPORT = timedelta(hours=1)  # so long after its end a run that was killed before its report is continued
 NOT_FOUND = Past("", "", None, None)  # its key is to be created
@@ -169,6 +169,7 @@ class _Reading:
             ended_as=result["status"],
             rechecks=True,
             changed=result["changed"] is True,
+            changes=tuple(map(Change, result.get("changes", ()))),
             ended_state=result["key_state"],
             key_material_id=result["key_material_id"],
         )

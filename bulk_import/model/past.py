@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from bulk_import.model.result import Change
+
 
 @dataclass(frozen=True, slots=True)
 class KnownMaterial:
@@ -38,6 +40,7 @@ class Past:
     ended_as: str | None = None  # the Status with which the target ended OK, if it ever did
     rechecks: bool = False  # it did last: it is only read again
     changed: bool = False  # a change took effect and was verified
+    changes: tuple[Change, ...] = ()  # which ones, as the result said
     ended_state: str | None = None  # the key's state then
     asked_valid_to: datetime | None = None  # of the last import: not always the one that the run fixed at its start
     material_ids: Mapping[str, str] = field(default_factory=dict)  # of `materials`: by name, what KMS answered

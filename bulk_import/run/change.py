@@ -74,6 +74,10 @@ class Kind(ABC):
         """Whether a refusal is answered by a new request at once (such as one with a new import token)."""
         return False
 
+    async def stands(self, error: ServiceError) -> bool:  # noqa: ARG002 - kinds need it
+        """Whether a refusal, and a read, mean that somebody else has made the change already. Raises TargetError."""
+        return False
+
     def lost(self, error: ServiceError) -> None:  # noqa: B027 - most kinds have nothing to drop
         """The outcome of the request is unknown: what it used must not be used again if that could be refused."""
 
@@ -164,12 +168,16 @@ async def _took_effect_anyway(kind: Kind, error: ServiceError) -> bool:
         raise error
     try:
         seen = await shows(kind, looks, interval)
+        stands = not seen and kind.operation not in run.doubts and await kind.stands(error)
     except ServiceError as failed:
         # No ServiceError, which is repeated: the change would be sent again as if the look had shown no effect.
         raise TargetError(
             failed.message, code=failed.code, operation=failed.operation, retryable=failed.retryable,
             advice=failed.advice,
         ) from None  # fmt: skip
+    if stands:
+        run.life.advance(Event.EFFECT_SEEN)
+        return True
     if seen:
         run.life.advance(Event.EFFECT_SEEN)
         if error.code == "WrongKey":

@@ -35,7 +35,7 @@ from bulk_import.run.metadata import with_metadata
 from bulk_import.run.policy import Policy
 from bulk_import.run.replicas import LaneReplicas
 from bulk_import.run.several import continued, with_materials
-from bulk_import.run.steps import REPLICATE, carry_out, changes_more, not_yet_made, recover
+from bulk_import.run.steps import REPLICATE, carry_out, changes_more, not_yet_made, only_waits, recover
 from bulk_import.run.stop import Stop
 from bulk_import.run.target_run import IMPORT, TargetRun
 from bulk_import.run.together import Together
@@ -178,7 +178,7 @@ class LaneRunner(LaneFeed):
             return
         if decision.keeps_expiry:
             run.wanted = replace(run.wanted, valid_to=view.valid_to)
-        if decision.action is not Action.UNCHANGED:
+        if decision.action is not Action.UNCHANGED and not only_waits(decision):
             run.life.advance(Event.CHANGE_NEEDED)
             return
         if changes:

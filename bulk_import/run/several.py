@@ -15,14 +15,19 @@ from bulk_import.matching import match
 from bulk_import.material import Held
 from bulk_import.material.evidence import Evidence
 from bulk_import.model import HeldMaterial, KeySpec, KeyState, KeyView, Proof, Target
-from bulk_import.plan import Action, Decision, must_wait
+from bulk_import.plan import Action, Decision, StepKind, must_wait
 from bulk_import.ports import KeyService, Trace
 
 if TYPE_CHECKING:
     from bulk_import.run.target_run import TargetRun
 
 
-OF_MATERIALS = frozenset({"ImportKeyMaterial", "RotateKeyOnDemand"})  # changes that ListKeyRotations shows
+# Changes that ListKeyRotations shows, by their steps.
+OF_MATERIALS_BY_STEP: Mapping[str, str] = {
+    StepKind.IMPORT_MATERIAL: "ImportKeyMaterial",
+    StepKind.ROTATE: "RotateKeyOnDemand",
+}
+OF_MATERIALS = frozenset(OF_MATERIALS_BY_STEP.values())
 
 
 @dataclass(slots=True)
@@ -55,6 +60,15 @@ async def read(trace: Trace, target: Target, kms: KeyService, key_id: str) -> Ke
     return await with_materials(trace, target, kms, await kms.describe_key(key_id, trace))
 
 
+def text_of(view: KeyView) -> str:
+    """The materials that a read shows, for a message."""
+    materials = (
+        f"{one.description or one.key_material_id}: {one.key_material_state}, {one.import_state}"
+        for one in view.materials or ()
+    )
+    return ", ".join(materials) or "no material"
+
+
 def shown(target: Target, view: KeyView | None, known: Several) -> tuple[HeldMaterial, ...]:
     """For the report: the entries of `materials`, oldest first. `view`: the last read; None: it says nothing now."""
     if not target.materials:
@@ -82,11 +96,12 @@ def shown(target: Target, view: KeyView | None, known: Several) -> tuple[HeldMat
 
 
 def continued(run: TargetRun, decision: Decision) -> Decision:
-    """A resumed target's decision, in the words of its first read. Without steps left, all took effect."""
+    """A resumed target's decision, in the words of its first read. Changes of which no step is left took effect."""
     if not run.target.materials:
         return decision
-    if not decision.steps:
-        for operation in tuple(run.doubts):
+    left = {OF_MATERIALS_BY_STEP.get(step.kind) for step in decision.steps}
+    for operation in tuple(run.doubts):
+        if not decision.steps or (operation in OF_MATERIALS and operation not in left):
             run.took_effect(operation)
     if decision.action is Action.CREATE:
         return decision

@@ -81,9 +81,9 @@ class TargetRun:
         self.ended_as = Status(past.ended_as) if past and past.ended_as else None  # it ended OK before the resume,
         self.rechecks = past is not None and past.rechecks  # and is only read again, until it needs a change
         self.earlier = past is not None and past.changed  # a change took effect, and was verified
-        self.verified: list[str] = []  # of `earlier`: operations, in order
+        self.verified = past.changes if past else ()  # of `earlier`: which ones
         if self.rechecks:
-            self.verified, self.effects = self.effects, []
+            self.effects = []
         self.read_since = past is None  # whether `view` is newer than the last change that was sent
         self.started_at: datetime | None = None
         self.settling_until = 0.0
@@ -221,7 +221,9 @@ class TargetRun:
         if changed is None and error.code != "InternalError":
             asked = " and ".join(self.unclear)
             message = f"It is unknown whether {asked} took effect ({error.code}: {error.message})"
-            failure = Failure("OutcomeUnknown", error.operation, message, True, advice_for("OutcomeUnknown"))  # noqa: FBT003
+            # What caused it may have to be removed first: without that, each resume would end like this.
+            advice = " ".join(dict.fromkeys((error.advice, advice_for("OutcomeUnknown"))))
+            failure = Failure("OutcomeUnknown", error.operation, message, True, advice)  # noqa: FBT003
         self.life.advance(Event.ERROR)
         self._end(Status.FAILED, changed=changed, error=failure)
 
@@ -269,7 +271,7 @@ class TargetRun:
             key_arn=view.arn if view else (self.past.key_arn or None if self.past else None),
             status=status,
             changed=changed,
-            changes=Change.made_by(dict.fromkeys((*self.verified, *self.effects))),
+            changes=tuple(dict.fromkeys((*self.verified, *Change.made_by(self.effects)))),
             key_spec=view.key_spec if view else target.key_spec,
             key_state=seen.state if seen else None,
             expiration_model=seen.expiration_model if seen else None,

@@ -15,6 +15,7 @@ from functools import partial
 from bulk_import import family
 from bulk_import.drift import drift
 from bulk_import.errors import TargetError
+from bulk_import.matching import match
 from bulk_import.material.evidence import Evidence
 from bulk_import.model import KeyState, KeyView, Proof, Verification
 from bulk_import.plan import Wanted, shows_expiry
@@ -25,6 +26,7 @@ from bulk_import.run.policy import Policy
 from bulk_import.run.prover import ProofResult, check_related, check_shown_id, check_stated_id, prove, round_trip
 from bulk_import.run.prover_several import prove_several
 from bulk_import.run.reading import read
+from bulk_import.run.several import text_of
 from bulk_import.run.target_run import IMPORT, TargetRun
 
 
@@ -149,13 +151,16 @@ def _unverified(run: TargetRun, view: KeyView, verdict: Verdict, policy: Policy)
             code="KeyStateChanged",
             operation="DescribeKey",
         )
+    last = [f"{view.state}, {view.expiration_model}, {view.valid_to}", *(one.text for one in drift(run.target, view))]
+    if run.target.materials:
+        try:
+            match(run.target, view)
+        except TargetError as conflict:  # somebody else has begun a rotation meanwhile
+            return conflict
+        last.append(text_of(view))
     return TargetError(
         f"{view.arn} did not show the wanted state in {policy.reads} consecutive reads within "
-        f"{policy.verify_timeout:g} s; last seen: "
-        + "; ".join(
-            (f"{view.state}, {view.expiration_model}, {view.valid_to}", *(one.text for one in drift(run.target, view)))
-        )
-        + ".",
+        f"{policy.verify_timeout:g} s; last seen: {'; '.join(last)}.",
         code="VerificationTimeout",
         operation="DescribeKey",
         retryable=True,

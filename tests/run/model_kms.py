@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -49,6 +49,7 @@ class Choices:
     def __init__(self, beginning: tuple[int, ...] = ()) -> None:
         self.taken: list[int] = []
         self.ways: list[int] = []
+        self.offered: list[tuple[str, tuple[str, ...]]] = []  # each step, and its options
         self.names: list[str] = []
         self._beginning = beginning
 
@@ -57,6 +58,7 @@ class Choices:
         chosen = self._beginning[position] if position < len(self._beginning) else 0
         self.taken.append(chosen)
         self.ways.append(len(options))
+        self.offered.append((step, options))
         if chosen:
             self.names.append(f"{step}: {options[chosen]}")
         return options[chosen]
@@ -94,6 +96,16 @@ def explore(budget: int) -> Iterator[Choices]:
 @cache
 def wrapping_key() -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+@cache
+def public_key() -> bytes:
+    encoding, form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    return wrapping_key().public_key().public_bytes(encoding, form)
+
+
+def import_parameters() -> ImportParameters:
+    return ImportParameters(b"token", public_key(), datetime.now(UTC) + timedelta(days=1))
 
 
 @dataclass
@@ -171,6 +183,9 @@ class World:
             key.answers.clear()
             key.accepted = key.wrong = False
 
+    def noted(self, event: str, fields: Mapping[str, Any]) -> None:
+        """After a line of the journal was written."""
+
     def take_step(self, step: str) -> None:
         """Before a call: a signal may come."""
         if self.left is not None:
@@ -229,6 +244,7 @@ class ChosenJournal(Journal):
         if happens != "goes on":
             self.world.kill(happens)
         super().write(event, **fields)
+        self.world.noted(event, fields)
 
 
 class ModelKms:
@@ -311,9 +327,7 @@ class ModelKms:
             raise lost("GetParametersForImport")
         if answer == "wrong key":
             raise wrong_key(self._world.keys[key_id], "GetParametersForImport")
-        public = wrapping_key().public_key()
-        der = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-        return ImportParameters(b"token", der, datetime.now(UTC) + timedelta(days=1))
+        return import_parameters()
 
     async def import_key_material(self, key_id: str, trace: Trace, *, sealed: bytes, **_: Any) -> str | None:
         world = self._world

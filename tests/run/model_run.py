@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -104,4 +105,31 @@ def every_way(budget: int, lead: Callable[[Choices], None]) -> tuple[int, set[st
             raise
         lives += 1
         met.update(choices.names)
+    return lives, met
+
+
+def some_ways(seeds: Iterable[int], budget: int, lead: Callable[[Choices, int], None]) -> tuple[int, set[str]]:
+    """For each seed a life with one deviation, then with one more, and so on. `lead` gets the seed, too.
+
+    Every kind of deviation is as likely as any other, however often its step comes. Returns as every_way does.
+    """
+    lives, met = 0, set[str]()
+    for seed in seeds:
+        chance, beginning = random.Random(seed), tuple[int, ...]()  # noqa: S311 - not for secrets
+        for so_many in range(budget + 1):
+            choices = Choices(beginning)
+            try:
+                lead(choices, seed)
+            except BaseException as error:
+                error.add_note(f"seed {seed}, on the way: {'; '.join(choices.names)}")
+                raise
+            lives += bool(so_many)
+            met.update(choices.names)
+            found: dict[tuple[str, str], list[tuple[int, int]]] = {}
+            for at in range(len(beginning), len(choices.taken)):
+                step, options = choices.offered[at]
+                for other, option in enumerate(options[1:], 1):
+                    found.setdefault((step, option), []).append((at, other))
+            at, other = chance.choice(found[chance.choice(sorted(found))])
+            beginning = (*choices.taken[:at], other)
     return lives, met

@@ -191,6 +191,11 @@ def changes_more(decision: Decision | None) -> bool:
     return decision is not None and any(step.kind != StepKind.IMPORT_MATERIAL for step in decision.steps)
 
 
+def only_waits(decision: Decision) -> bool:
+    """Whether what is left of a decision changes nothing: an earlier part of the run has imported it."""
+    return bool(decision.steps) and all(step.kind == StepKind.AWAIT_ROTATION for step in decision.steps)
+
+
 def not_yet_made(run: TargetRun, steps: Sequence[Step]) -> tuple[Step, ...]:
     """Those whose call this run has not made with effect. A stale read does not count."""
     return tuple(step for step in steps if step.entry is not None or KINDS[step.kind].operation not in run.effects)

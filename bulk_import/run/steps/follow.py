@@ -15,7 +15,7 @@ from bulk_import.plan import shows_expiry
 from bulk_import.ports import KeyService
 from bulk_import.rotation import as_view
 from bulk_import.run.policy import Policy
-from bulk_import.run.several import read
+from bulk_import.run.several import read, text_of
 from bulk_import.run.target_run import TargetRun
 
 
@@ -69,13 +69,9 @@ class Follow:
             if good >= reads:
                 return
             if clock() >= deadline:
-                held = ", ".join(
-                    f"{one.description or one.key_material_id}: {one.key_material_state}, {one.import_state}"
-                    for one in view.materials or ()
-                )
                 raise TargetError(
                     f"{view.arn} did not show {what} within {policy.verify_timeout:g} s; last seen: {view.state}; "
-                    f"{held or 'no material'}.",
+                    f"{text_of(view)}.",
                     code="VerificationTimeout",
                     operation="ListKeyRotations",
                     retryable=True,

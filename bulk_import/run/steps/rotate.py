@@ -64,13 +64,12 @@ class Rotate(Kind):
         return {"material": self._name}
 
     async def send(self) -> Mapping[str, Any]:
-        try:
-            await self.kms.rotate_key_on_demand(self.run.arn, self.run)
-        except ServiceError as error:
-            # Nothing is pending any more: a request before this one, whose response was lost, has rotated the key.
-            if error.code != "KMSInvalidStateException" or not await self.applied():
-                raise
+        await self.kms.rotate_key_on_demand(self.run.arn, self.run)
         return {"material": self._name}
+
+    async def stands(self, error: ServiceError) -> bool:
+        """KMS refuses to rotate twice to one material."""
+        return error.code == "KMSInvalidStateException" and await self.applied()
 
     async def applied(self) -> bool:
         return self._is_current(await self._read())
