@@ -13,13 +13,14 @@ from typing import Any
 
 import structlog
 
-from bulk_import import pipeline
+from bulk_import import open_files, pipeline
 from bulk_import.approval import SavedPlan, check_endpoints
 from bulk_import.aws import objects
 from bulk_import.aws.session import AwsSession
 from bulk_import.delivery import destinations
 from bulk_import.delivery.checkpoint import Checkpoint
 from bulk_import.delivery.deliver import Delivery
+from bulk_import.delivery.local import from_journal
 from bulk_import.errors import (
     BulkImportError,
     ExitCode,
@@ -28,6 +29,7 @@ from bulk_import.errors import (
     JournalError,
     ObjectError,
     Problem,
+    ReportNotWritten,
 )
 from bulk_import.iam import session_policies
 from bulk_import.journal import narrate
@@ -91,6 +93,8 @@ async def run(
     destinations.check(settings, journal_path(settings), manifest.uri, manifest)
     materials.check(manifest.targets)
     async with AsyncExitStack() as whole:
+        open_files.reserve()
+        whole.callback(open_files.release)
         # begin: S3 if it is used, then the journal, which stays this run's until the report is made from it
         store, checkpoint = await _storage(manifest, settings, stop, whole)
         approved = _approved(saved, manifest, settings)
@@ -124,6 +128,7 @@ async def run(
             failure = await _end(journal, stop, failure)
         stop.done = True
         # deliver
+        open_files.release()
         given_up = partial(stop.over, settings.grace)
         if checkpoint is not None:
             await checkpoint.last(given_up)
@@ -184,9 +189,16 @@ async def _end(journal: Journal, stop: Stop, failure: BulkImportError | None) ->
 async def _deliver(begun: Begun, delivery: Delivery, failure: BulkImportError | None) -> RunResult:
     try:
         folded = fold(begun.path)
+        delivered = await delivery.all(Document.of(folded), failure)
     except JournalError as error:
+        if open_files.is_shortage(error.__cause__):
+            before = f"{failure.code}: {failure.message}\n" if failure else ""
+            raise ReportNotWritten(
+                f"{before}The report could not be written (too many open files: the limit is {open_files.limit()}). "
+                f"The journal has everything: {begun.path}.",
+                advice=f"{open_files.RAISE}. {from_journal(begun.path)}",
+            ) from None
         raise failure or error from None  # a disk that took no line of the journal is the cause, not the empty journal
-    delivered = await delivery.all(Document.of(folded), failure)
     code = delivered.report.head["run"]["exit_code"]
     return RunResult(
         run_id=begun.run_id,

@@ -20,6 +20,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("strict_json",),
     ("text",),
     ("words",),
+    ("open_files",),
     ("random_text",),
     ("shown",),
     ("codes",),

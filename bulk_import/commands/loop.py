@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import resource
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 import uvloop
+
+from bulk_import import open_files
 
 T = TypeVar("T")
 
@@ -18,22 +19,24 @@ T = TypeVar("T")
 COLLECT = (20_000, 20, 50)
 
 
-# Open files that a run can use: a connection for each call in flight. Many systems give 1,024 and allow more.
-MOST_FILES = 65_536
-
-
 def run(work: Coroutine[Any, Any, T]) -> T:
     """As asyncio.run."""
-    _raise_limit_of_files()
+    open_files.raise_limit()
+    open_files.reserve()  # before the loop takes the low numbers
     gc.freeze()  # what the imports have made stays to the end: nothing in it is ever garbage
     gc.set_threshold(*COLLECT)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    try:
         return runner.run(work)
+    finally:
+        open_files.release()
+        _close(runner)
 
 
-def _raise_limit_of_files() -> None:
-    """To what the system allows this process. https://man7.org/linux/man-pages/man2/getrlimit.2.html"""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+def _close(runner: asyncio.Runner) -> None:
+    """A loop that cannot be closed because the limit of open files was lowered must not hide how the work ended."""
+    try:
+        runner.close()
+    except RuntimeError as error:  # "Cannot close a running event loop": it could not be stopped before
+        if not open_files.is_shortage(error.__context__):
+            raise

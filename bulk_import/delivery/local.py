@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
+from bulk_import import open_files
 from bulk_import.errors import ReportNotWritten
 from bulk_import.files import keeps_its_place, real, write_into
 from bulk_import.kept import forget_earlier_part, replace
@@ -25,7 +26,10 @@ def write_report(document: Document, destination: str) -> Path | None:
     try:
         return _write_to(document, destination)
     except OSError as error:
-        reason = error.strerror or type(error).__name__
+        reason, first = error.strerror or type(error).__name__, ""
+        if open_files.is_shortage(error):
+            reason += f": the limit is {open_files.limit()}"
+            first = f"{open_files.RAISE}. "
     asked = "stdout" if destination == STDOUT else destination
     journal = document.folded.journal
     for folder in (journal.parent, Path(tempfile.gettempdir())):
@@ -38,8 +42,13 @@ def write_report(document: Document, destination: str) -> Path | None:
     raise ReportNotWritten(
         f"The report could not be written to {asked} ({reason}), nor anywhere else. "
         f"The journal has everything: {journal}.",
-        advice="Keep the journal: the report can be made from it.",
+        advice=first + from_journal(journal),
     )
+
+
+def from_journal(journal: Path) -> str:
+    """How to get the report later."""
+    return f"Keep the journal and make the report from it: bulk-import report {journal} --format json --output PATH."
 
 
 def _write_to(document: Document, destination: str) -> Path | None:

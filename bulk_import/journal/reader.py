@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 
-from bulk_import import strict_json
+from bulk_import import open_files, strict_json
 from bulk_import.errors import JournalError, Problem
 
 # Bytes; a longer line is not a journal's. An event has about 1,500, and 80 more for each read of a long verification.
@@ -58,9 +58,10 @@ class JournalReader:
                     self.last_seq += 1
                     yield offset, event
         except OSError as error:
+            advice = f"{open_files.RAISE}." if open_files.is_shortage(error) else READABLE
             raise JournalError(
-                [Problem(str(self.path), 0, "", f"the journal cannot be read: {error.strerror}.", READABLE)]
-            ) from None
+                [Problem(str(self.path), 0, "", f"the journal cannot be read: {error.strerror}.", advice)]
+            ) from error
         self.sha256 = digest.hexdigest()
 
     def problem(self, message: str, advice: str) -> JournalError:

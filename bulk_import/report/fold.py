@@ -83,7 +83,7 @@ class Folded:
                     else:
                         yield orjson.dumps(event["result"])
         except OSError as error:
-            raise self._problem(f"the journal cannot be read: {error.strerror}.", READABLE) from None
+            raise self._problem(f"the journal cannot be read: {error.strerror}.", READABLE) from error
 
     def _problem(self, message: str, advice: str) -> JournalError:
         return JournalError([Problem(str(self.journal), 0, "", message, advice)])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import subprocess
+from typing import Any
 
 import pytest
 
 from tests.e2e import materials
-from tests.e2e.support import Workplace, quick
+from tests.e2e.support import Result, Workplace, quick
+from tests.faults.support import wait_until
 from tests.sandbox_client import Sandbox
 
 LANES = 240
@@ -50,3 +53,56 @@ def test_the_soft_limit_is_raised(sandbox: Sandbox, work: Workplace) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()
     assert "open files" not in done.stderr.decode()
+
+
+def lowered(sandbox: Sandbox, work: Workplace, files: int, hard: int) -> Result:
+    """A run that may open no more than `files` files after its first results."""
+    add_lanes(sandbox, work, 9)
+    for number, key in enumerate(list(work.keys)):
+        more = sandbox.key(key_spec="HMAC_256", account=key["account"], region=key["region"])
+        fields = {"account": key["account"], "region": key["region"]}
+        work.key(more["key_id"], MATERIAL, name=f"more{number}", **fields)
+    renderings = ("--render", "html=report.html", "--render", "junit=junit.xml")
+    process = work.start("--retry-timeout", "1", "--quota", "GetParametersForImport=3", *renderings)
+    journal = work.folder / "report.journal.jsonl"
+    wait_until(lambda: journal.is_file() and '"event":"ended"' in journal.read_text(), process)
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (files, hard))
+    return work.finish(process)
+
+
+@pytest.mark.parametrize("files", [3, 4, 5])
+def test_a_limit_that_is_lowered_during_the_run_costs_no_result(sandbox: Sandbox, work: Workplace, files: int) -> None:
+    """Where nothing can be opened at all, the message says why, and its command makes the report of the journal."""
+    result = lowered(sandbox, work, files, hard=files)
+    assert result.code == 6, result.stderr
+    assert f"the limit is {files}" in result.stderr
+    assert "ulimit -n" in result.stderr
+    assert not (work.folder / "report.json").exists()
+    command = re.search(r"make the report from it: bulk-import (.*) PATH\.", result.stderr)
+    assert command, result.stderr
+    made = work.call(*command[1].split(), "report.json")
+    held = {entry["id"] for entry in result.entries.values() if entry["status"] == "imported"}
+    assert made.code == (0 if len(held) == len(work.keys) else 4), made.stderr
+    assert held == {key["id"] for key in work.keys if holds(sandbox, key)}
+
+
+@pytest.mark.parametrize("files", [8, 20])
+def test_files_are_kept_for_the_report(sandbox: Sandbox, work: Workplace, files: int) -> None:
+    result = lowered(sandbox, work, files, hard=files)
+    held = {key["id"] for key in work.keys if holds(sandbox, key)}
+    assert result.code == (0 if len(held) == len(work.keys) else 4), result.stderr
+    assert {entry["id"] for entry in result.entries.values() if entry["status"] == "imported"} == held
+    assert (work.folder / "report.html").is_file()
+    assert (work.folder / "junit.xml").is_file()
+
+
+def test_a_soft_limit_that_is_lowered_is_raised_for_the_report(sandbox: Sandbox, work: Workplace) -> None:
+    result = lowered(sandbox, work, 3, hard=resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    held = {key["id"] for key in work.keys if holds(sandbox, key)}
+    assert result.code == (0 if len(held) == len(work.keys) else 4), result.stderr
+    assert {entry["id"] for entry in result.entries.values() if entry["status"] == "imported"} == held
+
+
+def holds(sandbox: Sandbox, key: dict[str, Any]) -> bool:
+    client = sandbox.client("kms", key["account"], key["region"])
+    return str(client.describe_key(KeyId=key["key_id"])["KeyMetadata"]["KeyState"]) == "Enabled"

@@ -8,6 +8,8 @@ from __future__ import annotations
 import resource
 from pathlib import Path
 
+from bulk_import import open_files
+
 POOLS = 3  # for reads, for writes, for roles
 SPARE = (
     14  # files in addition to connections: journal, report, material that is read in threads, names that are resolved
@@ -16,7 +18,7 @@ SPARE = (
 
 def connections(wanted: int) -> int:
     """Of each pool: `wanted`, or what the limit of open files leaves, and at least one."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = open_files.limit()
     if limit == resource.RLIM_INFINITY:
         return wanted
     left = limit - sum(1 for _ in Path("/dev/fd").iterdir()) - SPARE

@@ -15,16 +15,15 @@ import aiohttp
 from botocore.exceptions import BotoCoreError
 from yarl import URL
 
+from bulk_import import open_files
 from bulk_import.aws.wire.route import shown
 
 # https://man7.org/linux/man-pages/man3/getaddrinfo.3.html
 _NO_SUCH_NAME = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
-_TOO_MANY_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 # A proxy's statuses that may be different a moment later. https://www.rfc-editor.org/rfc/rfc9110#section-15
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 _DNS = "Check the endpoint, the Region and this machine's DNS (a VPC endpoint needs private DNS names)."
-_FILES = "Raise the limit of open files (ulimit -n), or set a lower --max-in-flight."
 _CERTIFICATE = (
     "If a proxy or firewall of your organisation opens TLS, name its CA file in AWS_CA_BUNDLE. "
     "Otherwise check the endpoint: somebody else may respond for it."
@@ -79,7 +78,7 @@ def explain(error: Exception, *, host: str, proxy: URL | None, ca: str, seconds:
         return NetworkFault(f"No complete response from {_way(host, proxy)} within {seconds:g} s.", sent=True)
     if isinstance(error, aiohttp.InvalidURL):
         return NetworkFault(f"The URL of {host} is not valid.", sent=False, retryable=False)
-    if isinstance(error, OSError) and error.errno in _TOO_MANY_FILES:
+    if open_files.is_shortage(error):
         return _too_many_files(host, error)
     if isinstance(error, aiohttp.ClientResponseError):
         return NetworkFault(f"The response of {_way(host, proxy)} is not HTTP.", sent=True)
@@ -96,7 +95,7 @@ def _not_connected(error: aiohttp.ClientConnectorError, host: str, proxy: URL | 
     cause = error.os_error
     at_proxy = isinstance(error, aiohttp.ClientProxyConnectionError) and proxy is not None
     place = f"the proxy {shown(proxy)}" if at_proxy and proxy is not None else host
-    if cause.errno in _TOO_MANY_FILES:
+    if open_files.is_shortage(cause):
         return _too_many_files(place, cause)
     if isinstance(cause, socket.gaierror):
         if cause.errno in _NO_SUCH_NAME:
@@ -132,7 +131,9 @@ def _proxy_refused(error: aiohttp.ClientHttpProxyError, host: str, proxy: URL | 
 
 def _too_many_files(place: str, error: OSError) -> NetworkFault:
     name = errno.errorcode.get(error.errno or 0, "EMFILE")
-    return NetworkFault(f"No connection to {place}: too many open files ({name}).", sent=False, advice=_FILES)
+    return NetworkFault(
+        f"No connection to {place}: too many open files ({name}).", sent=False, advice=open_files.ADVICE
+    )
 
 
 def _way(host: str, proxy: URL | None) -> str:

@@ -15,6 +15,7 @@ from typing import Final
 
 import structlog
 
+from bulk_import import open_files
 from bulk_import.errors import MaterialError
 from bulk_import.material.sources.base import MAX_BYTES, Content, Kind, Opened, Opening, binary
 from bulk_import.material.sources.covers import by_file
@@ -169,12 +170,12 @@ def _told(path: str, root: Path) -> Iterator[None]:
         raise MaterialError(f"{_shown(path)}: links go in a circle", code="MaterialUnreadable") from None
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else type(error).__name__
-        if error.errno in (errno.EMFILE, errno.ENFILE):
+        if open_files.is_shortage(error):
             raise MaterialError(
-                f"{_shown(path)} cannot be read: {reason} ({errno.errorcode[error.errno]})",
+                f"{_shown(path)} cannot be read: {reason} ({errno.errorcode[error.errno or 0]})",
                 code="MaterialUnreadable",
                 retryable=True,
-                advice="Raise the limit of open files (ulimit -n), or set a lower --max-in-flight.",
+                advice=open_files.ADVICE,
             ) from None
         raise MaterialError(f"{_shown(path)} cannot be read: {reason}", code="MaterialUnreadable") from None
 
