@@ -49,7 +49,7 @@ def clear_output_file(names: Sequence[str], settings: Settings) -> None:
         and not in_s3(output)
         and destinations.used_by_input(output, settings, "-", others=names) is None
     ):
-        older_results.clear_file(output)
+        older_results.clear_file(output, reports=settings.format == "json")
 
 
 async def clear_output(names: Sequence[str], settings: Settings) -> None:

@@ -85,6 +85,7 @@ async def prepare(
     """
     if settings.sign_with:
         trust.check_key(settings.sign_with)
+        trust.check_place(into, settings, manifest)
     known = _known(into, manifest, settings)
     started, run_id, stop = datetime.now(UTC), new_run_id(), Stop()
     # What was blocked is tried again.

@@ -19,7 +19,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from bulk_import.ceremony.lines import fingerprint, lines, read_bytes, refuse
+from bulk_import.delivery import destinations
 from bulk_import.errors import InputError, Problem
+from bulk_import.model import Manifest
+from bulk_import.settings import Settings
 
 _HASH = ec.ECDSA(hashes.SHA256())
 _VOUCH = (
@@ -95,6 +98,11 @@ def sign(path: Path, key_file: str) -> Path:
 def check_key(key_file: str) -> None:
     """Before the work: whether --sign-with names a usable private key. Raises InputError."""
     _private_key(Path(key_file))
+
+
+def check_place(path: Path, settings: Settings, manifest: Manifest, inputs: Sequence[str] = ()) -> None:
+    """Before the work: whether the signature of `path` would replace what it must not. Raises SettingsError."""
+    destinations.check_signature(signature_path(path), settings, manifest, inputs)
 
 
 def signature_path(path: Path) -> Path:

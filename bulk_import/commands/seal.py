@@ -35,6 +35,8 @@ def execute(settings: Settings, bundle: str, manifest: str, sealed: str) -> Exit
         trust.check_key(settings.sign_with)
     vouched = trust.Trust(settings.fingerprint, settings.signed_by, asker()).read(Path(bundle))
     loaded = load.manifest(manifest, settings)
+    if settings.sign_with:
+        trust.check_place(Path(sealed), settings, loaded, [bundle])
     _refuse_networks(loaded)
     found = loop.run(_seal(vouched, loaded, settings, Path(sealed)))
     if settings.sign_with:

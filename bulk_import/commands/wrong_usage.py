@@ -29,7 +29,7 @@ def clear_by(module: ModuleType, argv: Sequence[str]) -> None:
         name, equals, value = word.partition("=")
         given.setdefault(name, []).append(value if equals else following)
     flags: dict[str, Any] = {"dry_run": True} if "--dry-run" in given else {}
-    for name in ("report", "output", "out"):
+    for name in ("report", "output", "format", "out"):
         if f"--{name}" in given:
             flags[name] = given[f"--{name}"][-1]
     before = itertools.pairwise(argv)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from bulk_import.delivery.older_results import is_result
+from bulk_import.delivery.older_results import is_report, is_result
 from bulk_import.errors import Problem, SettingsError, UsageError
 from bulk_import.files import real
 from bulk_import.kept import is_sum, sha256_path
@@ -16,7 +17,19 @@ from bulk_import.settings import Settings
 # A resolved path or URI, and for a file that exists its device and inode: a hard link is the same file.
 Place = str | tuple[int, int]
 FILE = "file:"
+# Settings and variables that name a file which a command may read.
+_READ = {
+    "pkcs11_pin_file": "the PIN is", "pkcs11_module": "the PKCS#11 module is", "vault_jwt_file": "the token is",
+    "sign_with": "the signing key is",
+}  # fmt: skip
+_VARIABLES = (
+    "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CA_BUNDLE",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "VAULT_CACERT",
+)  # fmt: skip
 _SUM = "the report's SHA-256 goes"
+_SIGNATURE = re.compile(rb"[A-Za-z0-9+/]{80,110}={0,2}\n?|")  # of Ed25519 and of ECDSA P-256; or an empty file
+LONGEST = 4096  # bytes of a file that show whether it is a signature
+AWAY = "Name another file to sign, or move this one away."
 
 
 class Taken:
@@ -105,7 +118,9 @@ def check_output(output: str, inputs: Iterable[str], settings: Settings) -> None
         raise UsageError(f"--output: {output} is where {used}. Name another file.")
     sums = settings.format == "json" and not in_s3(output)
     beside = _foreign_sum("--output", str(sha256_path(Path(output)))) if sums else None
-    if problem := _unusable("--output", output) or beside:
+    # What is no JSON replaces what is there, and keeps nothing: as a rendering of a run.
+    replaced = _unusable("--render", output) if settings.format != "json" and Path(output).is_file() else None
+    if problem := _unusable("--output", output) or replaced or beside:
         raise UsageError(f"--output: {problem.message} {problem.advice}")
 
 
@@ -114,6 +129,27 @@ def _inputs(taken: Taken, settings: Settings, manifest: str) -> None:
         taken.add(manifest, "the manifest is")
     if settings.config_file:
         taken.add(settings.config_file, "the settings file is")
+    read = [(getattr(settings, name), what) for name, what in _READ.items()]
+    read += [(name, "a public key is") for name in settings.signed_by]
+    read += [(os.environ.get(name), f"the file of {name} is") for name in _VARIABLES]
+    for given, what in read:
+        if given and Path(given).is_file():  # not a device, which can be an output too
+            taken.add(given, what)
+
+
+def check_signature(place: Path, settings: Settings, manifest: Manifest, inputs: Iterable[str] = ()) -> None:
+    """Whether a signature may go to `place`. Raises SettingsError."""
+    used = used_by_input(str(place), settings, manifest.uri, manifest, others=inputs)
+    if used:
+        message = f"the signature goes to {place}, which is where {used}."
+        raise SettingsError([_problem("--sign-with", message, "Name another file to sign.")])
+    try:
+        other = place.exists() and (not place.is_file() or not _SIGNATURE.fullmatch(place.read_bytes()[:LONGEST]))
+    except OSError as error:
+        raise SettingsError([_problem("--sign-with", f"{place} cannot be read: {error.strerror}.", AWAY)]) from None
+    if other:
+        message = f"the signature goes to {place}, which holds something else."
+        raise SettingsError([_problem("--sign-with", message, AWAY)])
 
 
 def _outputs(settings: Settings, journal: Path | None) -> Iterable[tuple[str, str, str]]:
@@ -146,6 +182,8 @@ def _unusable(option: str, given: str) -> Problem | None:
     if option.startswith("--render") and not path.parent.is_dir():
         return _problem(option, f"the folder {path.parent} does not exist.", "Create it first.")
     try:
+        if option.startswith("--render") and path.is_file() and is_report(path):
+            return _problem(option, f"{given} holds a report.", "Name another file, or move the report away.")
         if path.is_file() and not is_result(path):
             return _problem(
                 option,

@@ -40,14 +40,26 @@ def is_result(path: Path) -> bool:
     return not head or (b'"schema_version"' in head and run_id_in(head) is not None) or is_rendering(head)
 
 
+def is_report(path: Path) -> bool:
+    """Whether a file is a run's report (not a status, which is a rendering): it proves what no one can find out again.
+
+    Raises OSError.
+    """
+    with path.open("rb") as stream:
+        head = stream.read(HEAD)
+    is_one = b'"schema_version"' in head and run_id_in(head) is not None
+    return is_one and b'"within_seconds"' not in head and not is_rendering(head)
+
+
 def _is_rendering(path: Path) -> bool:
     """A report in the place of a rendering may be an input (--known, --only-failed) and stays. Raises OSError."""
     with path.open("rb") as stream:
         return is_rendering(stream.read(HEAD))
 
 
-def clear_file(given: str) -> None:
-    """What is at the place of a report or a rendering: the content says which. Anything else stays.
+def clear_file(given: str, *, reports: bool) -> None:
+    """A rendering at the place of a rendering or a report is removed, and a report at that of a report (`reports`) is
+    kept under its run's ID. Anything else stays.
 
     Raises SettingsError where an older result cannot be moved away.
     """
@@ -57,7 +69,7 @@ def clear_file(given: str) -> None:
             return
         if _is_rendering(path):
             path.unlink()
-        elif is_result(path):
+        elif reports and is_result(path):
             set_aside(path)
     except OSError as error:
         raise _in_the_way(error) from None

@@ -77,6 +77,8 @@ def places(flags: Mapping[str, Any], config: str | None) -> Settings | None:
     elif isinstance(renderings, str):
         renderings = renderings.split(",")
     given["render"] = []
+    if not _valid(given):
+        given["format"] = None  # it is no place itself
     for item in renderings:
         if _valid(given | {"render": [*given["render"], item]}):
             given["render"].append(item)
@@ -91,7 +93,7 @@ def _valid(given: Mapping[str, Any]) -> bool:
     return True
 
 
-_PLACES = ("report", "render", "output", "out")
+_PLACES = ("report", "render", "output", "format", "out")
 
 
 def with_shard(settings: Settings) -> Settings:

@@ -34,7 +34,7 @@ def two_cores(*, full: bool) -> list[Row]:
     """Without quotas: one process, then two shards.
 
     `two / one` compares wall time where the machine has a core for each process. Otherwise the shards run one after the
-    other, each beside its simulator as the one process does, and the slowest one's processor time is compared: that is
+    other, each next to its simulator as the one process does, and the slowest one's processor time is compared: that is
     what wall time would be with a core for each.
     """
     quotas = dict.fromkeys(LIFTED, 100_000.0)

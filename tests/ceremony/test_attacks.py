@@ -364,6 +364,33 @@ def test_no_bundle_and_no_sealed_file_takes_the_place_of_key_material(ceremony: 
         assert (folder / "other.key").read_bytes() == material
 
 
+@pytest.mark.parametrize("text", [bytes(range(200, 232)), base64.b64encode(bytes(range(64))), b"version: 1\n"], ids=len)
+@pytest.mark.parametrize("what", ["material", "signing key", "something else"])
+def test_no_signature_takes_the_place_of_key_material(what: str, text: bytes, ceremony: Ceremony) -> None:
+    """It is written next to the file that is signed, under a name that nobody gives."""
+    ceremony.keys("HMAC_256")
+    private, _ = signer(ceremony.vault.folder, "custodian", "-algorithm", "ed25519")
+    prepared = ceremony.prepare()
+    for work, name in ((ceremony.online, "bundle.jsonl.sig"), (ceremony.vault, "sealed.jsonl.sig")):
+        there = Path(private).read_bytes() if what == "signing key" else text
+        (work.folder / name).write_bytes(there)
+        if what == "material":
+            work.keys[0]["material"] = f"file:{name}"
+        work.write()
+        key = name if what == "signing key" else str(ceremony.vault.folder / private)
+        (ceremony.online.folder / "bundle.jsonl").unlink(missing_ok=work is ceremony.vault)
+        step = (
+            ceremony.prepare("--sign-with", key)
+            if work is ceremony.online
+            else ceremony.seal(*ceremony.vouched(prepared), "--sign-with", key)
+        )
+        if what != "something else" or not re.fullmatch(
+            rb"[A-Za-z0-9+/=]{88}", there
+        ):  # else it looks like a signature
+            assert (step.code, name in step.stderr) == (3, True), step.stderr
+            assert (work.folder / name).read_bytes() == there
+
+
 # --- the results of `submit`
 @pytest.mark.parametrize(
     ("options", "code"),

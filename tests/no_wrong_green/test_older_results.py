@@ -36,7 +36,7 @@ def test_a_merge_that_fails_leaves_no_older_result(form: str, why: str, offline:
     (offline.folder / "old.json").write_text(json.dumps(made[2]))
     (offline.folder / "broken.json").write_text("{")
     to = ("--format", form, "--output", "whole")
-    for _ in range(2):  # the same merge again leaves nothing beside it
+    for _ in range(2):  # the same merge again leaves nothing next to it
         assert offline.call("report", "r0.json", "r1.json", "r2.json", *to).code == 0
     before = {path.name: path.read_bytes() for path in offline.folder.iterdir()}
     assert {name for name in before if "merged" in name} == set()
@@ -68,6 +68,36 @@ def test_a_merge_that_fails_leaves_no_older_result_in_s3(sandbox: Sandbox, work:
         assert work.call("report", "nowhere.json", *to).code == 3
     left = {item["Key"] for item in s3.list_objects_v2(Bucket="older").get("Contents", ())}
     assert not left & {"junit.xml", "whole.json"}, left
+
+
+@pytest.mark.parametrize("form", [*RENDERED, "table"])
+def test_no_rendering_takes_the_place_of_a_report(form: str, sandbox: Sandbox, work: Workplace) -> None:
+    """A report may be the only proof of what a symmetric key holds (--known), and a rendering keeps no copy of it."""
+    add_targets(sandbox, work, 1, specs=("HMAC_256",))
+    work.write()
+    (work.folder / "theirs.json").write_text(json.dumps(good()))
+    (work.folder / "r0.json").write_text(json.dumps(good()))
+    before = (work.folder / "theirs.json").read_bytes()
+    commands = [("report", "r0.json", "--format", form, "--output", "theirs.json")]
+    if form != "table":
+        commands += [(name, "manifest.json", "--render", f"{form}=theirs.json") for name in ("run", "status")]
+    for command in commands:
+        result = work.call(*command)
+        assert (result.code, "theirs.json holds a report" in result.stderr) == (2 if form == command[3] else 3, True)
+        assert (work.folder / "theirs.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("output", ["--report", "--journal"])
+@pytest.mark.parametrize("read", ["--pkcs11-pin-file", "--vault-jwt-file", "AWS_CONFIG_FILE", "VAULT_CACERT"])
+def test_no_output_takes_the_place_of_a_file_that_a_setting_names(read: str, output: str, offline: Workplace) -> None:
+    offline.key("alias/any", bytes(range(32)), name="any")
+    offline.write()
+    (offline.folder / "secret").write_text("1234\n")
+    options, environment = ((), {read: "secret"}) if read.isupper() else ((read, "secret"), {})
+    before = {path.name: path.read_bytes() for path in offline.folder.iterdir()}
+    result = offline.call("run", "manifest.json", output, "secret", *options, **environment)
+    assert (result.code, output in result.stderr) == (3, True), result.stderr
+    assert {path.name: path.read_bytes() for path in offline.folder.iterdir()} == before
 
 
 @pytest.mark.parametrize(

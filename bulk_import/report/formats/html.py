@@ -129,7 +129,7 @@ def _packed(results: Sequence[view.Result]) -> dict[str, Any]:
 
 
 def _embedded(value: object) -> str:
-    """JSON that can stand in a script element: with no `<`, nothing in it ends the element or opens a comment."""
+    """JSON that is safe in a script element: with no `<`, nothing in it ends the element or opens a comment."""
     text = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
