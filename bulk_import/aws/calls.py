@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -85,6 +86,7 @@ class LaneCalls:
         self._tagging = tagging
         self._applied = applied  # None: the limiter has the rates already
         self._same_key = SameKey(lane)
+        self._counting = asyncio.Lock()  # of those who take several permits for one call of another lane
         self._ended: LaneError | None = None  # set once, by an answer from elsewhere
 
     async def _read(

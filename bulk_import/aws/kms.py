@@ -159,9 +159,10 @@ class LaneKms(LaneCalls):
 
     async def count_replica(self) -> None:
         """https://docs.aws.amazon.com/kms/latest/developerguide/requests-per-second.html"""
-        for _ in range(PERMITS_OF_A_REPLICA):
-            await self.limiter.throttler("CreateKey").acquire()
-            self._gate.release()  # no call follows in this lane
+        async with self._counting:  # else two replicas would share what passes meanwhile, and be sent at once
+            for _ in range(PERMITS_OF_A_REPLICA):
+                await self.limiter.throttler("CreateKey").acquire()
+                self._gate.release()  # no call follows in this lane
 
     async def list_aliases(self, key_id: str, trace: Trace) -> list[str]:
         return [
