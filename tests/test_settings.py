@@ -145,9 +145,9 @@ WAYS: dict[str, Way] = {
 }
 
 
-HERE = [name for name in FIELDS if name in WAYS and settings.model.marked(name, "variable")]
+HERE = [name for name in FIELDS if name in WAYS and settings.marks.marked(name, "variable")]
 GUARDS = ["allow_account", "allow_source", "max_targets"]
-LISTS = [name for name in HERE if settings.model.several(name)]
+LISTS = [name for name in HERE if settings.marks.several(name)]
 
 
 @pytest.fixture(autouse=True)

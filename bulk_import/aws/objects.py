@@ -19,6 +19,7 @@ from aiohttp import ClientError as HttpError
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
+from bulk_import.aws import object_errors
 from bulk_import.aws.pace.retry import Retry
 from bulk_import.aws.wire.clients import Clients
 from bulk_import.aws.wire.trace import traced
@@ -32,34 +33,6 @@ T = TypeVar("T")
 MOST_NAMES = 10_000  # of one prefix
 _CHUNK = 1 << 20  # bytes read at once
 SLOWEST = 32 << 10  # bytes a second: a transfer below it is given up and tried again
-
-# https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
-_CALLERS = frozenset(
-    {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "InvalidClientTokenId",
-     "CallerCredentialsMissing", "ClockSkew"}
-)  # fmt: skip
-_ADVICE = {
-    "NoSuchBucket": "Check the bucket's name and the partition; it is not made by this program.",
-    "NoSuchKey": "Check the key, and that the step before has uploaded it.",
-    "PreconditionFailed": "Another run writes to the same place. Use a separate key for each run.",
-    "ConditionalRequestConflict": "Another run writes to the same place. Use a separate key for each run.",
-    "ConnectionFailed": "Check the network path to S3: proxy, VPC endpoint, firewall, DNS.",
-    "MalformedAnswer": "Something on the network path responds instead of S3: check the proxy and the endpoint.",
-    "InvalidURI": "Nothing in the key is percent-decoded: write it as `aws s3 ls` shows it.",
-    "TooLarge": "Check that this is the object that was meant; a manifest can be split into several.",
-}
-_DENIED = {
-    "GetObject": "Grant the caller s3:GetObject on it, and kms:Decrypt on the key that it is encrypted with. "
-    "Without s3:ListBucket, S3 calls a missing object denied, too: check the key.",
-    "PutObject": "Grant the caller s3:PutObject and s3:GetObject on it (and on the names next to it), and "
-    "kms:GenerateDataKey and kms:Decrypt on the KMS key of --s3-sse-kms-key-id; or look at the bucket's policy, "
-    "which may ask for an encryption (--s3-sse).",
-}
-_DENIED["DeleteObject"] = "Grant the caller s3:DeleteObject on it."
-_DENIED["ListObjectsV2"] = "Grant the caller s3:ListBucket on the bucket."
-_DENIED["CopyObject"] = _DENIED["PutObject"]
-_CALLERS_ADVICE = "Look at the credentials that this program was started with: they do not work at S3."
-_ELSE = "Look the code up in the S3 API reference."
 
 
 @asynccontextmanager
@@ -81,7 +54,7 @@ def fetch(uri: str, settings: Settings, *, limit: int) -> bytes:
     try:
         wanted = ObjectUri.parse(uri)
     except ValueError as error:
-        raise ObjectError(uri, f"{error}.", code="InvalidURI", advice=_ADVICE["InvalidURI"]) from None
+        raise ObjectError(uri, f"{error}.", code="InvalidURI", advice=object_errors.ADVICE["InvalidURI"]) from None
 
     async def work() -> bytes:
         async with open_objects(settings) as store:
@@ -139,7 +112,7 @@ class S3Objects:
             async with body:
                 if facts.size > limit:
                     message = f"is larger than {limit >> 20} MiB ({facts.size:,} bytes)."
-                    raise ObjectError(str(uri), message, code="TooLarge", advice=_ADVICE["TooLarge"])
+                    raise ObjectError(str(uri), message, code="TooLarge", advice=object_errors.ADVICE["TooLarge"])
                 while chunk := await body.read(_CHUNK):  # length and checksum are checked at its end
                     into.write(chunk)
             return facts
@@ -249,17 +222,14 @@ class S3Objects:
                 raise CallerError(f"{uri}: {error.message}", code=error.code, advice=error.advice) from None
             except (ClientError, BotoCoreError, HttpError, ResponseParserError, TimeoutError) as error:
                 translated = translate(error, operation, region)
-            if translated.code in _CALLERS:  # before any repeating: these do not become right by themselves
-                raise _caller_error(translated, uri)
+            if translated.code in object_errors.CALLERS:  # before any repeating: these stay as they are
+                raise object_errors.of_caller(translated, uri)
             raise translated
 
         try:
             return await self._retry(once)
         except ServiceError as error:
-            advice = _DENIED[operation] if error.code == "AccessDenied" else _ADVICE.get(error.code, _ELSE)
-            raise ObjectError(
-                str(uri), f"{error.code}: {error.message} ({operation})", code=error.code, advice=advice
-            ) from None
+            raise object_errors.of_object(error, uri, operation) from None
 
 
 def _size(body: Path | bytes) -> int:
@@ -275,15 +245,6 @@ def _encryption(settings: Settings) -> dict[str, str]:
         advice = "Omit one of the two, or use --s3-sse aws:kms."
         raise SettingsError([Problem("settings", 0, "--s3-sse-kms-key-id", "AES256 takes no KMS key.", advice)])
     return {"ServerSideEncryption": way or "aws:kms", "SSEKMSKeyId": key}
-
-
-def _caller_error(error: ServiceError, uri: ObjectUri) -> CallerError:
-    advice = error.advice if error.code in ("CallerCredentialsMissing", "ClockSkew") else _CALLERS_ADVICE
-    return CallerError(
-        f"{uri}: the caller's credentials do not work: {error.message} ({error.operation})",
-        code=error.code,
-        advice=advice,
-    )
 
 
 def _whole(operation: str, answer: Mapping[str, Any], *needed: str) -> Mapping[str, Any]:

@@ -12,31 +12,26 @@ import asyncio
 import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from bulk_import import __version__
 from bulk_import.aws.session import AwsSession
 from bulk_import.ceremony import trust
 from bulk_import.ceremony.bundle import (
-    VERSION,
-    Access,
     Bundle,
-    BundleHead,
     NotPrepared,
     Prepared,
     members,
     read_bundle,
 )
-from bulk_import.ceremony.lines import LineWriter, begun, cut, fingerprint, last_check, read_bytes, refuse
+from bulk_import.ceremony.continued import bundle_writer, known_bundle
+from bulk_import.ceremony.lines import LineWriter, fingerprint, read_bytes
 from bulk_import.errors import TargetError
-from bulk_import.journal import narrate
 from bulk_import.journal.begin import new_run_id
 from bulk_import.material.wrapping import default_algorithm
 from bulk_import.model import Failure, KeySpec, KeyView, Lane, Manifest, Outcome, SessionPolicy, Status, Target
-from bulk_import.model.run import CallerFacts, ManifestFacts, Tool
 from bulk_import.plan import Action, Decision, Wanted
 from bulk_import.ports import KeyService
 from bulk_import.run.barrier import Barrier
@@ -47,9 +42,6 @@ from bulk_import.run.runner import run_lanes
 from bulk_import.run.stop import Stop
 from bulk_import.run.target_run import TargetRun
 from bulk_import.settings import Settings
-from bulk_import.words import as_utc
-
-SPARE: Final = timedelta(hours=1)  # a bundle whose parameters expire sooner is not continued
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +78,7 @@ async def prepare(
     if settings.sign_with:
         trust.check_key(settings.sign_with)
         trust.check_place(into, settings, manifest)
-    known = _known(into, manifest, settings)
+    known = known_bundle(into, manifest, settings)
     started, run_id, stop = datetime.now(UTC), new_run_id(), Stop()
     # What was blocked is tried again.
     left = lanes({index for index, line in known.targets.items() if line.kind != "blocked"} if known else set())
@@ -96,7 +88,7 @@ async def prepare(
         used = dict.fromkeys((*left, *barrier.lanes))
         ports = {lane: await session.lane(lane, manifest.accounts[lane.account]) for lane in used}
         barrier.connect(ports)
-        writer = _writer(into, known, manifest, settings, session=session, run_id=run_id, started=started)
+        writer = bundle_writer(into, known, manifest, settings, session=session, run_id=run_id, started=started)
         try:
             runners = [
                 LanePreparer(
@@ -248,68 +240,3 @@ def _barrier(manifest: Manifest, known: Bundle | None) -> Barrier:
         if family is not None and target.primary is None and line is not None and line.kind != "blocked":
             family.end(well=True, key_arn=line.key_arn)
     return barrier
-
-
-def _known(into: Path, manifest: Manifest, settings: Settings) -> Bundle | None:
-    """The bundle that is continued, its torn last line cut off; None: there is none yet. Raises CeremonyError."""
-    whole = begun(into, "a bundle")
-    if whole is None:
-        cut(into, None)
-        return None
-    known = read_bundle(into, whole)
-    head = known.head
-    advice = "Name another file, or move this one away."
-    if (head.manifest.sha256, head.selection, head.standby) != (
-        manifest.sha256, narrate.selection(settings, manifest), settings.standby,
-    ):  # fmt: skip
-        raise refuse(into, 1, "is a bundle of another manifest or selection, or with another --standby.", advice)
-    for line in known.targets.values():
-        if isinstance(line, Prepared) and line.deadline - datetime.now(UTC) < SPARE:
-            raise refuse(into, 0, f"its import parameters expire at {as_utc(line.deadline)}.", advice)
-    cut(into, whole)
-    return known
-
-
-def _writer(
-    into: Path,
-    known: Bundle | None,
-    manifest: Manifest,
-    settings: Settings,
-    *,
-    session: AwsSession,
-    run_id: str,
-    started: datetime,
-) -> LineWriter:
-    """Raises OSError, CeremonyError where the bundle was begun by another caller or at another endpoint."""
-    caller = CallerFacts(session.caller.account, session.caller.arn)
-    if known is not None:
-        if (known.head.prepared_by.account, known.head.environment) != (caller.account, session.environment):
-            advice = "Use the credentials and endpoints that it was begun with, or name another file."
-            raise refuse(into, 1, "was begun by another caller or in another environment.", advice)
-        data = read_bytes(into)
-        return LineWriter(into, line=data.count(b"\n"), after=last_check(data))
-    writer = LineWriter(into)
-    head = BundleHead(
-        kind="bundle",
-        version=VERSION,
-        tool=Tool("bulk-import", __version__),
-        bundle_id=run_id,
-        prepared_at=started,
-        prepared_by=caller,
-        partition=manifest.partition,
-        environment=session.environment,
-        endpoints=session.endpoints,
-        manifest=ManifestFacts(manifest.uri, manifest.sha256, manifest.total),
-        selection=narrate.selection(settings, manifest),
-        selected=len(manifest.targets),
-        standby=settings.standby,
-        accounts=[
-            Access(
-                account=access.account, role_arn=access.role_arn, external_id=access.external_id,
-                session_duration=access.session_duration,
-            )
-            for access in manifest.accounts.values()
-        ],
-    )  # fmt: skip
-    writer.write(members(head))
-    return writer

@@ -18,11 +18,11 @@ from bulk_import.manifest.access import check_options
 from bulk_import.manifest.expand import Check, Expander
 from bulk_import.manifest.json_nodes import is_json, read_json
 from bulk_import.manifest.level import Level, LevelReader
-from bulk_import.manifest.models import json_schema
 from bulk_import.manifest.policy import Policies, Unusable
 from bulk_import.manifest.problems import Findings, fail, problem
 from bulk_import.manifest.read import Format, Source, open_source
 from bulk_import.manifest.rows import read_csv, read_jsonl
+from bulk_import.manifest.schema import json_schema
 from bulk_import.manifest.select import Selection, guard
 from bulk_import.manifest.yaml_nodes import Map, Seq, read_yaml
 from bulk_import.model import FailedTargets, Manifest

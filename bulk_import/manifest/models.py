@@ -1,4 +1,4 @@
-"""The shape of a manifest, as pydantic v2 models; `json_schema` prints it.
+"""The shape of a manifest, as pydantic v2 models; schema.py prints it.
 
 The models are typed dicts, because of one rule: a field that is absent inherits, one that is null overrides. In a
 typed dict the first is absent and the second is None, and the merge (nearest wins) is `{**defaults, **account, **key}`.
@@ -7,7 +7,6 @@ Patterns show the shape only; fields.py checks what a value means (a day that ex
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, WithJsonSchema, with_config
@@ -38,12 +37,12 @@ from bulk_import.manifest.scalars import (
 )
 from bulk_import.model import KeySpec, KeyUsage, WrappingAlgorithm, WrappingKeySpec
 
-_STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True)
+STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True)
 # What must be there is asked after inheritance, in expand.py; an editor can at least ask for these.
 _KEY = ConfigDict(extra="forbid", hide_input_in_errors=True, json_schema_extra={"required": ["id", "key_id"]})
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 class CreateFields(TypedDict):
     """How a missing key is created, and what an existing key must show. An absent field: KMS's default, and any."""
 
@@ -82,7 +81,7 @@ class CreateFields(TypedDict):
     ]
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 class SharedFields(TypedDict):
     """What a key may state itself or inherit."""
 
@@ -175,7 +174,7 @@ class SharedFields(TypedDict):
     renew_before: NotRequired[RenewBefore | None]
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 class AccessFields(TypedDict):
     """How an account is entered; belongs to the account, never to a key."""
 
@@ -184,7 +183,7 @@ class AccessFields(TypedDict):
     session_duration: NotRequired[SessionDuration | None]
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 class DefaultFields(SharedFields, AccessFields):
     """`defaults`, and each of `accounts`: every field of a key but its identity, and the account's fields."""
 
@@ -233,12 +232,12 @@ class KeyFields(SharedFields):
     ]
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 class RowFields(KeyFields, AccessFields):
     """A line of JSON Lines or CSV: a key's fields and its account's, which must agree on all lines of an account."""
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 class Head(TypedDict):
     """A document without its keys."""
 
@@ -263,30 +262,6 @@ class Head(TypedDict):
     ]
 
 
-@with_config(_STRICT)
-class Document(Head):
-    """A manifest of bulk-import: which key material belongs into which KMS keys."""
-
-    keys: Annotated[
-        list[KeyFields],
-        Field(
-            min_length=1,
-            description="The keys, in the order of the report.",
-            examples=[
-                [
-                    {
-                        "id": "payments",
-                        "account": "111122223333",
-                        "region": "eu-central-1",
-                        "key_id": "alias/payments",
-                        "material": "file:payments.key",
-                    }
-                ]
-            ],
-        ),
-    ]
-
-
 HEAD: TypeAdapter[Any] = TypeAdapter(Head)
 KEY: TypeAdapter[Any] = TypeAdapter(KeyFields)
 ROW: TypeAdapter[Any] = TypeAdapter(RowFields)
@@ -298,30 +273,3 @@ FIELDS_OF_ACCESS = tuple(AccessFields.__annotations__)
 FIELDS_OF_CREATE = tuple(CreateFields.__annotations__)
 FIELDS_OF_ENTRIES = tuple(EntryFields.__annotations__)
 FIELDS_OF_IDENTITY = ("id", "account", "accounts", "key_id")  # of a key alone: `defaults` cannot hold them
-
-
-def json_schema(sources: Sequence[str] = ()) -> dict[str, Any]:
-    """JSON Schema (2020-12) of a manifest in YAML or JSON, with descriptions and examples for editors.
-
-    `sources`: one line per source of key material, for the description of `material`.
-    """
-    schema = TypeAdapter(Document).json_schema(mode="validation")
-    for model in (schema, *schema["$defs"].values()):
-        for field in model.get("properties", {}).values():
-            _lift(field)
-        if "material" in model.get("properties", {}):
-            model["properties"]["material"]["description"] += " ".join(["", *sources])
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **schema,
-        "title": "bulk-import manifest, version 1",
-    }
-
-
-def _lift(field: dict[str, Any]) -> None:
-    """Moves what an editor shows from inside `X or null` to the field itself."""
-    for option in field.get("anyOf", ()):
-        for name in ("description", "examples"):
-            if name in option:
-                field.setdefault(name, option.pop(name))
-    field.pop("title", None)

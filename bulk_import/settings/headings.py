@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from bulk_import.settings.model import Settings, group_of
+from bulk_import.settings.marks import group_of
+from bulk_import.settings.model import Settings
 
 OTHERS: Final = "Options"  # --config, --help
 _MEMBERS: Final[dict[str, tuple[str, ...]]] = {

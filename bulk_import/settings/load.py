@@ -13,7 +13,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from bulk_import.errors import Problem, SettingsError, UsageError
-from bulk_import.settings.model import PREFIX, Settings, fields, flag_of, marked, several
+from bulk_import.settings.marks import fields, flag_of, marked, several
+from bulk_import.settings.model import PREFIX, Settings
 from bulk_import.settings.values import gives_nothing
 from bulk_import.shards import AUTO, from_environment
 
