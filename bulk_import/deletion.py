@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bulk_import.errors import TargetError
-from bulk_import.model import KeyRotation, KeyState, KeyView
+from bulk_import.model import KeyRotation, KeyState, KeyView, Target
 from bulk_import.plan import Action, Decision, Deleting, Step, StepKind, Wanted, importable
 
 PENDING = frozenset(("PENDING_ROTATION", "PENDING_MULTI_REGION_IMPORT_AND_ROTATION"))
@@ -39,8 +39,8 @@ def decide_deletion(
         # A name that the manifest lists is no mistake, also if KMS has no such material any more.
         listed = any(entry.name == asked.name for entry in target.materials)
         material = material_to_delete(view, rotations, asked.name, sent=sent or listed)
-        stated = target.key_material_id
-        if material is not None and stated is not None and stated not in (material, ""):
+        stated = _stated(target, asked.name)
+        if material is not None and stated and None not in stated and material not in stated:
             raise TargetError(
                 f"KMS calls the material of {view.arn} {material}; the manifest states another ID.",
                 code="MaterialMismatch",
@@ -55,6 +55,13 @@ def decide_deletion(
         detail="it holds material", material_id=material,
         steps=(Step(StepKind.DELETE_MATERIAL, "the key holds material"),),
     )  # fmt: skip
+
+
+def _stated(target: Target, name: str | None) -> set[str | None]:
+    """The IDs that the manifest gives to the material to delete; None among them: it may be any."""
+    if not target.materials:
+        return {target.key_material_id or None}
+    return {entry.key_material_id or None for entry in target.materials if name in (None, entry.name)}
 
 
 def material_to_delete(

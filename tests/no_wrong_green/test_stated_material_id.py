@@ -120,3 +120,33 @@ def test_a_key_that_was_pasted_as_the_id_is_not_quoted(
     written = [path.read_text() for path in work.folder.iterdir() if path.name.startswith("report")]
     assert written
     assert pasted not in shown + "".join(written)
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("listed", ["material", "materials", "all of materials"])
+def test_material_of_another_id_is_not_deleted(sandbox: Sandbox, work: Workplace, listed: str, *, named: bool) -> None:
+    """Nothing brings back what is deleted, if the manifest's source holds other material."""
+    key, material = sandbox.key(key_spec=AES), materials.make(AES)
+    name = {"KeyMaterialDescription": "2026"} if named else {}
+    kms = sandbox.client()
+    import_material(kms, key["key_id"], material, ExpirationModel="KEY_MATERIAL_DOES_NOT_EXPIRE", **name)
+    right = kms.describe_key(KeyId=key["key_id"])["KeyMetadata"]["CurrentKeyMaterialId"]
+    work.key(key["key_id"], material, name="key", encoding="raw")
+    [entry] = work.keys
+    options = ("--all", "--yes", "--read-interval", "20ms", *(("--material-name", "2026") if named else ()))
+    if listed == "material":
+        places = [entry]
+    else:
+        entry |= {"materials": [{"name": each, "material": entry["material"]} for each in ("2026", "2027")]}
+        del entry["material"]
+        places = entry["materials"] if listed == "all of materials" or not named else entry["materials"][:1]
+    for number, place in enumerate(places):
+        place["key_material_id"] = f"{number:02x}" * 32
+    work.write()
+    result = work.call("delete", "manifest.json", *options)
+    error = result.entries["key"]["error"]
+    assert (result.code, error and error["code"]) == (5, "MaterialMismatch"), result.entries
+    assert kms.describe_key(KeyId=key["key_id"])["KeyMetadata"]["KeyState"] == "Enabled"
+    places[0]["key_material_id"] = right
+    work.write()
+    assert work.call("delete", "manifest.json", *options).code == 0
