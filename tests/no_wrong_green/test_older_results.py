@@ -1,4 +1,4 @@
-"""Older results of commands that make no run: a merge, a rendering, a plan. See test_reports.py for runs."""
+"""Older results of commands that make no run: a merge, a rendering, a plan. For runs: test_older_results_of_runs.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.support import ACCOUNT, Workplace
 from tests.faults.support import add_targets
-from tests.no_wrong_green.test_reports import RENDERED, good, offline, shards, work
+from tests.no_wrong_green.made_reports import RENDERED, good, offline, shards, work
 from tests.sandbox_client import Sandbox
 
 __all__ = ["offline", "work"]
