@@ -97,7 +97,7 @@ def _contradiction(result: Values) -> str:
         return ""
     if result["error"] is not None:
         return f"its status is {status}, and it has an error"
-    if verification is not None and not verification["verified"]:
+    if verification is None or not verification["verified"] or verification["consecutive"] < 1:
         return f"its status is {status}, and it was not verified"
     return ""
 

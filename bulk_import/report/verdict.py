@@ -47,4 +47,5 @@ def exit_code(runs: Sequence[Values], summary: Summary, *, missing: bool) -> Exi
 
 def _complete(run: Values) -> bool:
     """Its exit code alone is not trusted: a run that never ended, or that an error ended, is not complete."""
-    return run["exit_code"] == ExitCode.OK and run["finished_at"] is not None and run["error"] is None
+    ended = run["outcome"] == "succeeded" and run["finished_at"] is not None and run["error"] is None
+    return ended and run["exit_code"] == ExitCode.OK

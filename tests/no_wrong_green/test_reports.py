@@ -76,7 +76,8 @@ def failed_in_place(document: Document) -> None:
 
 def test_a_run_that_has_no_end_or_ended_by_an_error_is_no_success(offline: Workplace) -> None:
     """Its exit code does not count."""
-    for change in ({"finished_at": None}, {"error": {"code": "X", "message": "m", "advice": "a"}}):
+    error = {"code": "X", "message": "m", "advice": "a"}
+    for change in ({"finished_at": None}, {"error": error}, {"outcome": "interrupted"}, {"outcome": "failed"}):
         one = good()
         one["run"] |= change
         assert report(offline, [one]).code == 4, change
@@ -113,6 +114,16 @@ REFUSED: dict[str, tuple[Callable[[list[Document]], Any], str]] = {
     "an error of a target that is OK": (lambda made: failed_in_place(made[1]), "it has an error"),
     "a target that is OK but not verified": (
         lambda made: made[2]["results"][0]["verification"].update(verified=False), "it was not verified"),
+    "a target that is OK without a verification": (
+        lambda made: made[1]["results"][0].update(verification=None), "it was not verified"),
+    "a target that is OK after no read": (
+        lambda made: made[1]["results"][0]["verification"].update(reads=0, consecutive=0), "it was not verified"),
+    "a status that no version has": (lambda made: made[1]["results"][0].update(status="ok"), "status"),
+    "a field with another name": (
+        lambda made: made[1]["results"][0].update(state=made[1]["results"][0].pop("status")), "status: Field required"),
+    "a report of another version": (lambda made: made[1].update(schema_version=2), "reads version 1"),
+    "an exit code that is a text": (lambda made: made[1]["run"].update(exit_code="0"), "exit_code"),
+    "a deletion among runs": (lambda made: made[1]["run"].update(command="delete"), "another command"),
     "deep nesting": (lambda made: made[1]["run"].update(labels=_nested(300)), "part-1.json"),
 }  # fmt: skip
 
