@@ -45,7 +45,14 @@ def _allows(statement: dict[str, Any], request: Request) -> bool:
 
 
 def _holds(operator: str, wanted: list[str], found: Any) -> bool:
-    """A condition key that the request does not carry holds for no operator that is used here."""
+    """A condition key that the request does not carry holds for two of the operators that are used here.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html
+    """
+    if operator == "ForAllValues:StringEquals":
+        return set(found or ()) <= set(wanted)
+    if operator == "BoolIfExists":
+        return found is None or str(found).lower() in wanted
     if found is None:
         return False
     if operator == "ForAnyValue:StringEquals":

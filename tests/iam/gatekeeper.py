@@ -103,6 +103,10 @@ def context(key: dict[str, Any], params: dict[str, Any]) -> Context:
     for name in ("WrappingAlgorithm", "WrappingKeySpec", "ExpirationModel", "ValidTo", "ReplicaRegion"):
         if name in params:
             found[f"kms:{name}"] = params[name]
+    if "Tags" in params:
+        found["aws:TagKeys"] = [tag["TagKey"] for tag in params["Tags"]]
+    if "BypassPolicyLockoutSafetyCheck" in params:
+        found["kms:BypassPolicyLockoutSafetyCheck"] = params["BypassPolicyLockoutSafetyCheck"]
     for name, value in params.get("EncryptionContext", {}).items():
         found[f"kms:EncryptionContext:{name}"] = value
     return found
