@@ -21,7 +21,7 @@ def correct(*fields: str) -> list[str]:
 
 
 def sids(policies: dict[str, list[dict[str, Any]]]) -> set[str]:
-    """Names of the statements, without the number that tells several of a kind apart."""
+    """Names of the statements, without the number of one of several."""
     return {
         statement["Sid"].rstrip("0123456789")
         for documents in policies.values()
