@@ -170,6 +170,8 @@ async def _took_effect_anyway(kind: Kind, error: ServiceError) -> bool:
         seen = await shows(kind, looks, interval)
         stands = not seen and kind.operation not in run.doubts and await kind.stands(error)
     except ServiceError as failed:
+        if error.code == "WrongKey":
+            raise error from None  # graver than that nobody could look
         # No ServiceError, which is repeated: the change would be sent again as if the look had shown no effect.
         raise TargetError(
             failed.message, code=failed.code, operation=failed.operation, retryable=failed.retryable,

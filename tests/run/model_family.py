@@ -16,10 +16,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import pairwise
 from typing import Any, NoReturn
 
 import orjson
@@ -39,6 +40,7 @@ from tests.run.model_kms import (
     lost,
     wrapping_key,
 )
+from tests.virtual_time import START
 
 REGIONS = ("us-east-1", "eu-west-1", "ap-south-1")  # the primary's first
 LANES = tuple(Lane("aws", "111122223333", region) for region in REGIONS)
@@ -128,6 +130,8 @@ class Family(ChangingWorld):
         self.known_from: dict[tuple[str, str], float] = {}  # of Region and material: when the Region knows it
         self.frozen: set[str] = set()  # Regions whose reads are stale until the process ends
         self.rotated: Counter[str] = Counter()  # by this program
+        self.proved: set[tuple[str, str]] = set()  # Regions and materials: KMS accepted the bytes from this run
+        self.parts = 0
         self.acted: list[str] = []  # what somebody else did
         self.touched: dict[str, int] = {}  # by Region: how many reads there were when somebody changed it
         self.reads: dict[str, list[tuple[bool, bool]]] = {}  # of this part: as wanted, fresh
@@ -135,6 +139,10 @@ class Family(ChangingWorld):
         self.verified: set[str] = set()  # Regions of which enough of them did, since the last import there
         self.wrong: set[int] = set()  # targets that met a response for another key in this part
         self.killed_now = False
+        self.shown: dict[str, list[Snapshot]] = {}  # by Region: by the reads of this part
+        self.changed_now: set[int] = set()  # targets for which this part has sent a change
+        self.doubts: set[tuple[str, int]] = set()  # requests without an answer, and nobody has looked since
+        self.broken: AssertionError | None = None  # a rule that was broken while the program ran
 
     # --- what the program does
 
@@ -143,7 +151,11 @@ class Family(ChangingWorld):
 
     def begin_part(self) -> None:
         super().begin_part()
+        self.parts += 1
         self.reads = {region: [] for region in self.regions}
+        self.shown = {region: [] for region in self.regions}
+        self.doubts.clear()
+        self.changed_now.clear()
         self.frozen.clear()
         self.touched.clear()
         self.shown_pending.clear()
@@ -158,6 +170,7 @@ class Family(ChangingWorld):
         """Not a resume: its report is about this run only."""
         for counts in (self.sent, self.made, self.unknown):
             counts.clear()
+        self.proved.clear()
 
     def kill(self, how: str) -> NoReturn:
         self.killed_now = True
@@ -166,9 +179,12 @@ class Family(ChangingWorld):
 
     def noted(self, event: str, fields: Mapping[str, Any]) -> None:
         """After a line of the journal was written."""
-        assert now() < 1000.0 + LONGEST, "it takes far too long"
-        if (event == "ended" and fields["result"].status.well) or event == "confirmed":
-            self.check_end(fields["index"])
+        try:
+            assert now() < START + LONGEST, "it takes far too long"
+            if event == "confirmed" or (event == "ended" and fields["result"].status.well):
+                self.check_end(fields["index"])
+        except AssertionError as error:  # the program would make a failed target of it, or a failed run
+            self.broken = self.broken or error
 
     def check_end(self, index: int) -> None:
         """A target ends OK now."""
@@ -291,6 +307,10 @@ class Family(ChangingWorld):
                 self.touched[region] = len(self.reads[region])
 
 
+def _has_pending(shown: Snapshot) -> bool:
+    return any(one.key_material_state in (READY, NOT_READY) for one in shown.materials)
+
+
 def _rotation(name: str, state: str, copy: Copy | None, date: datetime | None) -> KeyRotation:
     if copy is None:
         return KeyRotation(material_id(name), state, "PENDING_IMPORT", None, None, name, date)
@@ -375,8 +395,9 @@ class RegionKms(ChangingKms):
             world.frozen.add(self.region)
         shown, fresh = world.visible(self.region, stale=happens == "stale")
         world.reads[self.region].append((world.shows_wanted(shown), fresh))
-        pending = any(one.key_material_state in (READY, NOT_READY) for one in shown.materials)
-        world.shown_pending[self.region] = world.shown_pending[self.region] + 1 if pending else 0
+        world.shown[self.region].append(shown)
+        world.doubts -= {(IMPORT, self.index), (ROTATE, self.index)}
+        world.shown_pending[self.region] = world.shown_pending[self.region] + 1 if _has_pending(shown) else 0
         if world.shown_pending[self.region] >= READS_OF_A_RESUME:
             world.verified.add(self.region)
         return list(shown.materials)
@@ -397,13 +418,15 @@ class RegionKms(ChangingKms):
         assert opened == SOURCES[name], "the bytes of another source"
         assert among.import_type == "EXISTING_KEY_MATERIAL" or self.index == 0, "new material in a replica"
 
+        self._check_import(name, among)
+
         def effect(late: tuple[str, ...]) -> None:
             known = name in (*world.used, world.pending)
             here = known and world.known_from.get((self.region, name), 0.0) <= now()
             if among.import_type == "NEW_KEY_MATERIAL":
                 if known:
                     raise refused("IncorrectKeyMaterialException", IMPORT)
-                if world.pending is not None:
+                if world.pending is not None or _has_pending(world.visible(self.region, stale=False)[0]):
                     raise refused("KMSInvalidStateException", IMPORT)
             elif not here or among.key_material_id not in (None, material_id(name)):
                 raise refused("IncorrectKeyMaterialException", IMPORT)
@@ -415,8 +438,33 @@ class RegionKms(ChangingKms):
         if answer == "carried out, no material named":
             return None
         if answer == "carried out, other material named":
+            world.wrong.add(self.index)
             return material_id(next(other for other in (*world.used, STRANGE) if other != name))
+        world.proved.add((self.region, name))
         return material_id(name)
+
+    def _check_import(self, name: str, among: AmongSeveral) -> None:
+        world = self.world
+        if world.acted or any("stale for good" in happened for happened in world.choices.names):
+            return
+        assert name not in self._accepted(), "imported again, and this run knows that it is there"
+        if among.import_type == "NEW_KEY_MATERIAL":
+            assert all(world.shown.values()), "new material before every Region was read"
+            assert all(world.holds(used) for used in world.used), "new material before every Region has the older ones"
+
+    def _accepted(self) -> set[str]:
+        """Materials that the journal on the disk shows as imported in this Region."""
+        return {
+            event["material"]
+            for event in self._durable()
+            if (event["event"], event.get("operation"), event.get("index"), event.get("outcome"))
+            == ("answered", IMPORT, self.index, "ok")
+        }
+
+    def _durable(self) -> Iterator[dict[str, Any]]:
+        world = self.world
+        assert world.journal is not None
+        return map(orjson.loads, world.journal.path.read_bytes()[: world.durable].splitlines())
 
     async def rotate_key_on_demand(self, key_id: str, trace: Trace) -> None:
         assert key_id == self.arn
@@ -427,6 +475,9 @@ class RegionKms(ChangingKms):
             assert world.pending == intended, "a rotation to other material"
             assert world.holds(intended), "a rotation before every Region has the material"
             assert world.verified == {*world.regions}, "a rotation before every Region was seen to have the material"
+            assert {(region, intended) for region in world.regions} <= world.proved, (
+                "a rotation to bytes of nobody knows"
+            )
 
         def effect(late: tuple[str, ...]) -> None:
             world.rotated[world.promote(late)] += 1
@@ -435,12 +486,8 @@ class RegionKms(ChangingKms):
 
     def _intended(self) -> str:
         """What the last intent on the disk says."""
-        world = self.world
-        assert world.journal is not None
-        events = map(orjson.loads, world.journal.path.read_bytes()[: world.durable].splitlines())
-        return str(
-            [event["material"] for event in events if event.get("operation") == ROTATE and "attempt" in event][-1]
-        )
+        intents = (event for event in self._durable() if (event["event"], event.get("operation")) == ("intent", ROTATE))
+        return str([event["material"] for event in intents][-1])
 
     async def _change(
         self, operation: str, trace: Trace, answers: tuple[str, ...], effect: Callable[[tuple[str, ...]], None]
@@ -451,8 +498,15 @@ class RegionKms(ChangingKms):
         trace.sent(operation)
         world.sent[request] += 1
         assert world.intents(*request) >= world.sent[request], f"{operation} without a durable intent"
+        assert request not in world.doubts, f"{operation} is repeated without a look"
+        if self.index not in world.changed_now:
+            shown = world.shown[self.region]
+            assert any(one == other for one, other in pairwise(shown)), "decided by reads that differ, or by one"
+            world.changed_now.add(self.index)
         answer = world.choices.among(operation, *answers)
-        world.unknown[request] += answer not in KNOWN
+        if answer not in KNOWN:
+            world.unknown[request] += 1
+            world.doubts.add(request)
         others = tuple(region for region in world.regions if region != self.region)
         late = {"carried out, seen late here": (self.region,), "carried out, seen late elsewhere": others}
         refusal: ServiceError | None = None

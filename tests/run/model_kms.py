@@ -73,6 +73,7 @@ class Story(Choices):
 
     def among(self, step: str, *options: str) -> str:
         if self.untold and self.untold[0][0] == step and self.untold[0][1] in options:
+            self.names.append(f"{step}: {self.untold[0][1]}")
             return self.untold.pop(0)[1]
         return options[0]
 

@@ -23,6 +23,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from bulk_import.errors import ExitCode
 from bulk_import.model import Entry, Manifest, Primary, Target, WrappingKeySpec
 from bulk_import.report.fold import fold
 from bulk_import.report.summary import exit_code_of
@@ -45,6 +46,7 @@ from tests.run.model_family import (
 from tests.run.model_kms import Choices, Story
 from tests.run.model_run import every_way, live, manifest_with, prepare, run_part, settings_in, some_ways
 
+SHOWN = "ListKeyRotations"
 EVEN = dict.fromkeys(REGIONS, 0.01)
 
 
@@ -61,6 +63,17 @@ def manifest_of(begins: Beginning) -> Manifest:
     return manifest_with(*targets)
 
 
+# Of changes (a read without an answer was repeated by the port until it gave up), and of reads that can be repeated.
+_REPEATED = ("carried out, no answer", "no answer", "throttled", "carried out, 500", "token refused")
+_AWAITED = ("carried out, late", "carried out, seen late here", "carried out, seen late elsewhere")
+HARMLESS = (
+    *(f"{IMPORT}: {answer}" for answer in IMPORT_ANSWERS if answer in (*_REPEATED, *_AWAITED)),
+    *(f"{ROTATE}: {answer}" for answer in ROTATE_ANSWERS if answer in (*_REPEATED, *_AWAITED)),
+    *(f"{SHOWN}: {happens}" for happens in ("late", "stale", "somebody imports it", "somebody rotates")),
+    "DescribeKey: late", "DescribeKey: stale", "GetParametersForImport: late",
+)  # fmt: skip
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return prepare(tmp_path, monkeypatch, **{f"MATERIAL_{name}": source for name, source in SOURCES.items()})
@@ -75,6 +88,8 @@ def lead(
     """
     world, manifest, settings = Family(choices, begins, pace), manifest_of(begins), settings_in(folder)
     live(world, manifest, settings, partial(check, world, resumes=resumes))
+    if pace == EVEN and all(name.endswith(HARMLESS) for name in choices.names):
+        assert world.parts == 1, "it fails where it has only to wait, or to look"
     if world.facts not in calm:
         run_again(world, manifest, settings)
         calm.add(world.facts)
@@ -82,8 +97,6 @@ def lead(
 
 def run_again(world: Family, manifest: Manifest, settings: Settings) -> None:
     """A new run changes nothing; except that it puts right what somebody did after the last read of the one before."""
-    if isinstance(world.choices, Story):
-        assert not world.choices.untold, "the story did not come so far"
     world.choices = Choices()  # from here on all goes well
     for _ in range(2 if world.acted else 1):
         world.begin_new_run()
@@ -103,6 +116,8 @@ def check(world: Family, journal: Path, *, resumes: bool) -> bool | None:
     if exit_code_of(folded.summary, folded.ending) == 0:
         return True
     if world.pending == STRANGE:
+        if world.choices.names == [f"{SHOWN}: somebody imports another"]:
+            assert entries[0]["error"]["code"] == "RotationConflict", entries
         advice = [entry["error"]["advice"] for entry in entries if entry["error"]]
         if any(material_id(STRANGE) in each and "DeleteImportedKeyMaterial" in each for each in advice):
             world.drop(REGIONS[0], STRANGE)  # a person reads it, and does it
@@ -116,7 +131,11 @@ def check_entries(world: Family, journal: Path) -> list[dict[str, object]]:
     held = [name for name in world.used if not all(name in copies for copies in world.copies.values())]
     assert not held or world.acted or world.begins.lost or world.begins.fresh, f"lost: {held}"
     assert max(world.rotated.values(), default=0) <= 1, "rotated twice"
-    entries = [orjson.loads(entry) for entry in fold(journal).entries()]
+    if world.broken is not None:
+        raise world.broken
+    folded = fold(journal)
+    assert exit_code_of(folded.summary, folded.ending) != ExitCode.INTERNAL, folded.failure
+    entries = [orjson.loads(entry) for entry in folded.entries()]
     by_region = {entry["region"]: entry for entry in entries}
     for entry in entries:
         index, error = entry["index"], entry["error"]
@@ -135,6 +154,10 @@ def check_entries(world: Family, journal: Path) -> list[dict[str, object]]:
             world.check_unwell(index, entry)
         if world.killed_now or error is None:
             continue  # where it was killed, an entry can be that of an earlier part
+        assert index not in world.wrong or "WrongKey" in (error["code"] + error["message"]), entry
+        # All sources are right, and nobody waits for what will not come.
+        assert error["code"] != "IncorrectKeyMaterialException" or world.acted, entry
+        assert "as rotated to within" not in error["message"] or world.used[-1] == world.begins.listed[-1], entry
         if error["code"] == "PrimaryNotReady":
             assert by_region[REGIONS[0]]["error"] is not None, entries
         if "only together with its replica in" in error["message"]:
@@ -157,7 +180,7 @@ BEGINNINGS = {
     "two replicas, one of them slow to begin": Beginning(replicas=2, lost=(2,), begun=(0, 1)),
 }
 PACES = {"even": EVEN, "a slow primary": EVEN | {REGIONS[0]: 1.7}, "a slow replica": EVEN | {REGIONS[1]: 1.7}}
-SEEDS = 110  # of ways at random; a longer walk: 10,000
+SEEDS = 180  # of ways at random; a longer walk: 10,000
 DEEDS = ("imports it", "imports another", "rotates", "deletes what is pending", "deletes 2024")
 READS = ("no answer", "wrong key", "late", "stale")
 
@@ -182,6 +205,19 @@ def test_every_way_of_one(folder: Path) -> None:
     assert {f"ListKeyRotations: somebody {deed}" for deed in DEEDS} <= met
 
 
+@pytest.mark.parametrize("begins", BEGINNINGS)
+def test_what_is_only_late_or_can_be_repeated_fails_nobody(folder: Path, begins: str) -> None:
+    """The first time that it can happen. The run is not interrupted, and all its targets are OK."""
+    calm: set[Facts] = set()
+    untold = 0
+    for happens in HARMLESS:
+        step, _, option = happens.partition(": ")
+        story = Story((step, option))
+        lead(story, BEGINNINGS[begins], EVEN, folder, calm, resumes=True)
+        untold += bool(story.untold)
+    assert untold <= 2, "not every beginning needs all kinds of changes"
+
+
 @pytest.mark.timeout(400)  # as above
 def test_ways_of_two_at_random(folder: Path) -> None:
     """Two things go wrong, with every beginning, and in orders in which the lanes never met before."""
@@ -197,7 +233,6 @@ def test_ways_of_two_at_random(folder: Path) -> None:
     assert lives == 2 * SEEDS
 
 
-SHOWN = "ListKeyRotations"
 STORIES = {
     # Longer ways, or ways of two that a random choice may miss.
     "verified, killed, and a host that lags far behind": (("journal run_ended", "killed"), (SHOWN, "stale for good")),
@@ -216,4 +251,6 @@ STORIES = {
 @pytest.mark.parametrize("name", STORIES)
 @pytest.mark.parametrize("begins", ["rotated", "two replicas"])
 def test_a_longer_way(folder: Path, begins: str, name: str) -> None:
-    lead(Story(*STORIES[name]), BEGINNINGS[begins], EVEN, folder, set(), resumes=True)
+    story = Story(*STORIES[name])
+    lead(story, BEGINNINGS[begins], EVEN, folder, set(), resumes=True)
+    assert not story.untold, "the story did not come so far"

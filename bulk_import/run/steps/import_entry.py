@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from bulk_import.errors import ServiceError, TargetError
@@ -126,7 +127,7 @@ class ImportEntry(ImportMaterial):
             found = next((each for each in materials if each.key_material_id == self._id), None)
         else:
             found = next((each for each in materials if each.description == self.entry.name), None)
-        if found is None or found == self._known.get(found.key_material_id):
+        if found is None or _as_imported(found) == _as_imported(self._known.get(found.key_material_id)):
             return None
         return found if found.import_state == "IMPORTED" and found.description == self.entry.name else None
 
@@ -188,3 +189,10 @@ class ImportEntry(ImportMaterial):
         return ServiceError(
             message, code="RotationConflict", operation=self.operation, request_id=error.request_id, advice=advice
         )
+
+
+def _as_imported(material: KeyRotation | None) -> KeyRotation | None:
+    """Without what rotations, and imports in other Regions, change."""
+    return (
+        None if material is None else replace(material, key_material_state="", rotation_date=None, rotation_type=None)
+    )
