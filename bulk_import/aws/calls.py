@@ -190,13 +190,24 @@ class LaneCalls:
             raise
 
     async def _pages(
-        self, operation: str, trace: Trace, request: dict[str, Any], member: str
+        self, operation: str, trace: Trace, request: dict[str, Any], member: str, name: str
     ) -> AsyncIterator[Mapping[str, Any]]:
+        """The entries of all pages. `name`: the member of an entry that occurs once in the list.
+
+        Raises ServiceError, also where the list repeats itself: what it should have had instead is then unknown.
+        """
+        seen: set[str] = set()
         for _ in range(MOST_LISTED):
             answer = await self._read(operation, trace, request, member)
             for entry in answer[member]:
+                found = str(whole(operation, entry, name)[name])
+                if found in seen:
+                    raise ServiceError(f"It lists one {name} twice.", code="MalformedAnswer", operation=operation)
+                seen.add(found)
                 yield entry
             if not answer.get("Truncated"):
                 return
+            if not answer.get("NextMarker"):
+                break
             request = request | {"Marker": answer["NextMarker"]}
         raise endless(operation)

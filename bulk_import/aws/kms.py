@@ -167,12 +167,15 @@ class LaneKms(LaneCalls):
     async def list_aliases(self, key_id: str, trace: Trace) -> list[str]:
         return [
             str(entry.get("AliasName", ""))
-            async for entry in self._pages("ListAliases", trace, {"KeyId": key_id, "Limit": 100}, "Aliases")
+            async for entry in self._pages(
+                "ListAliases", trace, {"KeyId": key_id, "Limit": 100}, "Aliases", "AliasName"
+            )
         ]
 
     async def list_keys(self, trace: Trace) -> list[str]:
         """Keys that other accounts share with this one can be among them: they are left out."""
-        arns = [str(entry.get("KeyArn", "")) async for entry in self._pages("ListKeys", trace, {"Limit": 1000}, "Keys")]
+        pages = self._pages("ListKeys", trace, {"Limit": 1000}, "Keys", "KeyArn")
+        arns = [str(entry["KeyArn"]) async for entry in pages]
         own = [arn for arn in arns if arn.split(":")[4:5] == [self.lane.account]]
         for arn in own:
             self._check_lane("ListKeys", arn)
@@ -180,14 +183,14 @@ class LaneKms(LaneCalls):
 
     async def aliases_of_all(self, trace: Trace) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
-        async for entry in self._pages("ListAliases", trace, {"Limit": 100}, "Aliases"):
+        async for entry in self._pages("ListAliases", trace, {"Limit": 100}, "Aliases", "AliasName"):
             found.setdefault(str(entry.get("TargetKeyId", "")), []).append(str(entry.get("AliasName", "")))
         return found
 
     async def list_resource_tags(self, key_id: str, trace: Trace) -> dict[str, str]:
         return {
             str(entry.get("TagKey", "")): str(entry.get("TagValue", ""))
-            async for entry in self._pages("ListResourceTags", trace, {"KeyId": key_id, "Limit": 50}, "Tags")
+            async for entry in self._pages("ListResourceTags", trace, {"KeyId": key_id, "Limit": 50}, "Tags", "TagKey")
         }
 
     async def keys_tagged(self, tag: str, trace: Trace) -> dict[str, list[str]]:

@@ -308,6 +308,47 @@ def test_rotations_whose_pages_repeat(sandbox: Sandbox, work: Workplace, run: Ru
     assert "DeleteImportedKeyMaterial" not in error["advice"]
 
 
+@pytest.mark.parametrize("operation", ["ListKeys", "ListAliases"])
+@pytest.mark.parametrize("how", ["repeats", "has no next page", "has no name"])
+def test_an_inventory_whose_pages_are_wrong(sandbox: Sandbox, work: Workplace, operation: str, how: str) -> None:
+    """A page that comes twice hides the one that should have come."""
+    for name in ("one", "two"):
+        sandbox.key(key_spec=AES, alias=f"alias/{name}")
+
+    def wrong(called: str, answer: dict[str, Any]) -> dict[str, Any]:
+        if called != operation:
+            return answer
+        [member] = answer.keys() & {"Keys", "Aliases"}
+        if how == "repeats":
+            return answer | {member: answer[member] * 2}
+        if how == "has no next page":
+            return answer | {"Truncated": True}
+        return answer | {member: [{"TargetKeyId": "x"}, *answer[member]]}
+
+    with Rewriter(sandbox.url, wrong) as proxy:
+        work.url = proxy.url
+        options = ("--account", ACCOUNT, "--region", REGION, "--role", "Importer", "--retry-timeout", "0")
+        found = work.call("discover", *options)
+    assert (found.code, "MalformedAnswer" in found.stderr) == (5, True), found.stderr
+    assert b"keys: []" in found.stdout
+
+
+@pytest.mark.parametrize("how", ["repeats", "has no next page"])
+def test_tags_whose_pages_are_wrong(sandbox: Sandbox, work: Workplace, run: Run, how: str) -> None:
+    key = sandbox.key(key_spec=AES, alias="alias/one", tags={"Team": "Payments"})
+    material = materials.make(AES)
+    work.key("alias/one", material, name="key", key_spec=AES, create={"tags": {"Team": "Payments"}})
+
+    def wrong(called: str, answer: dict[str, Any]) -> dict[str, Any]:
+        if called != "ListResourceTags":
+            return answer
+        return answer | ({"Tags": answer["Tags"] * 2} if how == "repeats" else {"Truncated": True})
+
+    result = through(sandbox, work, run, wrong, "--retry-timeout", "0")
+    assert (result.code, result.entries["key"]["error"]["code"]) == (5, "MalformedAnswer")
+    assert key["arn"] not in imports(sandbox)
+
+
 # --- keys that are created
 @pytest.mark.parametrize("what", ["a key that was there", "the same for two", "another spec", "of another Region"])
 def test_create_key_answers_with_another_key(sandbox: Sandbox, work: Workplace, run: Run, what: str) -> None:
