@@ -199,6 +199,9 @@ def test_a_deleted_role_is_reported_as_such(sandbox: Sandbox, work: Workplace) -
     kms(sandbox).put_key_policy(KeyId=key["key_id"], Policy=json.dumps({"Statement": [root, gone]}))
     message = work.run("--correct", "tags", "--correct", "description").entries["payments"]["error"]["message"]
     assert "AROAEXAMPLEEXAMPLE12 is the ID of a role that was deleted" in message
+    for command in ("plan", "status"):
+        shown = work.call(command, "manifest.json", "--read-interval", "20ms")
+        assert "AROAEXAMPLEEXAMPLE12 is the ID of a role that was deleted" in shown.stdout.decode(), command
 
 
 @pytest.mark.parametrize(
