@@ -113,9 +113,9 @@ def show_status(found: StatusValues, form: str) -> str:
 
 
 async def write_status(found: StatusValues, settings: Settings) -> Mapping[str, Path | ObjectUri]:
-    """Writes the renderings of --render. Returns format → where it is; raises ReportNotWritten, CallerError."""
+    """Writes the renderings of --render. Returns format → where it is; raises ReportNotWritten."""
     return await pages.write(
-        settings, {name: inspection.render(name, found) for name in settings.render},
+        settings, lambda name: inspection.render(name, found),
         run_id=found["run"]["run_id"], partition=found["run"]["partition"],
     )  # fmt: skip
 

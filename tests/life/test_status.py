@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
@@ -13,7 +14,10 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 
+from bulk_import import api
 from bulk_import.api import SCHEMAS
+from bulk_import.errors import ReportNotWritten
+from bulk_import.settings import load as load_settings
 from tests.e2e import materials
 from tests.e2e.support import Result, Workplace, quick
 from tests.iam.gatekeeper import Gatekeeper
@@ -380,3 +384,22 @@ def test_several_materials_are_compared_one_by_one(sandbox: Sandbox, work: Workp
     wanted = status(work, "--format", "json")
     fields = [(one["field"], one["found"]) for one in by_id(wanted)["payments"]["drift"]]
     assert (wanted.code, fields) == (11, [("materials.v2.state", "CURRENT"), ("materials.v3", None)])
+
+
+def test_a_rendering_that_s3_does_not_take_leaves_the_others(sandbox: Sandbox, work: Workplace) -> None:
+    """Neither does one that has a defect: a document that lacks a part stands for it."""
+    hmac_key(sandbox, work, "payments")
+    first = ("--render", "csv=s3://nowhere-at-all/a.csv", "--render", "junit=j.xml", "--render", "html=h.html")
+    denied = status(work, *first, "--format", "json")
+    assert (denied.code, "rendering csv could not be written" in denied.stderr) == (6, True), denied.stderr
+    document = json.loads(denied.stdout)
+    assert (work.folder / "j.xml").exists()
+    assert (work.folder / "h.html").exists()
+    del document["summary"]
+    forms = ("csv", "junit", "html", "markdown", "github")
+    settings = load_settings({"render": [f"{form}={work.folder / form}" for form in forms]})
+    with pytest.raises(ReportNotWritten) as raised:
+        asyncio.run(api.write_status(document, settings))
+    lost = {form for form in forms if f"The rendering {form} could not be made (KeyError)" in raised.value.message}
+    assert lost
+    assert {form for form in forms if (work.folder / form).exists()} == set(forms) - lost != set()
