@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from bulk_import.aws.limits import SessionLimit
 from bulk_import.aws.wire.clients import Clients
-from bulk_import.aws.wire.credentials import AccountCredentials, signing_as
+from bulk_import.aws.wire.credentials import AccountCredentials, refreshed, signing_as
 from bulk_import.aws.wire.translate import translate
 from bulk_import.codes import ENDS_ALL, THROTTLED
 from bulk_import.errors import CallerError, CallerFault, LaneError, MaterialError, ServiceError
@@ -128,13 +128,7 @@ class AwsStores:
             if error.retryable:
                 raise _translated(error) from None
             raise LaneError(error.message, code=error.code, operation="AssumeRole") from None
-        found = answer["Credentials"]
-        return {
-            "access_key": found["AccessKeyId"],
-            "secret_key": found["SecretAccessKey"],
-            "token": found["SessionToken"],
-            "expiry_time": found["Expiration"].isoformat(),
-        }
+        return refreshed(answer)
 
 
 def _translated(error: ServiceError) -> MaterialError:

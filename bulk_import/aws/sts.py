@@ -14,7 +14,7 @@ from bulk_import.aws.limits import SessionLimit
 from bulk_import.aws.pace.limiter import LaneLimiter
 from bulk_import.aws.pace.places import Places
 from bulk_import.aws.pace.retry import Retry
-from bulk_import.aws.wire.credentials import AccountCredentials
+from bulk_import.aws.wire.credentials import AccountCredentials, refreshed
 from bulk_import.aws.wire.trace import traced
 from bulk_import.aws.wire.translate import translate
 from bulk_import.codes import STALE_CREDENTIALS, UNSUPPORTED
@@ -109,13 +109,7 @@ class Sts:
                     code="WrongAccount",
                     operation="AssumeRole",
                 )
-            found = answer["Credentials"]
-            return {
-                "access_key": found["AccessKeyId"],
-                "secret_key": found["SecretAccessKey"],
-                "token": found["SessionToken"],
-                "expiry_time": found["Expiration"].isoformat(),
-            }
+            return refreshed(answer)
 
         return assume
 

@@ -14,6 +14,7 @@ from tests.e2e import materials
 from tests.e2e.support import ACCOUNT, REGION, Result, Workplace, quick
 from tests.faults.forks import Forks, Kill
 from tests.faults.support import events
+from tests.life.shared import lose_the_race
 from tests.sandbox_client import Sandbox
 
 TAG = "bulk-import:alias"
@@ -180,13 +181,7 @@ def test_a_denial_right_after_the_alias_was_created_passes(sandbox: Sandbox, wor
 def test_two_runs_race_for_one_alias(sandbox: Sandbox, work: Workplace) -> None:
     """The alias decides; the other key is reported, with the call that deletes it."""
     add(work)
-    sandbox.fault("delay", operation="CreateAlias", seconds=4, times=1)
-    process = work.start()
-    while not kms(sandbox).list_keys()["Keys"]:
-        assert process.poll() is None
-    winner = kms(sandbox).create_key(Origin="EXTERNAL")["KeyMetadata"]
-    kms(sandbox).create_alias(AliasName="alias/payments", TargetKeyId=winner["KeyId"])
-    result = work.finish(process)
+    result, winner = lose_the_race(sandbox, work)
     assert result.code == 5, result.stderr
     entry = result.entries["payments"]
     assert (entry["changed"], entry["changes"], entry["error"]["code"]) == (True, ["created"], "OrphanedKey")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.support import ACCOUNT, REGION, Workplace
+from tests.life.shared import lose_the_race
 from tests.life.test_create import TAG, add, aliases, kms, only_key, sent
 from tests.sandbox_client import Sandbox
 
@@ -156,13 +157,7 @@ def test_no_result_takes_the_place_of_a_policy_file(work: Workplace) -> None:
 def test_the_losing_run_of_a_race_says_what_its_key_is(sandbox: Sandbox, work: Workplace) -> None:
     """With a policy: the losing key has it, and the winner's differs, which is drift."""
     add(work, create={"policy": POLICY})
-    sandbox.fault("delay", operation="CreateAlias", seconds=4, times=1)
-    process = work.start()
-    while not kms(sandbox).list_keys()["Keys"]:
-        assert process.poll() is None
-    winner = kms(sandbox).create_key(Origin="EXTERNAL")["KeyMetadata"]
-    kms(sandbox).create_alias(AliasName="alias/payments", TargetKeyId=winner["KeyId"])
-    result = work.finish(process)
+    result, winner = lose_the_race(sandbox, work)
     entry = result.entries["payments"]
     assert (entry["changes"], entry["error"]["code"]) == (["created"], "OrphanedKey")
     again = work.run()

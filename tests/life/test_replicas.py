@@ -13,6 +13,7 @@ from tests.e2e.rewriter import Rewriter
 from tests.e2e.support import ACCOUNT, REGION, Result, Workplace, quick
 from tests.faults.forks import Forks, Kill
 from tests.faults.support import events
+from tests.life.shared import other_material_in
 from tests.sandbox.helpers import import_material
 from tests.sandbox_client import Sandbox
 
@@ -262,13 +263,7 @@ def test_regions_that_show_different_materials(sandbox: Sandbox, work: Workplace
     import_material(kms(sandbox, FIRST), key_id, material)
     add(work, key_id, replicas=[FIRST])
 
-    def other(operation: str, answer: dict[str, Any]) -> dict[str, Any]:
-        found = answer.get("KeyMetadata", {})
-        if f":{FIRST}:" in found.get("Arn", ""):
-            found["CurrentKeyMaterialId"] = "ab" * 32
-        return answer
-
-    with Rewriter(sandbox.url, other) as proxy:
+    with Rewriter(sandbox.url, other_material_in(FIRST)) as proxy:
         work.url = proxy.url
         result = work.run("--prove", "none")
     assert result.code == 4, result.stderr

@@ -13,6 +13,7 @@ from tests.e2e import materials
 from tests.e2e.rewriter import Rewriter
 from tests.e2e.support import ACCOUNT, REGION, Workplace, quick
 from tests.iam.gatekeeper import Gatekeeper
+from tests.life.shared import other_material_in
 from tests.life.test_replicas import FAMILY, FIRST, SECOND, add, kms
 from tests.sandbox.helpers import NEVER, import_material
 from tests.sandbox_client import Sandbox
@@ -186,13 +187,7 @@ def test_one_stale_read_of_a_replicas_alias_is_no_drift(sandbox: Sandbox, work: 
 def test_a_region_that_shows_other_material(sandbox: Sandbox, work: Workplace, prove: str) -> None:
     family(sandbox, work)
 
-    def other(operation: str, answer: dict[str, Any]) -> dict[str, Any]:
-        found = answer.get("KeyMetadata", {})
-        if f":{FIRST}:" in found.get("Arn", ""):
-            found["CurrentKeyMaterialId"] = "ab" * 32
-        return answer
-
-    with Rewriter(sandbox.url, other) as proxy:
+    with Rewriter(sandbox.url, other_material_in(FIRST)) as proxy:
         work.url = proxy.url
         code, found = looked_at(work, "status", "--prove", prove)
     drifted = [target for target in found.values() if target["state"] == "drift"]

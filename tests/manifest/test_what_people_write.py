@@ -12,6 +12,7 @@ from bulk_import.manifest.meant import meant
 from bulk_import.model import Encoding, KeySpec, WrappingAlgorithm, WrappingKeySpec
 from bulk_import.model.target import Manifest
 from tests.manifest.support import read
+from tests.test_cli_wrong_input import GOOD as YAML
 
 A = "111122223333"
 ROW = {"id": "one", "account": A, "region": "us-east-1", "key_id": "alias/one", "material": "file:k", "role": "R"}
@@ -153,16 +154,6 @@ def test_a_formula_for_an_account_is_named(account: str, tmp_path: Path) -> None
 
 # --- what a reviewer sees as one line
 
-YAML = f"""\
-version: 1
-defaults: {{role: Importer}}
-keys:
-  - id: one
-    account: "{A}"
-    region: us-east-1
-    key_id: alias/one
-    material: file:one.key
-"""
 ENDS = ["\u2028", "\u2029", "\x85", "\r"]
 REORDER = ["\u202e", "\u2066", "\u200f", "\u061c"]
 

@@ -137,3 +137,14 @@ class AccountCredentials:
         async with self._lock:
             if self._credentials is used:
                 self._credentials = None
+
+
+def refreshed(answer: Any) -> dict[str, str]:
+    """AssumeRole's response as botocore's metadata of refreshable credentials."""
+    found = answer["Credentials"]
+    return {
+        "access_key": found["AccessKeyId"],
+        "secret_key": found["SecretAccessKey"],
+        "token": found["SessionToken"],
+        "expiry_time": found["Expiration"].isoformat(),
+    }
