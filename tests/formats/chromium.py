@@ -8,7 +8,7 @@ from collections.abc import Iterator
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 NEEDED = "TESTS_NEED_CHROMIUM"
 LEFT_OUT = (
-    "Left out: tests/formats/test_page.py (the HTML report in a browser); no Chromium found. "
+    "Left out: tests/formats/test_page*.py (the HTML report in a browser); no Chromium found. "
     "To run it: apt-get install chromium, or put chromium or google-chrome on PATH."
 )
 # --no-sandbox: root in a container has none. The others: the browser itself must not ask the network either.

@@ -1,92 +1,23 @@
-"""The HTML report in a real Chromium: quiet, alone, usable by mouse, keyboard and screen reader, at any size.
-
-playwright drives the system's browser (chromium.py finds it); it never fetches one of its own.
-"""
+"""The HTML report in a real Chromium: quiet, alone, usable by mouse, keyboard and screen reader, at any size."""
 
 from __future__ import annotations
 
-import csv
-import io
-import itertools
 import re
-import shlex
-import socket
-from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from bulk_import.codes import GRAVE
-from bulk_import.report.formats import render
-from tests.formats import chromium
+from tests.formats.conftest import SIZES
 from tests.formats.make_report import make_report
-from tests.formats.test_formats import CANARIES, with_canaries
+from tests.formats.tab import AXE, Tab, browser, found, written
+
+__all__ = ["browser"]  # a fixture
 
 # One worker starts one browser for all of them. The first start of a browser on a busy machine takes its time.
 pytestmark = [pytest.mark.xdist_group("chromium"), pytest.mark.timeout(300)]
-
-SIZES = (10, 1_000, 10_000)
-AXE = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=chromium.find(), args=chromium.FLAGS)
-        yield running
-        running.close()
-
-
-@pytest.fixture(scope="module")
-def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[int, tuple[dict[str, Any], str]]:
-    """Targets → (the report, the page's URL)"""
-    folder = tmp_path_factory.mktemp("pages")
-    made = {}
-    for n in SIZES:
-        report = make_report(n)
-        made[n] = (report, written(report, folder / f"{n}.html"))
-    return made
-
-
-def written(report: dict[str, Any], path: Path) -> str:
-    render("html", report, path)
-    return path.as_uri()
-
-
-class Tab:
-    """A page that remembers what it said and asked for."""
-
-    def __init__(self, browser: Browser, url: str, *, width: int = 1280, scheme: str = "light") -> None:
-        self.said: list[str] = []
-        self.asked: list[str] = []
-        self.page: Page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        self.page.set_default_timeout(30_000)
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.url = url
-        self.page.goto(url)
-        expect(self.page.locator("#found")).not_to_be_empty()
-
-    def __enter__(self) -> Page:
-        return self.page
-
-    def __exit__(self, *problem: object) -> None:
-        resources = self.page.evaluate("performance.getEntriesByType('resource').map((entry) => entry.name)")
-        self.page.close()
-        if problem[0] is None:
-            assert not self.said
-            assert [url for url in self.asked if url.split("#")[0] != self.url.split("#")[0]] == []
-            assert resources == []
-
-
-def found(page: Page, count: int, total: int) -> None:
-    noun = "target" if total == 1 else "targets"
-    text = f"{total:,} {noun}" if count == total else f"{count:,} of {total:,} {noun}"
-    expect(page.locator("#found")).to_have_text(text)
 
 
 # ---- at every size ---------------------------------------------------------------------------------------------------
@@ -322,98 +253,6 @@ def test_each_status_has_one_colour_everywhere(browser: Browser, reports: Any) -
     assert len(set(seen.values())) == len(seen)
 
 
-def copied(page: Page, button: str) -> str:
-    page.bring_to_front()  # only the page in front may write to the clipboard
-    page.get_by_role("button", name=button, exact=True).click()
-    expect(page.locator("#copied")).to_contain_text("Copied", timeout=30_000)
-    return str(page.evaluate("navigator.clipboard.readText()"))
-
-
-def test_what_is_shown_can_be_copied(browser: Browser, reports: Any) -> None:
-    report, url = reports[1_000]
-    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
-    page = context.new_page()
-    page.goto(url)
-    page.get_by_label("Error code").select_option("ThrottlingException")
-    wanted = [r for r in report["results"] if (r["error"] or {}).get("code") == "ThrottlingException"]
-
-    words = shlex.split(copied(page, "Copy command"))
-    assert words[:3] == ["bulk-import", "run", report["run"]["manifest"]["uri"]]
-    assert set(words[3::2]) <= {"--only-id", "--only-account", "--only-region"}
-    assert words[4::2].count(wanted[0]["id"]) == 1
-    chosen = [r for r in report["results"] if selected(r, words[3:])]
-    assert [r for r in wanted if r not in chosen] == []
-    noun = "target" if len(chosen) == 1 else "targets"
-    expect(page.locator("#copied")).to_have_text(f"Copied a command that selects {len(chosen)} {noun}.")
-
-    ids = copied(page, "Copy request IDs").split("\n")
-    assert sorted(ids) == sorted(entry["request_id"] for r in wanted for entry in r["request_ids"])
-
-    rows = list(csv.DictReader(io.StringIO(copied(page, "Copy CSV"))))
-    assert [(row["id"], row["account"], row["region"], row["message"]) for row in rows] == [
-        (r["id"], r["account"], r["region"], r["error"]["message"]) for r in wanted
-    ]
-
-    page.get_by_role("button", name="Copy command for MaterialNotFound").click()
-    lost = {r["id"] for r in report["results"] if (r["error"] or {}).get("code") == "MaterialNotFound"}
-    expect(page.locator("#copied")).to_contain_text(f"selects {len(lost)} target")
-    words = shlex.split(page.evaluate("navigator.clipboard.readText()"))
-    assert {value for option, value in itertools.pairwise(words) if option == "--only-id"} == lost
-    context.close()
-
-
-def selected(result: dict[str, Any], options: list[str]) -> bool:
-    """As the command line selects: OR within an option, AND between options."""
-    given: dict[str, set[str]] = {}
-    for option, value in zip(options[::2], options[1::2], strict=True):
-        given.setdefault(option.removeprefix("--only-"), set()).add(value)
-    return all(result[name] in values for name, values in given.items())
-
-
-@pytest.mark.parametrize(
-    ("command", "copied_command", "title"),
-    [
-        ("delete", "delete", "Deletion of key material"),  # never `run`: it would import what was deleted
-        ("submit", "prepare", "Key material import by ceremony"),  # `submit` selects no targets
-        (None, "run", "Key material import"),  # a report of an earlier version
-    ],
-)
-def test_a_copied_command_is_the_runs_own(
-    browser: Browser, tmp_path: Path, command: str | None, copied_command: str, title: str
-) -> None:
-    report = make_report(10)
-    report["run"].pop("command", None)
-    if command is not None:
-        report["run"]["command"] = command
-    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
-    page = context.new_page()
-    page.goto(written(report, tmp_path / "page.html"))
-    assert page.get_by_role("heading", level=1).inner_text() == title
-    assert shlex.split(copied(page, "Copy command"))[:2] == ["bulk-import", copied_command]
-    context.close()
-
-
-def test_what_is_copied_is_harmless_in_a_shell_and_in_a_spreadsheet(browser: Browser, tmp_path: Path) -> None:
-    report = make_report(10)
-    evil = "'; touch /tmp/pwned; echo '"
-    report["run"]["manifest"]["uri"] = evil
-    for result in report["results"]:
-        if result["status"] == "failed":
-            result["id"] = evil
-            result["error"]["message"] = '=HYPERLINK("http://x")'
-    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
-    page = context.new_page()
-    page.goto(written(report, tmp_path / "page.html"))
-    page.get_by_label("Status").select_option("failed")
-    words = shlex.split(copied(page, "Copy command"))
-    assert words[2] == evil
-    assert words[3:5] == ["--only-id", evil]
-    rows = list(csv.DictReader(io.StringIO(copied(page, "Copy CSV"))))
-    assert rows
-    assert all(row["message"].startswith("'=") for row in rows)
-    context.close()
-
-
 def test_backticks_are_code(browser: Browser, tmp_path: Path) -> None:
     report = make_report(10)
     for result in report["results"]:
@@ -476,44 +315,6 @@ def test_banners_tell_what_the_numbers_do_not(browser: Browser, tmp_path: Path, 
         expect(page.locator("main .banner:visible").first).to_contain_text("Interrupted")
         expect(banners.last).to_contain_text("Not AWS")
         assert "Interrupted" in page.locator(".outcome").inner_text() + page.title().capitalize()
-
-
-def test_hostile_text_is_shown_and_does_nothing(browser: Browser, tmp_path: Path) -> None:
-    with Tab(browser, written(with_canaries(), tmp_path / "page.html")) as page:
-        page.get_by_label("Targets per page").select_option("100")
-        for control in page.locator("#rows .disclosure").all():
-            control.click()
-        assert page.evaluate("window.pwned") is None
-        assert page.locator("img").count() == 0
-        shown = page.locator("#rows").inner_text()
-        for canary in CANARIES[:5]:
-            assert canary in shown
-
-
-SLIP = """async (port) => {
-    const slip = document.createElement("div");
-    slip.innerHTML = `<img src="http://127.0.0.1:${port}/x.png" onerror="window.pwned = 1">
-                      <style>body { display: none }</style>`;
-    const failed = new Promise((resolve) => slip.firstChild.addEventListener("error", resolve));
-    const script = document.createElement("script");
-    script.textContent = "window.pwned = 2";
-    document.body.append(slip, script);
-    await failed;
-    await fetch(`http://127.0.0.1:${port}/`).catch(() => null);
-}"""
-
-
-def test_nothing_runs_or_loads_even_where_markup_slips_in(browser: Browser, reports: Any) -> None:
-    page = browser.new_page()
-    page.goto(reports[10][1])
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.setblocking(False)
-        page.evaluate(SLIP, server.getsockname()[1])
-        with pytest.raises(BlockingIOError):  # no one is waiting: the policy stopped both before the wire
-            server.accept()
-    assert page.evaluate("window.pwned") is None
-    assert page.evaluate("getComputedStyle(document.body).display") == "block"
-    page.close()
 
 
 def test_paper_gets_the_content_without_the_controls(browser: Browser, reports: Any) -> None:
