@@ -34,7 +34,7 @@ from bulk_import.run.lifecycle import Event
 from bulk_import.run.metadata import with_metadata
 from bulk_import.run.policy import Policy
 from bulk_import.run.replicas import LaneReplicas
-from bulk_import.run.several import continued, with_materials
+from bulk_import.run.several import continued, made_before, with_materials
 from bulk_import.run.steps import REPLICATE, carry_out, changes_more, not_yet_made, only_waits, recover
 from bulk_import.run.stop import Stop
 from bulk_import.run.target_run import IMPORT, TargetRun
@@ -179,6 +179,7 @@ class LaneRunner(LaneFeed):
         if decision.keeps_expiry:
             run.wanted = replace(run.wanted, valid_to=view.valid_to)
         if decision.action is not Action.UNCHANGED and not only_waits(decision):
+            made_before(run, decision)
             run.life.advance(Event.CHANGE_NEEDED)
             return
         if changes:

@@ -95,14 +95,19 @@ def shown(target: Target, view: KeyView | None, known: Several) -> tuple[HeldMat
     return tuple(entries)
 
 
-def continued(run: TargetRun, decision: Decision) -> Decision:
-    """A resumed target's decision, in the words of its first read. Changes of which no step is left took effect."""
-    if not run.target.materials:
-        return decision
+def made_before(run: TargetRun, decision: Decision) -> None:
+    """Of a resumed target with several materials: changes in doubt of which no step is left took effect."""
     left = {OF_MATERIALS_BY_STEP.get(step.kind) for step in decision.steps}
-    for operation in tuple(run.doubts):
+    for operation in tuple(run.doubts) if run.target.materials else ():
         if not decision.steps or (operation in OF_MATERIALS and operation not in left):
             run.took_effect(operation)
+
+
+def continued(run: TargetRun, decision: Decision) -> Decision:
+    """A resumed target's decision, in the words of its first read."""
+    if not run.target.materials:
+        return decision
+    made_before(run, decision)
     if decision.action is Action.CREATE:
         return decision
     if run.before is not None and run.before.state == KeyState.PENDING_IMPORT:

@@ -284,6 +284,8 @@ class Family(ChangingWorld):
         copies, home = self.copies[region], region == self.regions[0]
         left = [name for name in self.begins.listed if name not in self.used]
         found: dict[str, Callable[[], object]] = {}
+        if self.pending is None and left and not home:
+            found["imports it into the primary"] = partial(self.put, self.regions[0], left[0], Copy(left[0]))
         if self.pending is None and home:
             if left:
                 found["imports it"] = partial(self.put, region, left[0], Copy(left[0]))
