@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.support import Workplace
 from tests.faults.forks import Forks
-from tests.life.test_rotate import NEW, PROVED, Key, kms, listed, states
+from tests.life.rotated import NEW, PROVED, Key, kms, listed, states
 from tests.sandbox.helpers import NEVER, import_material
 from tests.sandbox_client import Sandbox
 
