@@ -61,7 +61,7 @@ CODES: dict[str, Code] = {
         Trait.GRAVE,
     ),
     "WrongKey": Code(
-        "A response was for another key than requested. Something between this machine and KMS (a proxy, a gateway, "
+        "A response was not for the requested key. Something between this machine and KMS (a proxy, a gateway, "
         "an endpoint) mixes up responses. Do not use the keys of this run until that is repaired and a new run "
         "has verified them.",
         Trait.GRAVE,
@@ -88,7 +88,7 @@ CODES: dict[str, Code] = {
     ),
     # The wanted and the found
     "AliasMoved": Code(
-        "The alias points to another key than at the start of the run. Find out who moved it, then start a new run.",
+        "The alias no longer points to the key of the start of the run. Find out who moved it, then start a new run.",
     ),
     "Drift": Code(
         "The key differs from `create` in the manifest. Correct the key or the manifest: somebody may have changed the "
@@ -177,7 +177,7 @@ CODES: dict[str, Code] = {
     ),
     "SourceDenied": Code("Grant the identity that this run uses at the source the right to read this material."),
     "InvalidWrappingKey": Code(
-        "The endpoint returned another wrapping key than requested. Check the endpoint, then run again.",
+        "The endpoint returned a different wrapping key than requested. Check the endpoint, then run again.",
     ),
     "WrappingNotAllowed": Code(
         "Choose a wrapping_algorithm and wrapping_key_spec that the key spec allows, or omit them.",
@@ -204,7 +204,7 @@ CODES: dict[str, Code] = {
     "WrongPartition": Code("Start the run with credentials of the manifest's partition."),
     # The ceremony
     "BundleContradiction": Code(
-        "The custodian's manifest decides. Find out why the prepared manifest is another one, then prepare again."
+        "The custodian's manifest decides. Find out why the prepared manifest differs, then prepare again."
     ),
     "NotPrepared": Code("Correct what the message names, then run `prepare` again for this target."),
     "NotSealed": Code("Ask the custodian of this target for a sealed file, and give it to `submit` as well."),

@@ -217,5 +217,5 @@ def test_the_library_example_runs(sandbox: Sandbox, tmp_path: Path) -> None:
     lines = done.stdout.splitlines()
     assert lines[0] == "{'import': 2}"
     assert sorted(lines[1:3]) == ["payments imported", "tokens imported"]
-    assert lines[3] == "0 2 of 2 well"
+    assert lines[3] == "0 2 of 2 OK"
     assert "payments" in (tmp_path / "report.html").read_text()

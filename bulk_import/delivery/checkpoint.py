@@ -114,7 +114,7 @@ class Checkpoint:
             return
         raise _problem(
             self._uri,
-            f"this is not the beginning of {self._journal}: the run went on elsewhere, or it is another's.",
+            f"this is not the beginning of {self._journal}: the run continued elsewhere, or it belongs to another run.",
             "Move the journal away to resume from the checkpoint, or name another --checkpoint.",
         )
 
