@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
 from bulk_import.errors import ServiceError
+from bulk_import.model import KeyRotation
 from bulk_import.ports import Trace
-from tests.run.model_kms import Choices, ModelKms, World
+from tests.run.model_kms import Choices, ModelKms, World, lost
 
 CHANGE_ANSWERS = (
     "carried out", "carried out, no answer", "no answer", "throttled", "denied", "carried out, killed",
@@ -93,3 +94,21 @@ class ChangingKms(ModelKms):
 
 def refused(code: str, operation: str, *, retryable: bool = False) -> ServiceError:
     return ServiceError("No.", code=code, operation=operation, retryable=retryable, request_id="request-r")
+
+
+class HoldsMaterials(Protocol):
+    """A world with one key with several materials. `before`: of its last change, which a stale host shows."""
+
+    choices: Choices
+    materials: tuple[KeyRotation, ...]
+    before: tuple[KeyRotation, ...]
+
+
+def list_materials(world: HoldsMaterials, trace: Trace) -> list[KeyRotation]:
+    """ListKeyRotations. Raises ServiceError where there is no answer."""
+    trace.sent("ListKeyRotations")
+    options = ["good", "no answer", *(["stale"] if world.before != world.materials else [])]
+    answer = world.choices.among("ListKeyRotations", *options)
+    if answer == "no answer":
+        raise lost("ListKeyRotations")
+    return list(world.before if answer == "stale" else world.materials)

@@ -9,7 +9,6 @@ import asyncio
 import base64
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -17,18 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bulk_import.errors import ServiceError
-from bulk_import.material import Materials
-from bulk_import.material.sources.base import Opening
 from bulk_import.model import KeyView, Lane, Outcome, Primary, Status, Target, WrappingKeySpec
 from bulk_import.plan import Wanted
 from bulk_import.ports import Trace
-from bulk_import.run.barrier import Barrier
-from bulk_import.run.lane import LaneRunner
-from bulk_import.run.policy import Policy
-from bulk_import.run.runner import run_lanes
-from bulk_import.run.stop import Stop
-from bulk_import.settings import Settings
-from tests.run.test_stop_anywhere import FOREVER, Journal, Kms, once
+from tests.run.test_stop_anywhere import FOREVER, Kms
+from tests.run.together_lanes import run_together
 from tests.virtual_time import run
 
 REGIONS = ("us-east-1", "eu-west-1", "ap-south-1", "sa-east-1")
@@ -113,37 +105,21 @@ async def work(
     loop, began = asyncio.get_running_loop(), asyncio.get_running_loop().time()
     ended: dict[tuple[str, str], tuple[float, Outcome]] = {}
     order: list[tuple[str, str]] = []
-    targets = targets_of(families)
-    barrier, stop = Barrier(targets), Stop()
     ports = {
         Lane("aws", "111122223333", region): Region(
             region, families, latencies.get(region, 0.01), lambda region, key: order.append((region, key))
         )
         for region in REGIONS
     }
-    barrier.connect(ports)
 
     def on_end(outcome: Outcome) -> None:
-        assert (outcome.id, outcome.region) not in ended, "it ended twice"
         ended[outcome.id, outcome.region] = loop.time() - began, outcome
         order.append((outcome.region, f"end of {outcome.id}"))
-        barrier.ended(outcome)
 
-    materials = Materials(Opening(Settings(), None))
-    policy = Policy(
-        datetime.now(UTC), materials, 2, 1.0, 60.0, once, "auto", require_proof=False, prove_use=False,
-        consistency_timeout=0.0,
+    await run_together(
+        targets_of(families), ports, lambda target: Wanted(target, None), on_end, verify_timeout=60.0,
+        stop_after=stop_after, consistency_timeout=0.0,
     )  # fmt: skip
-    runners = [
-        LaneRunner(
-            lane, [target for target in targets if target.lane == lane], port, policy, sink=Journal(), stop=stop,
-            import_rate=lambda: 1.0, on_end=on_end, wanted=lambda target: Wanted(target, None), barrier=barrier,
-        )
-        for lane, port in ports.items()
-    ]  # fmt: skip
-    if stop_after is not None:
-        loop.call_later(stop_after, stop.request, "SIGTERM")
-    await run_lanes(runners, stop, grace=5.0, barrier=barrier)
     return ended, order
 
 

@@ -20,7 +20,7 @@ from bulk_import.ports import Trace
 from bulk_import.report.fold import fold
 from bulk_import.report.summary import exit_code_of
 from bulk_import.run.deleter import LaneDeleter
-from tests.run.model_changes import CHANGE_ANSWERS, ChangingKms, ChangingWorld
+from tests.run.model_changes import CHANGE_ANSWERS, ChangingKms, ChangingWorld, list_materials
 from tests.run.model_kms import FOREVER, LANE, READS_OF_A_RESUME, Choices, ModelSession, lost
 from tests.run.model_run import every_way, live, manifest_with, prepare, settings_in
 
@@ -95,13 +95,7 @@ class DeletingKms(ChangingKms):
         return view if filled else replace(view, state="PendingImport", expiration_model=None)
 
     async def list_key_rotations(self, key_id: str, trace: Trace) -> list[KeyRotation]:
-        trace.sent("ListKeyRotations")
-        world = self.world
-        options = ["good", "no answer", *(["stale"] if world.before != world.materials else [])]
-        answer = world.choices.among("ListKeyRotations", *options)
-        if answer == "no answer":
-            raise lost("ListKeyRotations")
-        return list(world.before if answer == "stale" else world.materials)
+        return list_materials(self.world, trace)
 
     async def delete_imported_key_material(self, key_id: str, trace: Trace, *, key_material_id: str | None) -> None:
         world = self.world

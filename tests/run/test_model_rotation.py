@@ -35,6 +35,7 @@ from bulk_import.model import (
 from bulk_import.ports import Trace
 from bulk_import.report.fold import fold
 from bulk_import.report.summary import exit_code_of
+from tests.run.model_changes import list_materials
 from tests.run.model_kms import (
     FOREVER,
     LANE,
@@ -95,13 +96,7 @@ class RotatingKms(ModelKms):
         )  # fmt: skip
 
     async def list_key_rotations(self, key_id: str, trace: Trace) -> list[KeyRotation]:
-        trace.sent("ListKeyRotations")
-        world = self.world
-        options = ["good", "no answer", *(["stale"] if world.before != world.materials else [])]
-        answer = world.choices.among("ListKeyRotations", *options)
-        if answer == "no answer":
-            raise lost("ListKeyRotations")
-        return list(world.materials if answer == "good" else world.before)
+        return list_materials(self.world, trace)
 
     async def import_key_material(
         self, key_id: str, trace: Trace, *, sealed: bytes, among: AmongSeveral | None = None, **_: Any

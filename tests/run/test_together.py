@@ -17,8 +17,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bulk_import.errors import ServiceError
-from bulk_import.material import Materials
-from bulk_import.material.sources.base import Opening
 from bulk_import.model import (
     AmongSeveral,
     Encoding,
@@ -34,13 +32,8 @@ from bulk_import.model import (
 )
 from bulk_import.plan import wanted_of
 from bulk_import.ports import Trace
-from bulk_import.run.barrier import Barrier
-from bulk_import.run.lane import LaneRunner
-from bulk_import.run.policy import Policy
-from bulk_import.run.runner import run_lanes
-from bulk_import.run.stop import Stop
-from bulk_import.settings import Settings
-from tests.run.test_stop_anywhere import FOREVER, Journal, Kms, once
+from tests.run.test_stop_anywhere import FOREVER, Kms
+from tests.run.together_lanes import run_together
 from tests.virtual_time import run
 
 REGIONS = ("us-east-1", "eu-west-1", "ap-south-1", "sa-east-1")
@@ -183,30 +176,13 @@ async def work(
 ) -> dict[tuple[str, str], Outcome]:
     """Ends by id and Region."""
     ended: dict[tuple[str, str], Outcome] = {}
-    targets = targets_of(families, by_alias)
-    barrier, stop = Barrier(targets), Stop()
     ports = {lane(region): Region(region, families, latencies.get(region, 0.01)) for region in REGIONS}
-    barrier.connect(ports)
-
-    def on_end(outcome: Outcome) -> None:
-        assert (outcome.id, outcome.region) not in ended, "it ended twice"
-        ended[outcome.id, outcome.region] = outcome
-        barrier.ended(outcome)
-
     now = datetime.now(UTC)
-    policy = Policy(
-        now, Materials(Opening(Settings(), None)), 2, 1.0, 600.0, once, "auto", require_proof=False, prove_use=False,
+    await run_together(
+        targets_of(families, by_alias), ports, lambda target: wanted_of(target, now),
+        lambda outcome: ended.update({(outcome.id, outcome.region): outcome}), verify_timeout=600.0,
+        stop_after=stop_after,
     )  # fmt: skip
-    runners = [
-        LaneRunner(
-            each, [target for target in targets if target.lane == each], port, policy, sink=Journal(), stop=stop,
-            import_rate=lambda: 1.0, on_end=on_end, wanted=lambda target: wanted_of(target, now), barrier=barrier,
-        )
-        for each, port in ports.items()
-    ]  # fmt: skip
-    if stop_after is not None:
-        asyncio.get_running_loop().call_later(stop_after, stop.request, "SIGTERM")
-    await run_lanes(runners, stop, grace=5.0, barrier=barrier)
     return ended
 
 
