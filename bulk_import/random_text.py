@@ -38,15 +38,18 @@ _FOLLOWERS: Final = {
 }  # fmt: skip
 
 
-def is_random(run: str) -> bool:
-    """Whether some part of `run` (letters, digits, `+ / - _`; ASCII) is more likely random than a name."""
+def is_random(run: str, *, limit: float = LIMIT, shortest: int = _SHORTEST_PART) -> bool:
+    """Whether some part of `run` (letters, digits, `+ / - _`; ASCII) is more likely random than a name.
+
+    `shortest`: how many pairs of characters the part has at least.
+    """
     evidence, length = 0.0, 0
     for weight in map(_weight, run, run[1:]):
         evidence += weight
         length += 1
         if evidence <= 0:
             evidence, length = 0.0, 0
-        elif evidence >= LIMIT and length >= _SHORTEST_PART:
+        elif evidence >= limit and length >= shortest:
             return True
     return False
 

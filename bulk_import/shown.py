@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from bulk_import.random_text import SHORTEST, is_random
+from bulk_import.random_text import LIMIT, SHORTEST, is_random
 from bulk_import.text import harmless, harmless_lines
 
 HIDDEN: Final = "<not shown>"
@@ -57,6 +57,11 @@ _LINES: Final = re.compile(
     rf"(?<![0-9A-Za-z+/_-])([0-9A-Za-z+/_-]{{40,}}+)(?:{_LINE_BREAK}[0-9A-Za-z+/_-]{{40,80}})*"
     rf"{_LINE_BREAK}[0-9A-Za-z+/_-]{{1,80}}+={{0,2}}+(?![ \t]+[A-Za-z])"
 )
+# The shortest key material that KMS imports is that of an HMAC_224 key: 28 bytes, so 56 hex digits or 38 characters of
+# base64. The 16 bytes of China's SM4 look like an MD5 or a UUID.
+# https://docs.aws.amazon.com/kms/latest/developerguide/importing-keys-conceptual.html
+_SHORTEST_KEY_HEX: Final = 56
+_SHORTEST_KEY_BASE64: Final = 38
 # A user and a password before the @ of a URL, or of what was meant to be one.
 _WITH_SCHEME: Final = re.compile(r"((?::/|//)/?)[^\n]*@")
 _WITHOUT_SCHEME: Final = re.compile(r"(?<![^\s'\"(=])(?!arn:)[^\s'\"/@:]+:[^\s'\"@]*@")
@@ -70,6 +75,18 @@ def shown(text: str) -> str:
 def shown_lines(text: str) -> str:
     """The same for text of several lines, whose line feeds stay."""
     return _without_secrets(harmless_lines(text))
+
+
+def holds_key(text: str) -> bool:
+    """Whether a part of `text` looks like key material and is as long as KMS's shortest. Stricter than `shown`.
+
+    A name with an MD5 or a UUID in it, or with what an engine has drawn at random, holds no key.
+    """
+    rest = _KNOWN.sub(" ", text)
+    if any(len(re.sub("[^0-9A-Fa-f]", "", found[0])) >= _SHORTEST_KEY_HEX for found in _HEX.finditer(rest)):
+        return True
+    pairs = _SHORTEST_KEY_BASE64 - 2
+    return any(is_random(run[0], limit=2 * LIMIT, shortest=pairs) for run in _RUN.finditer(rest))
 
 
 def _without_secrets(text: str) -> str:

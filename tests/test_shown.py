@@ -209,7 +209,10 @@ def test_the_user_of_a_url_is_hidden_even_where_it_does_not_parse(url: str, plac
 FIELDS = ["version", "id", "account", "region", "key_id", "key_spec", "material", "encoding", "key_material_id",
           "wrapping_algorithm", "wrapping_key_spec", "valid_to", "valid_for", "renew_before", "role", "external_id",
           "session_duration", "expect", "expect.kcv", "expect.spki_sha256", "an unknown field", "regions", "accounts",
-          "the name of a field"]  # fmt: skip
+          "the name of a field", "key_usage", "replicas", "a material's name", "a tag's name", "a tag's value",
+          "a description"]  # fmt: skip
+# Names and texts that reports, logs and AWS keep in clear: a key is refused there.
+IN_CLEAR = ["id", "role", "a material's name", "a tag's name", "a tag's value", "a description"]
 GOOD = {
     "id": "one",
     "account": "111122223333",
@@ -228,6 +231,14 @@ def document(field: str, value: str, shape: str) -> str:
         head["version"] = value
     elif field in ("role", "external_id", "session_duration") and shape in ("json", "yaml"):
         head["defaults"] = {"role": "Importer", field: value}
+    elif field == "a material's name":
+        key["materials"] = [{"name": value, "material": key.pop("material")}]
+    elif field in ("a tag's name", "a tag's value"):
+        key["create"] = {"tags": {value: "x"} if field == "a tag's name" else {"Team": value}}
+    elif field == "a description":
+        key["create"] = {"description": value}
+    elif field == "replicas":
+        key["replicas"] = [value]
     elif field in ("regions", "accounts"):
         del key[field[:-1]]
         key[field] = [value]
@@ -264,7 +275,47 @@ def test_no_field_of_a_manifest_is_quoted_if_it_may_be_a_key(
         main(["validate", f"m.{shape}", "--material"])  # says all that it says without the option, and more
         said = capsys.readouterr()
         leaked = [piece for piece in pieces(KEYS[form]) if piece in said.out + said.err]
-        assert not leaked or field == "id", (field, said.err)
+        assert not leaked, (field, said.err)
+
+
+# The forms that each field's own pattern allows.
+@pytest.mark.parametrize("form", ["hex", "HEX", "hex with dashes", "base64url without padding"])
+@pytest.mark.parametrize("field", IN_CLEAR)
+def test_a_key_in_a_field_that_stays_in_clear_is_refused(
+    form: str, field: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for length in (28, 32, 64):
+        key = MORE_FORMS[form](b"\x9d" + RANDOM.randbytes(length - 1))
+        Path("m.json").write_text(document(field, key, "json"))
+        assert main(["validate", "m.json"]) == 3
+        said = capsys.readouterr().err
+        assert "looks like key material" in said or len(key) > 128  # too long for an id
+        assert key not in said
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "payments-5d41402abc4b2a76b9719d911017c592",  # MD5, or a UUID without dashes
+        "payments-1234abcd-12ab-34cd-56ef-1234567890ab",
+        "1234abcd-12ab-34cd-56ef-1234567890ab.0987dcba-09fe-87dc-65ba-ab0987654321",
+        "mrk-1234abcd12ab34cd56ef1234567890ab",
+        "release-7d4b9c6f5d-x2x9z-in-eu-central-1-of-payments",
+        "da39a3ee5e6b4b0d3255bfef95601890afd80709",  # a commit
+        "Z2VuZXJhdGVkIG5hbWU",
+        "prod-eu-central-1-payments-card-numbers-tokenization-service-2026-q4",
+        "com.example.PaymentsCardNumberTokenizationServiceEncryptionKeyProvider",
+    ],
+)
+@pytest.mark.parametrize("field", IN_CLEAR)
+def test_a_name_that_machines_made_is_no_key(
+    name: str, field: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("m.json").write_text(document(field, name, "json"))
+    main(["validate", "m.json"])
+    assert "looks like key material" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("form", FORMS)

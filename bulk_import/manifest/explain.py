@@ -17,17 +17,22 @@ from bulk_import.manifest.models import (
     FIELDS_OF_IDENTITY,
 )
 from bulk_import.manifest.problems import joined, nearest
-from bulk_import.model import Encoding, KeySpec, WrappingAlgorithm, WrappingKeySpec
+from bulk_import.model import Encoding, KeySpec, KeyUsage, WrappingAlgorithm, WrappingKeySpec
 
 Said = tuple[str, str]  # message, advice
 
 _DURATION = "Write a number and h, d or w: 12h, 90d, 8w."
 _ENUMS: dict[str, Sequence[str]] = {
     "key_spec": tuple(KeySpec),
+    "key_usage": tuple(KeyUsage),
     "encoding": tuple(Encoding),
     "wrapping_algorithm": tuple(WrappingAlgorithm),
     "wrapping_key_spec": tuple(WrappingKeySpec),
 }
+HOLDS_KEY = (
+    "looks like key material, and is kept in clear by reports, logs and AWS",
+    "Write a name. If this is a key, replace it: others may have read it here. A digest is written as sha256:HEX.",
+)
 _TYPES = {"string": "text", "list": "a list", "dict": "a mapping", "int": "a whole number"}
 
 
@@ -49,6 +54,8 @@ def explain(error: ErrorDetails, known: Sequence[str]) -> Said:
         return "is an empty list", "Name at least one, or omit the field."
     if isinstance(value, str) and (said := blemish(value)):
         return said
+    if kind == "holds_key":
+        return HOLDS_KEY
     if kind == "enum":
         return _not_of_enum(name, str(value))
     if loc[-1] == "[key]":

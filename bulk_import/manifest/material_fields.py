@@ -7,7 +7,7 @@ from typing import Annotated, NotRequired
 from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
 
-from bulk_import.manifest.scalars import number_too
+from bulk_import.manifest.scalars import NO_KEY, number_too
 from bulk_import.model import Encoding
 
 _STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True)
@@ -142,6 +142,7 @@ class EntryFields(TypedDict):
             examples=["2026"],
             json_schema_extra=number_too(),
         ),
+        NO_KEY,
     ]
     material: Material
     encoding: NotRequired[MaterialEncoding]

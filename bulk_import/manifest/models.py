@@ -25,6 +25,7 @@ from bulk_import.manifest.material_fields import (
     ValidTo,
 )
 from bulk_import.manifest.scalars import (
+    NO_KEY,
     Account,
     ExternalId,
     Region,
@@ -51,12 +52,13 @@ class CreateFields(TypedDict):
             str,
             Field(max_length=8192, description="The key's description. Placeholders as in `material`.",
                   examples=["Payments, {region}"]),
+            NO_KEY,
         ]
         | None
     ]  # fmt: skip
     tags: NotRequired[
         Annotated[
-            dict[str, str],
+            dict[Annotated[str, NO_KEY], Annotated[str, NO_KEY]],
             Field(description="Tags of the key, by name. Placeholders as in `material`, in values.",
                   examples=[{"Team": "payments"}]),
         ]
@@ -201,6 +203,7 @@ class KeyFields(SharedFields):
                 examples=["payments"],
                 json_schema_extra=number_too(),
             ),
+            NO_KEY,
         ]
     ]
     account: NotRequired[Account | None]

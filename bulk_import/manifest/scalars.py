@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
+
+from bulk_import.shown import holds_key
 
 
 def whole(value: Any) -> Any:
@@ -32,6 +34,16 @@ def policy(value: Any) -> Any:
     if value is None or isinstance(value, dict) or (isinstance(value, str) and re.match(r"file:[^/\s]", value)):
         return value
     raise PydanticCustomError("policy_form", "must be file:PATH or a mapping")
+
+
+def no_key(value: str) -> str:
+    """A name or a text for people: reports, logs and AWS keep it in clear."""
+    if holds_key(value):
+        raise PydanticCustomError("holds_key", "looks like key material")
+    return value
+
+
+NO_KEY = AfterValidator(no_key)
 
 
 def number_too(**extra: Any) -> Any:
@@ -63,6 +75,7 @@ Role = Annotated[
         "with the placeholders {partition} and {account}. null: the caller's own credentials. There is no default.",
         examples=["KmsMaterialImporter", "byok/Importer", "arn:{partition}:iam::{account}:role/byok/Importer"],
     ),
+    NO_KEY,
 ]
 ExternalId = Annotated[
     str,
