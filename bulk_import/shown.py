@@ -61,7 +61,8 @@ _LINES: Final = re.compile(
 # base64. The 16 bytes of China's SM4 look like an MD5 or a UUID.
 # https://docs.aws.amazon.com/kms/latest/developerguide/importing-keys-conceptual.html
 _SHORTEST_KEY_HEX: Final = 56
-_SHORTEST_KEY_BASE64: Final = 38
+_DIGEST: Final = re.compile(r"[0-9a-f]{12,}|[0-9A-F]{12,}")
+_PAIRS_OF_A_KEY: Final = 26  # of 37: at its ends, random text may look like a name
 # A user and a password before the @ of a URL, or of what was meant to be one.
 _WITH_SCHEME: Final = re.compile(r"((?::/|//)/?)[^\n]*@")
 _WITHOUT_SCHEME: Final = re.compile(r"(?<![^\s'\"(=])(?!arn:)[^\s'\"/@:]+:[^\s'\"@]*@")
@@ -85,8 +86,8 @@ def holds_key(text: str) -> bool:
     rest = _KNOWN.sub(" ", text)
     if any(len(re.sub("[^0-9A-Fa-f]", "", found[0])) >= _SHORTEST_KEY_HEX for found in _HEX.finditer(rest)):
         return True
-    pairs = _SHORTEST_KEY_BASE64 - 2
-    return any(is_random(run[0], limit=2 * LIMIT, shortest=pairs) for run in _RUN.finditer(rest))
+    rest = _DIGEST.sub(" ", rest)  # shorter than a key
+    return any(is_random(run[0], limit=1.5 * LIMIT, shortest=_PAIRS_OF_A_KEY) for run in _RUN.finditer(rest))
 
 
 def _without_secrets(text: str) -> str:
