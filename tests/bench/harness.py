@@ -23,8 +23,8 @@ ROOT = Path(__file__).parents[2]
 AWSCLI = Path(sys.prefix) / "awscli" / "bin"
 PYTHON = sys.executable
 SAMPLE = 0.5  # seconds between looks at a child's memory
-# A ratio of two processor times takes the least disturbed of so many measurements of each, made in turn: on a machine
-# that others share, two measurements within a minute differ by a sixth.
+# A ratio of two processor times comes from so many measurements of each, made in turn: on a machine that others share,
+# two measurements within a minute differ by a sixth.
 ROUNDS = 3
 # Quotas of the client far above what a core can make: what is left is its own work.
 LIFTED = ("GetParametersForImport", "ImportKeyMaterial", "DescribeKey", "ListKeyRotations", "GenerateMac")
