@@ -10,7 +10,7 @@ import select
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 PATIENCE: Final = 10.0  # seconds that the reader of a pipe may take
 _RETRY: Final = 0.05  # seconds between two looks for one
@@ -39,6 +39,23 @@ def write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
+
+
+def write_stream(stream: IO[bytes], data: bytes) -> None:
+    """All of `data`, and past the stream's buffer: what a broken pipe does not take must not be tried again at exit.
+
+    A stream may take less than it is given, or nothing for now: a pipe that its owner made non-blocking, and a write
+    that a signal interrupted. Then this waits for its reader, as any write to a pipe does. Raises OSError.
+    """
+    stream.flush()
+    raw = getattr(stream, "raw", stream)
+    view = memoryview(data)
+    while view:
+        taken = raw.write(view)
+        if taken is None:
+            select.select([], [raw], [])
+        else:
+            view = view[taken:]
 
 
 def keeps_its_place(path: Path) -> bool:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import orjson
 import pytest
 
 from tests.e2e import materials
@@ -25,6 +28,45 @@ def work(sandbox: Sandbox, tmp_path: Path) -> Workplace:
 def a_key(sandbox: Sandbox, work: Workplace, name: str = "a") -> None:
     key = sandbox.key(key_spec="HMAC_256")
     work.key(key["key_id"], materials.make("HMAC_256"), name=name)
+
+
+# --- stdout that does not take everything at once
+def through_a_small_pipe(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> tuple[int, bytes]:
+    """Exit code and stdout, which is a pipe that does not block and takes a page at a time."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=writer, stderr=subprocess.DEVNULL) as process:
+        os.close(writer)
+        with os.fdopen(reader, "rb") as stream:
+            said = stream.read()
+    return process.returncode, said
+
+
+@pytest.mark.parametrize("unbuffered", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize("arguments", [("schema", "report"), ("schema", "manifest"), ("template", "github-actions")])
+def test_a_stdout_that_does_not_block_gets_everything(
+    arguments: tuple[str, ...], unbuffered: dict[str, str], work: Workplace
+) -> None:
+    environment = {**work.environment(), **unbuffered}
+    code, said = through_a_small_pipe(work.command(*arguments), work.folder, environment)
+    assert (code, said) == (0, work.call(*arguments).stdout)
+    assert len(said) > 4096  # it could not go at once
+
+
+@pytest.mark.parametrize("unbuffered", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["buffered", "unbuffered"])
+def test_a_report_to_a_stdout_that_does_not_block_is_complete(
+    unbuffered: dict[str, str], sandbox: Sandbox, work: Workplace
+) -> None:
+    for number in range(5):
+        a_key(sandbox, work, name=f"k{number}")
+    work.write()
+    command = work.command("run", "manifest.json", "--read-interval", "20ms", "--report", "-", "--journal", "j")
+    code, said = through_a_small_pipe(command, work.folder, {**work.environment(), **unbuffered})
+    assert (code, len(orjson.loads(said)["results"])) == (0, 5)
+    assert len(said) > 4096
+    journal = work.command("report", "j", "--format", "json")
+    assert through_a_small_pipe(journal, work.folder, {**work.environment(), **unbuffered}) == (0, said)
 
 
 # --- stderr that takes nothing

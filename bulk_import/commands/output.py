@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 
 from bulk_import.errors import BulkImportError
+from bulk_import.files import write_stream
 from bulk_import.settings import Settings
 from bulk_import.text import harmless
 
@@ -112,8 +113,8 @@ def say(text: str) -> None:
 def result(data: bytes) -> None:
     """The command's result, on stdout. Raises BulkImportError where it is closed or full."""
     try:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        sys.stdout.flush()
+        write_stream(sys.stdout.buffer, data)
     except OSError as error:
         # Python's own flush at exit must not complain about it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

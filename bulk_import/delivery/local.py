@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
-from typing import IO
 
 from bulk_import import open_files
 from bulk_import.errors import ReportNotWritten
-from bulk_import.files import keeps_its_place, real, write_into
+from bulk_import.files import keeps_its_place, real, write_into, write_stream
 from bulk_import.kept import forget_earlier_part, replace
 from bulk_import.model import STDOUT
 from bulk_import.report.document import Document
@@ -54,8 +52,8 @@ def from_journal(journal: Path) -> str:
 def _write_to(document: Document, destination: str) -> Path | None:
     if destination == STDOUT:
         sys.stdout.flush()
-        # Past the buffer: what a broken pipe does not take must not be tried again when the process exits.
-        _stream(document.chunks(), getattr(sys.stdout.buffer, "raw", sys.stdout.buffer))
+        for chunk in document.chunks():
+            write_stream(sys.stdout.buffer, chunk)
         return None
     path = Path(destination).absolute()
     if keeps_its_place(path):
@@ -65,11 +63,3 @@ def _write_to(document: Document, destination: str) -> Path | None:
     replace(path, document.chunks(), document.run_id)
     forget_earlier_part(path, document.run_id)
     return path
-
-
-def _stream(chunks: Iterable[bytes], stream: IO[bytes]) -> None:
-    for chunk in chunks:
-        view = memoryview(chunk)
-        while view:
-            view = view[stream.write(view) :]
-    stream.flush()
