@@ -61,6 +61,7 @@ _LINES: Final = re.compile(
 # base64. The 16 bytes of China's SM4 look like an MD5 or a UUID.
 # https://docs.aws.amazon.com/kms/latest/developerguide/importing-keys-conceptual.html
 _SHORTEST_KEY_HEX: Final = 56
+_SHORTEST_KEY_BASE64: Final = 38
 _DIGEST: Final = re.compile(r"[0-9a-f]{12,}|[0-9A-F]{12,}")
 _PAIRS_OF_A_KEY: Final = 26  # of 37: at its ends, random text may look like a name
 # A user and a password before the @ of a URL, or of what was meant to be one.
@@ -83,6 +84,8 @@ def holds_key(text: str) -> bool:
 
     A name with an MD5 or a UUID in it, or with what an engine has drawn at random, holds no key.
     """
+    if len(text) < _SHORTEST_KEY_BASE64:
+        return False
     rest = _KNOWN.sub(" ", text)
     if any(len(re.sub("[^0-9A-Fa-f]", "", found[0])) >= _SHORTEST_KEY_HEX for found in _HEX.finditer(rest)):
         return True
