@@ -1,4 +1,4 @@
-"""The benchmark: `make bench` (within ten minutes), `make bench-full`.
+"""The benchmark: `make bench` (about 14 minutes), `make bench-full`.
 
     python -m tests.bench.run [--full] [--only wall,cpu]
 
