@@ -12,12 +12,13 @@ hybrid form, which KMS does not accept for them: they cannot go this way.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import quote
 
 import structlog
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
@@ -87,7 +88,7 @@ class TransitSealer:
     async def offer(self, rest: str, target: Target, key_spec: KeySpec, *, key_arn: str = "") -> Offer:
         del key_arn  # its keys have no material_check
         place = parse(rest)
-        found = await self._server(lambda client: _read(client, f"{place.mount}/keys/{place.key}"))
+        found = await self._server(lambda client: _read(client, place.mount, place.key))
         if found is None:
             raise MaterialError(
                 f"there is no key {place.key} in the Transit engine {place.mount}", code="MaterialNotFound"
@@ -157,14 +158,21 @@ def _public_key(place: Place, found: Mapping[str, Any], key_spec: KeySpec) -> by
             advice="Its owner must allow it, which cannot be undone: vault write "
             f"{place.mount}/keys/{place.key}/config exportable=true.",
         )  # fmt: skip
-    version = (found.get("keys") or {}).get(str(place.version))
+    versions = _versions(found)
+    version = versions.get(str(place.version))
     if not isinstance(version, dict):
-        there = ", ".join(sorted(found.get("keys") or (), key=lambda text: int(text) if text.isdigit() else 0))
+        there = ", ".join(sorted(versions, key=lambda text: (len(text), text)))
         raise MaterialError(
             f"the Transit key {place.key} has no version {place.version}; it has {there or 'none'}",
             code="MaterialNotFound", advice="Correct version= in the manifest; an archived version cannot be exported.",
         )  # fmt: skip
     return _spki(str(version.get("public_key", "")), key_spec)
+
+
+def _versions(found: Mapping[str, Any]) -> dict[str, Any]:
+    """By their numbers, what the server says about the versions of a key."""
+    versions = found.get("keys")
+    return versions if isinstance(versions, dict) else {}
 
 
 def _spki(text: str, key_spec: KeySpec) -> bytes:
@@ -173,17 +181,22 @@ def _spki(text: str, key_spec: KeySpec) -> bytes:
             key: Any = ed25519.Ed25519PublicKey.from_public_bytes(base64.b64decode(text, validate=True))
         else:
             key = serialization.load_pem_public_key(text.encode())
-    except (ValueError, binascii.Error):
+    except (ValueError, UnsupportedAlgorithm):
         raise MaterialError("Transit's response has no public key", code="SourceFailed") from None
     der: bytes = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return der
 
 
-def _read(client: hvac.Client, path: str) -> dict[str, Any] | None:
-    from bulk_import.material.sources.vault_server import data_of  # noqa: PLC0415 - needs the extra
+def _path(mount: str, *names: object) -> str:
+    """hvac takes this path as it is: without this, `#` would end it, and `%2E%2E` would leave the mount."""
+    return "/".join(quote(part, safe="") for part in (*mount.split("/"), *map(str, names)))
 
-    answer = client.read(path)
-    return None if answer is None else data_of(answer)
+
+def _read(client: hvac.Client, mount: str, name: str) -> dict[str, Any] | None:
+    from bulk_import.material.sources.vault_answers import data_of, named  # noqa: PLC0415 - needs the extra
+
+    answer = client.read(_path(mount, "keys", name))
+    return None if answer is None else named(data_of(answer), name)
 
 
 def _export(
@@ -198,42 +211,47 @@ def _export(
     """Runs in a thread: import of the wrapping key, then the export under it."""
     from hvac import exceptions  # noqa: PLC0415 - an extra
 
-    from bulk_import.material.sources.vault_server import data_of  # noqa: PLC0415 - needs the extra
+    from bulk_import.material.sources.vault_answers import data_of, named  # noqa: PLC0415 - needs the extra
 
     key = serialization.load_der_public_key(public_key)
     pem = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
     kind = wrapping_key_spec.value.lower().replace("_", "-")
     try:
-        client.write_data(f"{place.mount}/keys/{name}/import", data={"public_key": pem, "type": kind})
+        client.write_data(_path(place.mount, "keys", name, "import"), data={"public_key": pem, "type": kind})
     except (exceptions.InternalServerError, exceptions.InvalidRequest):
         # Most likely it is there already: another target's, or left by a run that was killed. Is it the same key?
-        there = _read(client, f"{place.mount}/keys/{name}")
-        versions = list((there or {}).get("keys", {}).values())
-        if len(versions) != 1 or _spki(str(versions[0].get("public_key", "")), KeySpec.RSA_4096) != public_key:
+        there = _read(client, place.mount, name)
+        versions = list(_versions(there or {}).values())
+        if len(versions) != 1 or not isinstance(versions[0], dict):
+            raise
+        if _spki(str(versions[0].get("public_key", "")), KeySpec.RSA_4096) != public_key:
             raise
     answer = client.adapter.get(
-        f"/v1/{place.mount}/byok-export/{name}/{place.key}/{place.version}", params={"hash": _HASHES[algorithm]}
+        f"/v1/{_path(place.mount, 'byok-export', name, place.key, place.version)}", params={"hash": _HASHES[algorithm]}
     )
-    return data_of(answer)
+    return named(data_of(answer), place.key)
 
 
 def _delete(client: hvac.Client, mount: str, name: str) -> None:
     from hvac import exceptions  # noqa: PLC0415 - an extra
 
     try:
-        client.write_data(f"{mount}/keys/{name}/config", data={"deletion_allowed": True})
-        client.delete(f"{mount}/keys/{name}")
+        client.write_data(_path(mount, "keys", name, "config"), data={"deletion_allowed": True})
+        client.delete(_path(mount, "keys", name))
     except (exceptions.InvalidPath, exceptions.InvalidRequest):
-        if client.read(f"{mount}/keys/{name}") is not None:
+        if client.read(_path(mount, "keys", name)) is not None:
             raise
 
 
 def _sealed(place: Place, exported: Mapping[str, Any]) -> bytes:
-    found = (exported.get("keys") or {}).get(str(place.version))
+    found = _versions(exported).get(str(place.version))
     try:
-        return base64.b64decode(str(found), validate=True)
-    except binascii.Error:
-        raise MaterialError("Transit's response has no wrapped key", code="SourceFailed") from None
+        sealed = base64.b64decode(found, validate=True) if isinstance(found, str) else b""
+    except ValueError:  # binascii's is one
+        sealed = b""
+    if not sealed:
+        raise MaterialError("Transit's response has no wrapped key", code="SourceFailed")
+    return sealed
 
 
 def check(target: Target, _settings: Settings) -> Iterator[tuple[str, str, str]]:

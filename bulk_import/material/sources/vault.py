@@ -46,7 +46,7 @@ class VaultSource:
     async def read(self, rest: str, target: Target) -> Content:  # noqa: ARG002 - the URI says everything
         place = parse(rest)
         value = await self._server(lambda client: _value(client, place))
-        data = bytearray(value, "utf-8")
+        data = bytearray(value, "utf-8")  # an answer with half of a character does not get this far
         if len(data) > MAX_BYTES:
             raise MaterialError(
                 f"the field {place.field} holds more than {MAX_BYTES} bytes", code="MaterialWrongLength"
@@ -57,7 +57,7 @@ class VaultSource:
 def _value(client: hvac.Client, place: Place) -> str:
     from hvac import exceptions  # noqa: PLC0415 - an extra
 
-    from bulk_import.material.sources.vault_server import data_of  # noqa: PLC0415 - needs the extra
+    from bulk_import.material.sources.vault_answers import data_of, mapping  # noqa: PLC0415 - needs the extra
 
     shown = f"{place.mount}/{place.path}"
     version = f"version {place.version}" if place.version else "the current version"
@@ -67,7 +67,15 @@ def _value(client: hvac.Client, place: Place) -> str:
         )
     except exceptions.InvalidPath as error:
         raise MaterialError(_missing(error, shown, version), code="MaterialNotFound", advice=_ADVICE) from None
-    fields = data_of(answer).get("data")
+    data = data_of(answer)
+    given = mapping(data, "metadata").get("version")
+    if place.version is not None and given != place.version:
+        raise MaterialError(
+            f"version {place.version} of {shown} was asked for, and the server's answer is not that version",
+            code="SourceFailed",
+            advice="Check that the engine is KV version 2, and what is between here and the server.",
+        )
+    fields = data.get("data")
     if not isinstance(fields, dict) or place.field not in fields:
         raise MaterialError(f"{version} of {shown} has no field {place.field}", code="MaterialNotFound")
     value = fields[place.field]
@@ -84,8 +92,9 @@ _ADVICE: Final = (
 
 def _missing(error: Any, shown: str, version: str) -> str:
     """A missing path, a missing version and a deleted one are all answered by 404; the answer's metadata differs."""
-    body = error.json if isinstance(error.json, dict) else {}
-    metadata = (body.get("data") or {}).get("metadata") or {}
+    from bulk_import.material.sources.vault_answers import mapping  # noqa: PLC0415 - needs the extra
+
+    metadata = mapping(mapping(error.json or {}, "data"), "metadata")
     if metadata.get("destroyed"):
         return f"{version} of {shown} was destroyed"
     if metadata.get("deletion_time"):

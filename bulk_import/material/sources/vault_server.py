@@ -10,20 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import hvac
 import requests
 import structlog
-from hvac import exceptions
 
 from bulk_import.errors import MaterialError
 from bulk_import.material.sources.base import Opening
-from bulk_import.material.sources.patience import Throttled
 from bulk_import.material.sources.threads import in_thread
+from bulk_import.material.sources.vault_answers import Answers, is_token
+from bulk_import.material.sources.vault_faults import translated, unavailable
 from bulk_import.material.sources.vault_settings import is_loopback
 
 log = structlog.get_logger()
@@ -31,7 +30,6 @@ T = TypeVar("T")
 
 AT_ONCE: Final = 8  # calls at the same time
 MOST_CALLS: Final = 3  # one after the other, for one thing that is asked of the server
-_SHOWN: Final = 300  # characters of a server's message
 
 
 class VaultServer:
@@ -90,7 +88,7 @@ class VaultServer:
             )
 
         def jwt(client: hvac.Client) -> Any:
-            token = Path(settings.vault_jwt_file or "").read_text("utf-8").strip()
+            token = _jwt(Path(settings.vault_jwt_file or ""))
             return client.auth.jwt.jwt_login(role=settings.vault_role or "", jwt=token, path=mount)
 
         if settings.vault_auth == "token":
@@ -99,11 +97,6 @@ class VaultServer:
         self._token = ""
         try:
             answer = await self._in_thread(approle if settings.vault_auth == "approle" else jwt)
-        except OSError as error:
-            raise MaterialError(
-                f"--vault-jwt-file cannot be read: {error.strerror}", code="SourceDenied",
-                advice="Check the path, and that the pipeline writes the file.",
-            ) from None  # fmt: skip
         finally:
             self._token = None
         self._token = str(answer["auth"]["client_token"])
@@ -124,7 +117,7 @@ class VaultServer:
                 async with asyncio.timeout(seconds):
                     found = await in_thread(attempt)
             except TimeoutError:  # the client is not used again: its thread may still use it
-                raise _unavailable(self.address, f"gave no complete answer within {seconds:g} s") from None
+                raise unavailable(self.address, f"gave no complete answer within {seconds:g} s") from None
             except MaterialError:
                 self._idle.append(client)
                 raise
@@ -134,10 +127,12 @@ class VaultServer:
     def _client(self) -> hvac.Client:
         session = requests.Session()
         session.trust_env = not is_loopback(self.address)  # no proxy, no .netrc on loopback
+        session.headers["Accept-Encoding"] = "identity"  # the size of an answer is what it seems to be
         return hvac.Client(
             url=self.address,
             token="",
             namespace=self.namespace,
+            adapter=Answers,
             verify=os.environ.get("VAULT_CACERT") or True,
             timeout=(self._settings.connect_timeout, self._settings.read_timeout),
             allow_redirects=False,  # a redirect would carry the token to another address
@@ -145,62 +140,19 @@ class VaultServer:
         )
 
 
-@contextmanager
-def translated(address: str) -> Iterator[None]:
-    """hvac's and requests' exceptions as MaterialError, most specific first. No request is quoted."""
+def _jwt(path: Path) -> str:
+    """Raises MaterialError."""
     try:
-        yield
-    except exceptions.VaultDown as error:
-        said = said_by(error)
-        if "sealed" in said.lower():
-            raise MaterialError(
-                f"the server at {address} is sealed", code="SourceUnavailable",
-                advice="Unseal it (`vault operator unseal` or `bao operator unseal`), then run again.",
-            ) from None  # fmt: skip
-        raise _unavailable(address, f"is down: {said}") from None
-    except exceptions.RateLimitExceeded as error:
-        raise Throttled(f"the server at {address} was asked too often: {said_by(error)}") from None
-    except (exceptions.BadGateway, exceptions.PreconditionFailed) as error:
-        raise _unavailable(address, f"answers {type(error).__name__}: {said_by(error)}") from None
-    except (exceptions.Forbidden, exceptions.Unauthorized) as error:
+        token = path.read_bytes().strip()
+    except OSError as error:
         raise MaterialError(
-            f"the server at {address} refuses: {said_by(error)}", code="SourceDenied",
-            advice="The token was revoked, has expired, or its policy does not allow this path: `bulk-import iam "
-            "--format vault-policy` prints the policy.",
+            f"--vault-jwt-file cannot be read: {error.strerror}", code="SourceDenied",
+            advice="Check the path, and that the pipeline writes the file.",
         ) from None  # fmt: skip
-    except exceptions.InvalidPath as error:
-        raise MaterialError(f"there is nothing there: {said_by(error)}", code="MaterialNotFound") from None
-    except exceptions.VaultError as error:
+    text = token.decode("ascii", "replace")
+    if not is_token(text):
         raise MaterialError(
-            f"the server at {address} answers {type(error).__name__}: {said_by(error)}", code="SourceFailed",
-            advice="Read the server's log and audit log.",
-        ) from None  # fmt: skip
-    except requests.exceptions.SSLError:
-        raise MaterialError(
-            f"the certificate of {address} is not trusted", code="SourceUnavailable",
-            advice="Check VAULT_ADDR and VAULT_CACERT.",
-        ) from None  # fmt: skip
-    except requests.exceptions.RequestException as error:
-        raise _unavailable(address, f"gives no answer ({type(error).__name__})") from None
-
-
-def said_by(error: exceptions.VaultError) -> str:
-    """The server's own words, cleaned and shortened."""
-    text = "; ".join(str(part) for part in error.errors or ()) or "no reason given"
-    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
-
-
-def data_of(answer: Any) -> dict[str, Any]:
-    """The `data` of an answer. Raises MaterialError for an answer that is not Vault's."""
-    data = answer.get("data") if isinstance(answer, dict) else None
-    if not isinstance(data, dict):
-        raise MaterialError(
-            "the answer is not Vault's", code="SourceFailed",
-            advice="Check VAULT_ADDR: a redirect is not followed, because it would carry the token elsewhere.",
+            "--vault-jwt-file holds no JSON Web Token", code="SourceDenied",
+            advice="The file must hold the token alone, in one line.",
         )  # fmt: skip
-    return data
-
-
-def _unavailable(address: str, what: str) -> MaterialError:
-    return MaterialError(f"the server at {address} {what}", code="SourceUnavailable", retryable=True)
+    return text
