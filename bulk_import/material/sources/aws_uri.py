@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from bulk_import.errors import MaterialError
 from bulk_import.material.sources import uri
@@ -50,6 +50,22 @@ def check(parsed: Callable[[str], Asked]) -> Callable[[Target, Settings], Iterat
             )
 
     return allowed
+
+
+def encoded(value: Any, shown: str) -> bytearray:
+    """The UTF-8 of a text in an answer. Raises MaterialError for what is no text."""
+    try:
+        return bytearray(value, "utf-8")
+    except (TypeError, UnicodeEncodeError):  # not a text, or with half of a character
+        raise MaterialError(f"{shown} is not text", code="MaterialInvalid") from None
+
+
+def another(what: str) -> MaterialError:
+    """An answer that is not for what was asked."""
+    return MaterialError(
+        f"the answer is not for {what}", code="SourceFailed",
+        advice="Something between here and AWS mixes answers up. Nothing was taken from this answer.",
+    )  # fmt: skip
 
 
 def opener(make: Callable[[Stores], Source]) -> Callable[[Opening], Opened]:

@@ -32,6 +32,9 @@ class S3Source:
         request = {"Bucket": place.bucket, "Key": place.key}
         request |= {"VersionId": asked.query["version_id"]} if "version_id" in asked.query else {}
         answer = await self._stores.get("GetObject", request, region=asked.region, role=asked.role, limit=MAX_BYTES)
+        version = asked.query.get("version_id")
+        if version is not None and answer.get("VersionId") != version:
+            raise aws_uri.another(f"version {version} of {place}")
         data = bytearray(answer["Body"])
         if not data or len(data) > MAX_BYTES:
             what = "is empty" if not data else f"has more than {MAX_BYTES} bytes"

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
+from bulk_import import strict_json
 from bulk_import.errors import MaterialError
 from bulk_import.material.sources import aws_uri
 from bulk_import.material.sources.base import MAX_BYTES, Content, Kind, binary, text
@@ -43,29 +45,55 @@ class SecretsManagerSource:
         answer = await self._stores.get(
             "GetSecretValue", request, region=asked.region, role=asked.role, limit=MAX_BYTES
         )
+        _check(answer, asked)
         field = asked.query.get("field")
-        if "SecretBinary" in answer and field is None:
-            return binary(bytearray(answer["SecretBinary"]))
-        secret = answer.get("SecretString")
-        if secret is None:
-            raise MaterialError(f"{asked.path} is binary: it has no fields", code="MaterialInvalid")
-        return text(bytearray(secret if field is None else _field(secret, field, asked.path), "utf-8"))
+        secret, data = answer.get("SecretString"), answer.get("SecretBinary")
+        if (secret is None) == (data is None):
+            what = "no value" if data is None else "two values, a text and a binary one"
+            raise MaterialError(f"{asked.path} has {what}", code="MaterialInvalid")
+        if data is not None:
+            if field is not None:
+                raise MaterialError(f"{asked.path} is binary: it has no fields", code="MaterialInvalid")
+            return binary(bytearray(data))
+        found = aws_uri.encoded(secret, asked.path)
+        return text(found if field is None else _field(found, field, asked.path))
 
 
-def _field(secret: str, field: str, shown: str) -> str:
+def _check(answer: Mapping[str, Any], asked: aws_uri.Asked) -> None:
+    """Raises MaterialError for the answer to another request: its bytes would go into the wrong key."""
+    arn, name = str(answer.get("ARN")), answer.get("Name")
+    if asked.path.startswith("arn:"):  # without its last six characters, it is that of the same secret
+        same = arn == asked.path or (arn.startswith(f"{asked.path}-") and len(arn) == len(asked.path) + 7)
+    else:
+        match = _ARN.fullmatch(arn)
+        same = name == asked.path and match is not None and asked.region in (None, match[1])
+    if not same:
+        raise aws_uri.another(asked.path)
+    version = asked.query.get("version_id")
+    stage = asked.query.get("version_stage", "AWSCURRENT" if version is None else None)
+    if version is not None and answer.get("VersionId") != version:
+        raise aws_uri.another(f"version {version} of {asked.path}")
+    if stage is not None and stage not in (answer.get("VersionStages") or ()):
+        raise aws_uri.another(f"the version {stage} of {asked.path}")
+
+
+def _field(secret: bytearray, field: str, shown: str) -> bytearray:
+    why = ""
     try:
-        found: Any = json.loads(secret)
-    except ValueError:
-        found = None
+        found: Any = strict_json.loads(bytes(secret))
+    except json.JSONDecodeError as error:
+        found, why = None, f" ({error.msg})"
     if not isinstance(found, dict):
         raise MaterialError(
-            f"{shown} is not a JSON object, so it has no field {field}", code="MaterialInvalid",
-            advice="Leave field= out for a secret that is the material itself.",
+            f"{shown} is not a JSON object{why}, so it has no field {field}", code="MaterialInvalid",
+            advice="Correct the JSON of the secret."
+            if secret.lstrip().startswith(b"{")
+            else "Leave field= out for a secret that is the material itself.",
         )  # fmt: skip
     value = found.get(field)
     if not isinstance(value, str) or not value:
         raise MaterialError(f"{shown} has no field {field} that is text", code="MaterialNotFound")
-    return value
+    return bytearray(value, "utf-8")
 
 
 KIND = Kind(

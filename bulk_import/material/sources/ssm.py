@@ -38,12 +38,15 @@ class SsmSource:
         request = {"Name": name, "WithDecryption": True}
         answer = await self._stores.get("GetParameter", request, region=asked.region, role=asked.role, limit=MAX_BYTES)
         parameter = answer.get("Parameter") or {}
+        given = str(parameter.get("Version"))
+        if parameter.get("Name") != asked.path or (version is not None and given != version):
+            raise aws_uri.another(f"version {version} of {asked.path}" if version else asked.path)
         if parameter.get("Type") != "SecureString":
             raise MaterialError(
                 f"the parameter {asked.path} is not a SecureString", code="MaterialInvalid",
                 advice="Key material must be encrypted where it is kept: make it a SecureString.",
             )  # fmt: skip
-        return text(bytearray(str(parameter["Value"]), "utf-8"))
+        return text(aws_uri.encoded(parameter.get("Value"), asked.path))
 
 
 KIND = Kind(

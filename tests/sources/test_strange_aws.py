@@ -1,0 +1,170 @@
+"""Answers of AWS's stores that are for another request, hold two values, or hold none."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.e2e import materials
+from tests.e2e.rewriter import Rewriter
+from tests.e2e.support import Workplace
+from tests.sandbox_client import Sandbox
+from tests.sources.support import add
+
+ALLOW = (
+    "--allow-source",
+    "secretsmanager:",
+    "--allow-source",
+    "ssm:",
+    "--allow-source",
+    "s3:",
+    "--retry-timeout",
+    "1s",
+)
+Answer = dict[str, Any]
+
+
+def without(answer: Answer, *names: str) -> Answer:
+    return {name: value for name, value in answer.items() if name not in names}
+
+
+def run(work: Workplace, sandbox: Sandbox, service: str, alter: Callable[[str, Answer], Answer]) -> Any:
+    """A run whose answers of one service are altered on their way."""
+    with Rewriter(sandbox.url, alter) as between:
+        endpoints = {"AWS_ENDPOINT_URL": sandbox.url, f"AWS_ENDPOINT_URL_{service}": between.url}
+        return work.run(*ALLOW, BULK_IMPORT_ENDPOINT_URL="", **endpoints)
+
+
+@pytest.mark.parametrize("service", ["SECRETS_MANAGER", "SSM"])
+def test_two_answers_that_are_swapped(sandbox: Sandbox, work: Workplace, service: str) -> None:
+    """A connection that is off by one answer: each key would get the other's material, for ever."""
+    kept: dict[str, Answer] = {}
+    keys = []
+    for name in ("one", "two"):
+        value = materials.make("HMAC_256").hex()
+        if service == "SSM":
+            sandbox.client("ssm", None).put_parameter(Name=name, Value=value, Type="SecureString")
+            kept[name] = sandbox.client("ssm", None).get_parameter(Name=name, WithDecryption=True)
+            kept[name]["Parameter"].pop("LastModifiedDate")
+        else:
+            sandbox.client("secretsmanager", None).create_secret(Name=name, SecretString=value)
+            kept[name] = without(sandbox.client("secretsmanager", None).get_secret_value(SecretId=name), "CreatedDate")
+        kept[name].pop("ResponseMetadata")
+        keys.append(sandbox.key(key_spec="HMAC_256")["key_id"])
+        add(work, f"{'ssm' if service == 'SSM' else 'secretsmanager'}:{name}", keys[-1], name=name, encoding="hex")
+
+    def swapped(_: str, answer: Answer) -> Answer:
+        name = answer.get("Name") or (answer.get("Parameter") or {}).get("Name")
+        return kept["two" if name == "one" else "one"] if name in kept else answer
+
+    result = run(work, sandbox, service, swapped)
+    assert result.code == 5, result.stderr
+    assert all("answer is not for" in entry["error"]["message"] for entry in result.entries.values())
+    assert sandbox.calls(operation="ImportKeyMaterial") == []
+
+
+ARN = "arn:aws:secretsmanager:us-east-1:111122223333:secret:"
+SECRETS: dict[str, tuple[str, Callable[[Answer], Answer], str]] = {
+    "no name": ("one", lambda answer: without(answer, "Name", "ARN"), "SourceFailed"),
+    "nothing": ("one", lambda _: {}, "SourceFailed"),
+    "another Region": ("one?region=us-east-1", lambda answer: answer | {"ARN": ARN.replace("us-east-1", "eu-west-1")},
+                       "SourceFailed"),
+    "another version": ("one", lambda answer: answer | {"VersionStages": ["AWSPREVIOUS"]}, "SourceFailed"),
+    "another version's ID": ("one?version_id=11111111-2222-3333-4444-555555555555", lambda answer: answer, "Material"),
+    "a text and bytes": ("one", lambda answer: answer | {"SecretBinary": base64.b64encode(b"x" * 32).decode()},
+                         "MaterialInvalid"),
+    "no value": ("one", lambda answer: without(answer, "SecretString"), "MaterialInvalid"),
+    "a number": ("one", lambda answer: answer | {"SecretString": 5}, "MaterialInvalid"),
+    "a list": ("one", lambda answer: answer | {"SecretString": ["ab" * 32]}, "MaterialInvalid"),
+    "half of a character": ("one", lambda answer: answer | {"SecretString": "\ud800"}, "MaterialInvalid"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SECRETS)
+def test_an_answer_of_secrets_manager(sandbox: Sandbox, work: Workplace, case: str) -> None:
+    name, alter, code = SECRETS[case]
+    sandbox.client("secretsmanager", None).create_secret(Name="one", SecretString=materials.make("HMAC_256").hex())
+    add(work, f"secretsmanager:{name}", sandbox.key(key_spec="HMAC_256")["key_id"], encoding="hex")
+    result = run(
+        work, sandbox, "SECRETS_MANAGER", lambda _, answer: alter(answer) if "SecretString" in answer else answer
+    )
+    assert result.code == 5, result.stderr
+    assert result.entries["one"]["error"]["code"].startswith(code), result.entries["one"]["error"]
+
+
+def test_the_arn_of_another_secret(sandbox: Sandbox, work: Workplace) -> None:
+    """One whose name begins with the name that is asked for; without its last six characters, it is the same secret."""
+    material = materials.make("HMAC_256")
+    client = sandbox.client("secretsmanager", None)
+    arn = client.create_secret(Name="one", SecretString=material.hex())["ARN"]
+    keys = [sandbox.key(key_spec="HMAC_256")["key_id"] for _ in range(2)]
+    for uri, key, name in zip((arn, arn[:-7]), keys, ("one", "short"), strict=True):
+        add(work, f"secretsmanager:{uri}", key, name=name, encoding="hex")
+    longer = arn[:-6] + "longer-" + arn[-6:]
+
+    def alter(_: str, answer: Answer) -> Answer:
+        return answer | {"ARN": longer} if "SecretString" in answer else answer
+
+    assert run(work, sandbox, "SECRETS_MANAGER", alter).code == 5
+    assert sandbox.calls(operation="ImportKeyMaterial") == []
+    assert work.run(*ALLOW).code == 0
+    assert all(materials.held_by(sandbox.client(), key, "HMAC_256", material) for key in keys)
+
+
+FIELDS = {
+    "twice": '{"k":"%s","k":"%s"}', "twice, and escaped": '{"k":"%s","\\u006b":"%s"}', "deep": "[" * 30_000,
+    "deep objects": '{"k":' * 8_000, "half of a character": '{"k":"\\ud800"}', "a number of 9,000 digits":
+    '{"k":' + "9" * 9_000 + "}", "more behind it": '{"k":"%s"} {"k":"%s"}',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FIELDS)
+def test_a_field_of_json_that_readers_understand_differently(sandbox: Sandbox, work: Workplace, case: str) -> None:
+    text = FIELDS[case]
+    while "%s" in text:
+        text = text.replace("%s", os.urandom(32).hex(), 1)
+    sandbox.client("secretsmanager", None).create_secret(Name="one", SecretString=text)
+    add(work, "secretsmanager:one?field=k", sandbox.key(key_spec="HMAC_256")["key_id"], encoding="hex")
+    result = work.run(*ALLOW)
+    assert result.code == 5, result.stderr
+    assert result.entries["one"]["error"]["code"] == "MaterialInvalid"
+    assert sandbox.calls(operation="ImportKeyMaterial") == []
+
+
+PARAMETERS: dict[str, tuple[Answer, str]] = {
+    "another version": ({"Version": 9}, "SourceFailed"), "no version": ({"Version": None}, "SourceFailed"),
+    "another name": ({"Name": "one-b"}, "SourceFailed"), "no value": ({"Value": None}, "MaterialInvalid"),
+    "a number": ({"Value": int("12" * 32)}, "MaterialInvalid"), "half of a character": ({"Value": "\ud800"}, ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PARAMETERS)
+def test_an_answer_of_parameter_store(sandbox: Sandbox, work: Workplace, case: str) -> None:
+    fields, code = PARAMETERS[case]
+    sandbox.client("ssm", None).put_parameter(Name="one", Value=materials.make("HMAC_256").hex(), Type="SecureString")
+    add(work, "ssm:one?version=1", sandbox.key(key_spec="HMAC_256")["key_id"], encoding="hex")
+
+    def alter(_: str, answer: Answer) -> Answer:
+        return {"Parameter": answer["Parameter"] | fields} if "Parameter" in answer else answer
+
+    result = run(work, sandbox, "SSM", alter)
+    assert result.code == 5, result.stderr
+    assert result.entries["one"]["error"]["code"].startswith(code), json.dumps(result.entries["one"]["error"])
+
+
+def test_the_version_of_an_object(sandbox: Sandbox, work: Workplace) -> None:
+    first, second = materials.make("HMAC_256"), materials.make("HMAC_256")
+    s3: Any = sandbox.client("s3", None)
+    s3.create_bucket(Bucket="byok-versions")
+    s3.put_bucket_versioning(Bucket="byok-versions", VersioningConfiguration={"Status": "Enabled"})
+    version = s3.put_object(Bucket="byok-versions", Key="one", Body=first)["VersionId"]
+    s3.put_object(Bucket="byok-versions", Key="one", Body=second)
+    key = sandbox.key(key_spec="HMAC_256")["key_id"]
+    add(work, f"s3://byok-versions/one?version_id={version}", key, encoding="raw")
+    assert work.run(*ALLOW).code == 0
+    assert materials.held_by(sandbox.client(), key, "HMAC_256", first)
