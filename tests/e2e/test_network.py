@@ -190,6 +190,27 @@ def test_a_loopback_endpoint_is_never_reached_through_a_proxy(
         assert result.code == 0, result.stderr
 
 
+@pytest.mark.parametrize("region", ["fips-us-east-1", "us-east-1-fips"])
+@pytest.mark.parametrize("caller", ["keys", "web identity"])
+def test_nor_is_one_where_the_region_is_an_old_name_of_fips(
+    sandbox: Sandbox, work: Workplace, region: str, caller: str
+) -> None:
+    """botocore then makes a configuration of its own from the client's, and another one for the chain's clients."""
+    add_keys(sandbox, work)
+    environment = {"AWS_REGION": region, "NO_PROXY": ""}
+    with ForwardProxy(refuses=403) as proxy, TokenService(sandbox.url) as tokens:
+        if caller == "web identity":
+            (work.folder / "token").write_text("a.b.c")
+            environment |= {
+                "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_ENDPOINT_URL_STS": tokens.url,
+                "AWS_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/pipeline", "BULK_IMPORT_ENDPOINT_URL": "",
+                "AWS_ENDPOINT_URL_KMS": sandbox.url, "AWS_WEB_IDENTITY_TOKEN_FILE": str(work.folder / "token"),
+            }  # fmt: skip
+        result = work.run("--retry-timeout", "0", HTTP_PROXY=proxy.url, HTTPS_PROXY=proxy.url, **environment)
+        assert proxy.used == []
+    assert result.code == 0, result.stderr
+
+
 @pytest.mark.parametrize("named", ["url", "misnamed"])
 def test_nor_is_one_with_tls(sandbox: Sandbox, work: Workplace, tmp_path: Path, named: str) -> None:
     add_keys(sandbox, work)

@@ -118,6 +118,12 @@ REGIONS = {
     "option": ({"AWS_REGION": "eu-west-1"}, ("--sts-region", "eu-central-1"), "sts.eu-central-1.amazonaws.com"),
     "legacy": ({"AWS_REGION": "eu-west-1", "AWS_STS_REGIONAL_ENDPOINTS": "legacy"}, (), "sts.eu-west-1.amazonaws.com"),
     "FIPS": ({"AWS_REGION": "us-east-2", "AWS_USE_FIPS_ENDPOINT": "true"}, (), "sts-fips.us-east-2.amazonaws.com"),
+    "an old name of FIPS": ({"AWS_REGION": "fips-us-east-2"}, (), "sts-fips.us-east-2.amazonaws.com"),
+    "an empty variable": (
+        {"AWS_REGION": "", "AWS_DEFAULT_REGION": " ", "AWS_CONFIG_FILE": "config"},
+        (),
+        "sts.eu-west-3.amazonaws.com",
+    ),
     "dual-stack": ({"AWS_REGION": "eu-west-1", "AWS_USE_DUALSTACK_ENDPOINT": "true"}, (), "sts.eu-west-1.api.aws"),
 }
 WEB_IDENTITY = {
@@ -131,6 +137,7 @@ def test_the_region_of_sts(
     environment: dict[str, str], options: tuple[str, ...], host: str, caller: str, work: Workplace
 ) -> None:
     named(work)
+    (work.folder / "config").write_text("[default]\nregion = eu-west-3\n")
     if caller == "web identity":
         (work.folder / "token").write_text("a.b.c")
         environment = environment | WEB_IDENTITY | {"AWS_WEB_IDENTITY_TOKEN_FILE": str(work.folder / "token")}
@@ -144,6 +151,8 @@ def test_the_region_of_sts(
         ("cn-north-1", "sts.cn-northwest-1.amazonaws.com.cn"),
         ("us-iso-west-1", "sts.us-iso-east-1.c2s.ic.gov"),
         ("us-isob-east-1", "sts.us-isob-east-1.sc2s.sgov.gov"),
+        ("us-isof-east-1", "sts.us-isof-south-1.csp.hci.ic.gov"),
+        ("eusc-de-east-1", "sts.eusc-de-east-1.amazonaws.eu"),
     ],
 )
 def test_the_default_region_is_one_of_the_partition(region: str, host: str, work: Workplace) -> None:

@@ -49,10 +49,14 @@ class RegionClients:
 
 
 class WireConfig(AioConfig):  # type: ignore[misc]  # aiobotocore has no types
-    """A client's configuration, which keeps its way to AWS where botocore merges it with a provider's own."""
+    """A client's configuration, which keeps its way to AWS where botocore merges it, however often.
+
+    It merges a provider's own, and once more what the name of a Region says (`fips-us-east-1`).
+    """
 
     def merge(self, other_config: Any) -> Any:
         merged = super().merge(other_config)
+        merged.__class__ = WireConfig  # aiobotocore makes one of its own class, which would lose the way
         kept = other_config if isinstance(other_config, WireConfig) else self
         merged.http_session_cls = kept.http_session_cls
         return merged
@@ -91,8 +95,10 @@ class Clients:
         self._partitions = self._core.get_component("data_loader").load_data("partitions")
         self._region = (
             settings.sts_region
-            or os.environ.get("AWS_REGION", "").strip()  # the AWS CLI reads it; botocore does not
-            or str(self._core.get_config_variable("region") or "")
+            # botocore does not read the first, and takes the second also where it is empty.
+            or os.environ.get("AWS_REGION", "").strip()
+            or os.environ.get("AWS_DEFAULT_REGION", "").strip()
+            or str(self._core.get_scoped_config().get("region") or "").strip()
             or default_region(partition, self._partitions)
         )
         # For what the credential chain creates by itself, which would otherwise use a global endpoint.
