@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from bulk_import.errors import ServiceError
@@ -51,6 +52,23 @@ def made_key(operation: str, answer: dict[str, Any], member: str) -> KeyView:
             "The response names no key.", code="MalformedAnswer", operation=operation, outcome_unknown=True
         )
     return key_view(found)
+
+
+def account_of_session(answer: Mapping[str, Any]) -> str:
+    """The account that AssumeRole led into. Raises ServiceError for an answer without a session that can be used.
+
+    https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+    """
+    keys, user = answer.get("Credentials") or {}, answer.get("AssumedRoleUser") or {}
+    parts = str(user.get("Arn", "")).split(":")
+    ends = keys.get("Expiration")
+    missing = [name for name in ("AccessKeyId", "SecretAccessKey", "SessionToken") if not keys.get(name)]
+    if len(parts) < 6 or missing or not isinstance(ends, datetime) or ends.tzinfo is None:
+        raise ServiceError(
+            "The response has no session that can be used.", code="MalformedAnswer", operation="AssumeRole",
+            retryable=True,
+        )  # fmt: skip
+    return parts[4]
 
 
 def endless(operation: str) -> ServiceError:

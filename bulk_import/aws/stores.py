@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, Final
 
+from bulk_import.aws.answers import account_of_session
 from bulk_import.aws.limits import SessionLimit
 from bulk_import.aws.wire.clients import Clients
 from bulk_import.aws.wire.credentials import AccountCredentials, refreshed, signing_as
@@ -124,10 +125,13 @@ class AwsStores:
 
         try:
             answer = await limit.assume(call)
+            assumed = account_of_session(answer)
         except ServiceError as error:
             if error.retryable:
                 raise _translated(error) from None
             raise LaneError(error.message, code=error.code, operation="AssumeRole") from None
+        if assumed != role.split(":")[4]:
+            raise LaneError(f"it led into account {assumed}.", code="WrongAccount", operation="AssumeRole")
         return refreshed(answer)
 
 

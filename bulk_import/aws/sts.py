@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bulk_import.aws.answers import account_of_session
 from bulk_import.aws.limits import SessionLimit
 from bulk_import.aws.pace.limiter import LaneLimiter
 from bulk_import.aws.pace.places import Places
@@ -102,10 +103,10 @@ class Sts:
                     retryable=error.retryable,
                     advice=error.advice,
                 ) from None
-            assumed = str(answer["AssumedRoleUser"]["Arn"]).split(":")
-            if assumed[4] != access.account:
+            assumed = account_of_session(answer)
+            if assumed != access.account:
                 raise LaneError(
-                    f"The role {shown(access.role_arn or '')} led into account {assumed[4]}, not {access.account}.",
+                    f"The role {shown(access.role_arn or '')} led into account {assumed}, not {access.account}.",
                     code="WrongAccount",
                     operation="AssumeRole",
                 )
@@ -133,6 +134,8 @@ class Sts:
             self._gate.release()
         if not _NEEDED[operation] <= answer.keys():
             raise ServiceError("The response is empty.", code="MalformedAnswer", operation=operation, retryable=True)
+        if operation == "AssumeRole":
+            account_of_session(answer)  # here, where it is asked for again
         return answer
 
 
