@@ -60,7 +60,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
 LAYER = {package: number for number, packages in enumerate(ORDER) for package in packages}
 # Packages that stand alone: the sandbox, so that one mistake cannot be on both sides; a token's process, so that a
 # crash of a vendor's library stays there.
-APART: dict[str, set[str]] = {"sandbox": {"errors"}, "token": set()}
+APART: dict[str, set[str]] = {"sandbox": {"errors"}, "token": {"process"}}
 # What only these packages may import.
 KEPT_IN: dict[str, set[str]] = {
     "aioboto3": {"aws"},

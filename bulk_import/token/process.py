@@ -20,6 +20,7 @@ import PyKCS11
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from bulk_import.process import keep_memory_private
 from bulk_import.token import evidence, keys
 from bulk_import.token.refused import Refused
 from bulk_import.token.session import Token
@@ -112,6 +113,7 @@ def _where(error: Exception) -> str:
 
 
 def main() -> None:
+    keep_memory_private()  # the PIN, and a token in software; the parent's mark does not outlive execve(2)
     # A library that prints must not spoil the answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

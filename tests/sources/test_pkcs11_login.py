@@ -156,6 +156,33 @@ def test_no_token_process_outlives_a_killed_run(sandbox: Sandbox, work: Workplac
 ABORTS = "#include <stdlib.h>\n__attribute__((constructor)) static void at_load(void) { abort(); }\n"
 
 
+LOOKS = """
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+__attribute__((constructor)) static void at_load(void) {
+    struct rlimit core;
+    FILE *file = fopen(getenv("LOOK"), "w");
+    getrlimit(RLIMIT_CORE, &core);
+    fprintf(file, "%d %d %d", prctl(PR_GET_DUMPABLE), (int)core.rlim_cur, (int)core.rlim_max);
+    fclose(file);
+}
+"""
+
+
+def test_a_crash_of_the_library_leaves_no_core_dump(sandbox: Sandbox, work: Workplace, softhsm: SoftHsm) -> None:
+    """The process holds the PIN, and what a token in software holds. Its parent's mark does not outlive execve(2), and
+    a crash handler (`|…` in core_pattern) ignores a limit of 0.
+    """
+    (work.folder / "looks.c").write_text(LOOKS)
+    library = compiled(work.folder / "looks.c", work.folder / "looks.so")
+    add(work, "pkcs11:token=byok;object=a", sandbox.key(key_spec="HMAC_256")["key_id"])
+    look = work.folder / "look"
+    work.run(*ALLOW, **softhsm.environment(BULK_IMPORT_PKCS11_MODULE=str(library), LOOK=str(look)))
+    assert look.read_text() == "0 0 0"
+
+
 def test_a_library_that_crashes_or_is_none(sandbox: Sandbox, work: Workplace, softhsm: SoftHsm) -> None:
     (work.folder / "aborts.c").write_text(ABORTS)
     library = compiled(work.folder / "aborts.c", work.folder / "aborts.so")
