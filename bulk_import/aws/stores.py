@@ -16,11 +16,20 @@ from typing import Any, Final
 
 from bulk_import.aws.answers import account_of_session
 from bulk_import.aws.limits import SessionLimit
+from bulk_import.aws.object_errors import CALLERS
 from bulk_import.aws.wire.clients import Clients
 from bulk_import.aws.wire.credentials import AccountCredentials, refreshed, signing_as
 from bulk_import.aws.wire.translate import translate
-from bulk_import.codes import ENDS_ALL, THROTTLED
-from bulk_import.errors import CallerError, CallerFault, LaneError, MaterialError, ServiceError
+from bulk_import.codes import CODES, ENDS_ALL, STALE_CREDENTIALS, THROTTLED
+from bulk_import.errors import (
+    BulkImportError,
+    CallerError,
+    CallerFault,
+    LaneError,
+    MaterialError,
+    ServiceError,
+    SettingsError,
+)
 from bulk_import.material.sources.patience import Throttled
 from bulk_import.model import SessionPolicy
 from bulk_import.settings import Settings
@@ -34,8 +43,12 @@ _MISSING: Final = frozenset(
     ["ResourceNotFoundException", "ParameterNotFound", "ParameterVersionNotFound", "NoSuchKey", "NoSuchBucket",
      "NoSuchVersion"]
 )  # fmt: skip
-_DENIED: Final = frozenset(["AccessDeniedException", "AccessDenied", "UnrecognizedClientException"])
+_DENIED: Final = frozenset(["AccessDeniedException", "AccessDenied"])
+# What S3 and the query protocol say of credentials that are not valid there.
+_NOT_ACCEPTED: Final = STALE_CREDENTIALS | CALLERS | {"InvalidSignatureException", "IncompleteSignature"}
 _SECONDS: Final = 3600  # of a session; role chaining allows no more
+
+Call = Callable[[], Awaitable[dict[str, Any]]]
 
 
 class AwsStores:
@@ -58,17 +71,23 @@ class AwsStores:
     async def get(
         self, operation: str, request: Mapping[str, Any], *, region: str | None, role: str | None, limit: int
     ) -> Mapping[str, Any]:
-        """One request, not repeated. `region` None: the order of --sts-region. S3's `Body` is read, up to one byte
-        more than `limit`. Raises MaterialError; `retryable` if a repeat can succeed.
+        """One request, repeated only where the session of `role` is not valid any more. `region` None: the order of
+        --sts-region. S3's `Body` is read, up to one byte more than `limit`. Raises MaterialError; `retryable` if a
+        repeat can succeed.
         """
         try:
             clients = await self._made()
             region = region or clients.region
             service, method = _METHODS[operation]
-            client = await clients.store(service, region)
-            credentials = await self._of(role).get() if role else self._callers
-            with signing_as(credentials):
-                return await self._whole(partial(getattr(client, method), **request), limit + 1)
+            call = partial(getattr(await clients.store(service, region), method), **request)
+            credentials = await self._credentials(role)
+            try:
+                return await self._once(operation, call, credentials, region, limit)
+            except ServiceError as error:
+                if role is None or error.code not in STALE_CREDENTIALS:
+                    raise
+                await self._of(role).renew(credentials)
+            return await self._once(operation, call, await self._credentials(role), region, limit)
         except (CallerError, CallerFault) as error:
             raise MaterialError(error.message, code="SourceDenied", advice=error.advice) from None
         except LaneError as error:
@@ -77,12 +96,25 @@ class AwsStores:
                 code="SourceDenied",
                 advice=error.advice if error.code in ENDS_ALL else "Check the role's trust policy.",
             ) from None
-        except MaterialError:
+        except ServiceError as error:
+            raise _translated(error) from None
+        except SettingsError as error:
+            said = "; ".join(f"{problem.field}: {problem.message.rstrip('.')}" for problem in error.problems)
+            raise MaterialError(said, code="SourceFailed", advice=error.problems[0].advice) from None
+
+    async def _credentials(self, role: str | None) -> Any:
+        return await self._of(role).get() if role else self._callers
+
+    async def _once(self, operation: str, call: Call, credentials: Any, region: str, limit: int) -> Mapping[str, Any]:
+        try:
+            with signing_as(credentials):
+                return await self._whole(call, limit + 1)
+        except BulkImportError:
             raise
         except Exception as error:  # noqa: BLE001 - every vendor's exception is translated: parsers have their own
-            raise _translated(translate(error, operation)) from None
+            raise translate(error, operation, region) from None
 
-    async def _whole(self, call: Callable[[], Awaitable[dict[str, Any]]], most: int) -> dict[str, Any]:
+    async def _whole(self, call: Call, most: int) -> dict[str, Any]:
         """The response with its body. A time limit for each piece alone would let a trickle hold the run for hours."""
         seconds = 2 * self._settings.connect_timeout + self._settings.read_timeout
         try:
@@ -144,6 +176,13 @@ def _translated(error: ServiceError) -> MaterialError:
             said, code="SourceDenied",
             advice=f"Grant {error.operation} and, if a customer managed key encrypts it, kms:Decrypt: "
             "`bulk-import iam` prints the policy.",
+        )  # fmt: skip
+    if error.code in _NOT_ACCEPTED:  # a repeat with the same ones gets the same answer
+        return MaterialError(
+            f"the credentials are not accepted: {said}", code="SourceDenied",
+            advice=CODES[error.code].advice
+            if error.code in CODES
+            else "Check the credentials that this program was started with, and the role of the source.",
         )  # fmt: skip
     if error.code in THROTTLED or error.code == "SlowDown":  # the latter is S3's
         return Throttled(said)

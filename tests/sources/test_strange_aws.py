@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e import materials
 from tests.e2e.rewriter import Rewriter
-from tests.e2e.support import Workplace
+from tests.e2e.support import ACCOUNT, Workplace
 from tests.sandbox_client import Sandbox
 from tests.sources.support import add
 
@@ -168,3 +168,59 @@ def test_the_version_of_an_object(sandbox: Sandbox, work: Workplace) -> None:
     add(work, f"s3://byok-versions/one?version_id={version}", key, encoding="raw")
     assert work.run(*ALLOW).code == 0
     assert materials.held_by(sandbox.client(), key, "HMAC_256", first)
+
+
+CREDENTIALS = (
+    "ExpiredTokenException", "ExpiredToken", "UnrecognizedClientException", "InvalidClientTokenId",
+    "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidSignatureException", "RequestTimeTooSkewed",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("code", CREDENTIALS)
+def test_credentials_that_are_not_accepted_are_not_tried_again(sandbox: Sandbox, work: Workplace, code: str) -> None:
+    """They are not a store that is overloaded, nor a permission that is missing."""
+    sandbox.client("secretsmanager", None).create_secret(Name="one", SecretString=materials.make("HMAC_256").hex())
+    add(work, "secretsmanager:one", sandbox.key(key_spec="HMAC_256")["key_id"], encoding="hex")
+    sandbox.fault("error", operation="GetSecretValue", code=code, message="said by the test", times=1000)
+    result = work.run(*ALLOW, "--retry-timeout", "20s")
+    assert result.code == 5, result.stderr
+    error = result.entries["one"]["error"]
+    assert (error["code"], error["retryable"]) == ("SourceDenied", False)
+    assert "credentials are not accepted" in error["message"]
+    assert "Grant" not in error["advice"]
+    assert len(sandbox.calls(operation="GetSecretValue")) == 1
+
+
+@pytest.mark.parametrize("code", ["ExpiredTokenException", "UnrecognizedClientException"])
+def test_a_session_of_a_source_that_was_revoked_is_renewed(sandbox: Sandbox, work: Workplace, code: str) -> None:
+    role = f"arn:aws:iam::{ACCOUNT}:role/Reader"
+    material = materials.make("HMAC_256")
+    sandbox.client("secretsmanager").create_secret(Name="one", SecretString=material.hex())
+    key = sandbox.key(key_spec="HMAC_256")["key_id"]
+    add(work, f"secretsmanager:one?role={role}", key, encoding="hex")
+    sandbox.fault("error", operation="GetSecretValue", code=code, message="said by the test", times=1)
+    result = work.run(*ALLOW, "--allow-source-role", role)
+    assert result.code == 0, result.stderr
+    assert materials.held_by(sandbox.client(), key, "HMAC_256", material)
+    assert len(sandbox.calls(operation="AssumeRole")) == 3  # the lane's role, and the source's twice
+
+
+@pytest.mark.parametrize("url", ["http://secrets.example.com", "https://user:hunter2@secrets.example.com"])
+def test_an_endpoint_of_a_store_that_may_not_be_used(sandbox: Sandbox, work: Workplace, url: str) -> None:
+    add(work, "secretsmanager:one", sandbox.key(key_spec="HMAC_256")["key_id"], encoding="hex")
+    endpoints = {"AWS_ENDPOINT_URL": sandbox.url, "AWS_ENDPOINT_URL_SECRETS_MANAGER": url}
+    result = work.run(*ALLOW, BULK_IMPORT_ENDPOINT_URL="", **endpoints)
+    assert result.code in (3, 5), result.stderr
+    assert "ndpoint" in result.stderr
+    assert "could not be read" not in result.stderr
+    assert "hunter2" not in result.stderr
+
+
+def test_a_store_that_cannot_be_reached_is_named(sandbox: Sandbox, work: Workplace) -> None:
+    add(work, "secretsmanager:one?region=eu-west-1", sandbox.key(key_spec="HMAC_256")["key_id"], encoding="hex")
+    endpoints = {"AWS_ENDPOINT_URL": sandbox.url, "AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:1"}
+    result = work.run(*ALLOW, BULK_IMPORT_ENDPOINT_URL="", **endpoints)
+    assert result.code == 5, result.stderr
+    message = result.entries["one"]["error"]["message"]
+    assert "127.0.0.1:1" in message
+    assert "eu-west-1" in message
