@@ -19,6 +19,7 @@ class Cause(NamedTuple):
 _Data = bytes | bytearray | memoryview
 _WIDE: Final = re.compile(rb"\x00?(?:[\t-\r\x20-\x7e]\x00){4}")
 _LITERAL_NEWLINE: Final = re.compile(rb"\\+[rn]")
+_NOT_OF_TEXT: Final = re.compile(rb"[^\t\n\r\x20-\x7e]")
 _QUOTES: Final = (b'"', b"'", b"`")
 _INVISIBLE: Final = {
     b"\xc2\xa0": "a no-break space (U+00A0)",
@@ -83,6 +84,8 @@ def _of_any_text(text: bytes) -> Cause | None:  # noqa: C901, PLR0912 - a table 
         return Cause("it is UTF-16 text", recipes.UTF16)
     if _WIDE.match(text):
         return Cause("it is UTF-16 text without a byte order mark", recipes.UTF16_NO_BOM)
+    if _is_binary(text):
+        return Cause("it is binary, not text", "Specify `encoding: raw`, or give the text.")
     if text.startswith(b"\xef\xbb\xbf"):
         return Cause("it begins with a byte order mark (BOM)", recipes.BOM)
     if b"***" in text or b"\xe2\x80\xa2" * 3 in text:
@@ -116,6 +119,11 @@ def _of_any_text(text: bytes) -> Cause | None:  # noqa: C901, PLR0912 - a table 
     if stripped.startswith(b"vault:v"):
         return Cause("it is a ciphertext of Vault's Transit engine", "Decrypt it first.")
     return None
+
+
+def _is_binary(text: bytes) -> bool:
+    """Whether it is no text in any encoding that people use: text in a code page has a few bytes that are not ASCII."""
+    return not _is_utf8(text) and 4 * len(_NOT_OF_TEXT.findall(text)) > len(text)
 
 
 def _is_utf8(text: bytes) -> bool:
