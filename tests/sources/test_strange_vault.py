@@ -6,12 +6,13 @@ import json
 import re
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
 from tests.e2e import materials
-from tests.e2e.network import ForwardProxy, Served
+from tests.e2e.network import ForwardProxy, Served, TlsFront
 from tests.e2e.support import Workplace
 from tests.sandbox_client import Sandbox
 from tests.sources.bao import Bao
@@ -23,22 +24,28 @@ TOKEN = {"VAULT_TOKEN": "a-token"}
 
 
 class Strange(Served):
-    """Answers every request with this status and body. `asked`: what was asked, as method and path."""
+    """Answers every request with this status and body. `asked`: what was asked, as method and path; `given`: with
+    which headers.
+    """
 
     def __init__(self, status: int, body: bytes | Callable[[str], bytes]) -> None:
         self.asked: list[str] = []
-        super().__init__(type("Handler", (_Strange,), {"asked": self.asked, "status": status, "body": [body]}))
+        self.given: list[dict[str, str]] = []
+        fields = {"asked": self.asked, "given": self.given, "status": status, "body": [body]}
+        super().__init__(type("Handler", (_Strange,), fields))
         self.url = f"http://127.0.0.1:{self.port}"
 
 
 class _Strange(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     asked: ClassVar[list[str]]
+    given: ClassVar[list[dict[str, str]]]
     status: int
     body: ClassVar[list[Any]]
 
     def do_GET(self) -> None:
         self.asked.append(f"{self.command} {self.path}")
+        self.given.append(dict(self.headers))
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         [body] = self.body
         data = body(self.path) if callable(body) else body
@@ -235,3 +242,40 @@ def test_a_name_that_does_not_exist_is_not_asked_again(sandbox: Sandbox, work: W
     error = result.entries["one"]["error"]
     assert "does not exist in DNS" in error["message"]
     assert not error["retryable"]
+
+
+@pytest.mark.parametrize("case", ["unknown CA", "another name", "a CA file that is none", "no TLS at all"])
+def test_a_server_that_is_not_trusted_gets_no_token(
+    sandbox: Sandbox, work: Workplace, tmp_path: Path, case: str
+) -> None:
+    """Asked once, and the message names the CA file."""
+    add(work, "vault:team/one?field=key", sandbox.key(key_spec="HMAC_256")["key_id"], encoding="hex")
+    (work.folder / "garbage.pem").write_text("no certificate")
+    with Strange(200, kv(1, key=KEY)) as server, TlsFront(server.url, tmp_path) as front:
+        address = {"no TLS at all": server.url.replace("http:", "https:"), "another name": front.misnamed}
+        environment = {"VAULT_ADDR": address.get(case, front.url), **TOKEN}
+        if case != "unknown CA":
+            environment["VAULT_CACERT"] = str(work.folder / "garbage.pem" if "file" in case else front.ca)
+        result = work.run(*ALLOW, *QUICK, **environment)
+        assert server.asked == []
+    assert result.code == 5, result.stderr
+    error = result.entries["one"]["error"]
+    assert not error["retryable"], error
+    assert "VAULT_CACERT" in error["advice"]
+    assert environment.get("VAULT_CACERT", "CA file") in error["message"], error
+    assert ("ostname" in error["message"]) == (case == "another name")
+
+
+def test_no_password_of_netrc_is_sent(sandbox: Sandbox, work: Workplace, tmp_path: Path) -> None:
+    """requests would send that of its `default` entry to any server."""
+    add(work, "vault:team/one?field=key", sandbox.key(key_spec="HMAC_256")["key_id"], encoding="hex")
+    (work.folder / "netrc").write_text("default login somebody password hunter2\n")
+    (work.folder / "netrc").chmod(0o600)
+    with Strange(400, b'{"errors":["no"]}') as server, TlsFront(server.url, tmp_path) as front, ForwardProxy() as proxy:
+        environment = {
+            "VAULT_ADDR": front.far, "VAULT_CACERT": str(front.ca), "HTTPS_PROXY": proxy.url, "VAULT_ROLE_ID": "r",
+            "VAULT_SECRET_ID": "s", "NETRC": str(work.folder / "netrc"), "NO_PROXY": "",
+        }  # fmt: skip
+        result = work.run(*ALLOW, *QUICK, "--vault-auth", "approle", **environment)
+        assert server.asked, result.stderr  # so it is trusted by the CA of VAULT_CACERT
+        assert not any("Authorization" in headers for headers in server.given)

@@ -117,7 +117,8 @@ def _reason(cause: BaseException) -> str | None:
 def _no_tls(causes: list[BaseException], address: str) -> MaterialError:
     refused = next((cause for cause in causes if isinstance(cause, ssl.SSLCertVerificationError)), None)
     why = f": {refused.verify_message.rstrip('.')}" if refused is not None else ""
-    authority = os.environ.get("VAULT_CACERT") or "that of this machine"
+    named = () if is_loopback(address) else ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # by requests
+    authority = next(filter(None, map(os.environ.get, ("VAULT_CACERT", *named))), requests.utils.DEFAULT_CA_BUNDLE_PATH)
     ended = any(isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError) for cause in causes)
     what = f"the certificate of {address} is not trusted{why}" if refused is not None else f"no TLS with {address}"
     return MaterialError(

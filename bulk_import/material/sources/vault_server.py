@@ -126,14 +126,15 @@ class VaultServer:
 
     def _client(self) -> hvac.Client:
         session = requests.Session()
-        session.trust_env = not is_loopback(self.address)  # no proxy, no .netrc on loopback
+        session.trust_env = not is_loopback(self.address)  # no proxy on loopback
+        session.verify = os.environ.get("VAULT_CACERT") or True  # hvac prefers the session's to what it is given itself
+        session.auth = _unchanged  # otherwise, requests sends the password that .netrc has for the server or for all
         session.headers["Accept-Encoding"] = "identity"  # the size of an answer is what it seems to be
         return hvac.Client(
             url=self.address,
             token="",
             namespace=self.namespace,
             adapter=Answers,
-            verify=os.environ.get("VAULT_CACERT") or True,
             timeout=(self._settings.connect_timeout, self._settings.read_timeout),
             allow_redirects=False,  # a redirect would carry the token to another address
             session=session,
@@ -156,3 +157,7 @@ def _jwt(path: Path) -> str:
             advice="The file must hold the token alone, in one line.",
         )  # fmt: skip
     return text
+
+
+def _unchanged(request: T) -> T:
+    return request
