@@ -15,7 +15,7 @@ from bulk_import.aws.pace.quotas import AppliedQuotas
 from bulk_import.aws.pace.retry import Retry
 from bulk_import.aws.same_key import SameKey
 from bulk_import.aws.wire.clients import RegionClients
-from bulk_import.aws.wire.trace import traced
+from bulk_import.aws.wire.trace import Traced
 from bulk_import.aws.wire.translate import translate
 from bulk_import.codes import STALE_CREDENTIALS, THROTTLED
 from bulk_import.errors import BulkImportError, LaneError, ServiceError
@@ -134,7 +134,7 @@ class LaneCalls:
         sent_at: float | None = None
         done = False
         try:
-            with traced(
+            with Traced(
                 operation, credentials, began=began, account=self.lane.account, region=self.lane.region
             ) as call:
                 try:

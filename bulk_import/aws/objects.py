@@ -22,7 +22,7 @@ from botocore.parsers import ResponseParserError
 from bulk_import.aws import object_errors
 from bulk_import.aws.pace.retry import Retry
 from bulk_import.aws.wire.clients import Clients
-from bulk_import.aws.wire.trace import traced
+from bulk_import.aws.wire.trace import Traced
 from bulk_import.aws.wire.translate import translate
 from bulk_import.errors import CallerError, CallerFault, ObjectError, Problem, ServiceError, SettingsError
 from bulk_import.model import S3_SCHEME, ObjectFacts, ObjectUri
@@ -216,7 +216,7 @@ class S3Objects:
         async def once() -> T:
             try:
                 async with asyncio.timeout(self._patience + size / SLOWEST) as clock:
-                    with traced(operation, self._credentials, service="s3", region=region):
+                    with Traced(operation, self._credentials, service="s3", region=region):
                         return await attempt(clock)
             except CallerFault as error:
                 raise CallerError(f"{uri}: {error.message}", code=error.code, advice=error.advice) from None

@@ -18,7 +18,7 @@ from bulk_import.aws.answers import account_of_session
 from bulk_import.aws.limits import SessionLimit
 from bulk_import.aws.object_errors import CALLERS
 from bulk_import.aws.wire.clients import Clients
-from bulk_import.aws.wire.credentials import AccountCredentials, refreshed, signing_as
+from bulk_import.aws.wire.credentials import AccountCredentials, SigningAs, refreshed
 from bulk_import.aws.wire.translate import translate
 from bulk_import.codes import CODES, ENDS_ALL, STALE_CREDENTIALS, THROTTLED
 from bulk_import.errors import (
@@ -107,7 +107,7 @@ class AwsStores:
 
     async def _once(self, operation: str, call: Call, credentials: Any, region: str, limit: int) -> Mapping[str, Any]:
         try:
-            with signing_as(credentials):
+            with SigningAs(credentials):
                 return await self._whole(call, limit + 1)
         except BulkImportError:
             raise
@@ -150,7 +150,7 @@ class AwsStores:
 
         async def call(policy: Mapping[str, str]) -> Any:
             try:
-                with signing_as(self._callers):
+                with SigningAs(self._callers):
                     return await client.assume_role(RoleArn=role, RoleSessionName="bulk-import-source", **policy)
             except Exception as error:  # noqa: BLE001 - as above
                 raise translate(error, "AssumeRole") from None

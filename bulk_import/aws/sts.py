@@ -16,7 +16,7 @@ from bulk_import.aws.pace.limiter import LaneLimiter
 from bulk_import.aws.pace.places import Places
 from bulk_import.aws.pace.retry import Retry
 from bulk_import.aws.wire.credentials import AccountCredentials, refreshed
-from bulk_import.aws.wire.trace import traced
+from bulk_import.aws.wire.trace import Traced
 from bulk_import.aws.wire.translate import translate
 from bulk_import.codes import STALE_CREDENTIALS, UNSUPPORTED
 from bulk_import.errors import BulkImportError, CallerError, CallerFault, LaneError, ServiceError
@@ -120,7 +120,7 @@ class Sts:
         self._limiter.calls[operation] += 1
         region = str(self._client.meta.region_name)
         try:
-            with traced(operation, self._credentials, began=began, service="sts", region=region):
+            with Traced(operation, self._credentials, began=began, service="sts", region=region):
                 method = {"AssumeRole": "assume_role", "GetCallerIdentity": "get_caller_identity"}[operation]
                 answer = await getattr(self._client, method)(**request)
         except BulkImportError:

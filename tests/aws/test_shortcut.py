@@ -18,7 +18,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.exceptions import ClientError
 
 from bulk_import.aws.wire.clients import Clients
-from bulk_import.aws.wire.credentials import signing_as
+from bulk_import.aws.wire.credentials import SigningAs
 from bulk_import.settings import load
 from tests.sandbox_client import Sandbox
 
@@ -78,7 +78,7 @@ async def test_what_arrives_bears_the_signature_of_what_arrives(listener: Listen
     credentials = AioCredentials("AKIDEXAMPLE", "the secret", "the token")
     async with Clients(load({"endpoint_url": listener.url}), "run-1") as clients:
         kms = await clients.kms(REGION)
-        with signing_as(credentials):
+        with SigningAs(credentials):
             for client in (kms.reads, kms.writes):
                 await client.describe_key(KeyId="alias/näme")
     assert len(listener.heard) == 2
@@ -100,7 +100,7 @@ async def test_nothing_is_sent_on_to_where_an_answer_points(listener: Listener) 
     try:
         async with Clients(load({"endpoint_url": redirecting.url}), "run-1") as clients:
             kms = await clients.kms(REGION)
-            with signing_as(AioCredentials("AKIDEXAMPLE", "the secret")), pytest.raises(ClientError) as refused:
+            with SigningAs(AioCredentials("AKIDEXAMPLE", "the secret")), pytest.raises(ClientError) as refused:
                 await kms.writes.import_key_material(KeyId="k", ImportToken=b"t", EncryptedKeyMaterial=b"e")
     finally:
         redirecting.stop()
@@ -140,7 +140,7 @@ async def test_the_short_way_answers_what_the_long_way_answers(sandbox: Sandbox)
         Clients(load({"endpoint_url": sandbox.url}), "run-1") as clients,
     ):
         kms = await clients.kms(REGION)
-        with signing_as(AioCredentials(*keys.values())):
+        with SigningAs(AioCredentials(*keys.values())):
             for operation, request in cases:
                 short = await told(kms.reads, operation, request)
                 assert short == await told(long_way, operation, request), operation
@@ -162,7 +162,7 @@ async def test_a_server_that_fails_fails_both_ways_alike(sandbox: Sandbox) -> No
         Clients(load({"endpoint_url": sandbox.url}), "run-1") as clients,
     ):
         kms = await clients.kms(REGION)
-        with signing_as(AioCredentials(*keys.values())):
+        with SigningAs(AioCredentials(*keys.values())):
             short = await told(kms.reads, "describe_key", {"KeyId": key["key_id"]})
         assert short == await told(long_way, "describe_key", {"KeyId": key["key_id"]})
         assert short[0] == "KMSInternalException"

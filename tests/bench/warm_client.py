@@ -20,7 +20,7 @@ from aiobotocore.credentials import AioCredentials
 from botocore.config import Config
 
 from bulk_import.aws.wire.clients import Clients
-from bulk_import.aws.wire.credentials import signing_as
+from bulk_import.aws.wire.credentials import SigningAs
 from bulk_import.commands import loop
 from bulk_import.settings import load
 
@@ -41,7 +41,7 @@ async def _theirs(endpoint: str, calls: int) -> dict[str, float]:
 async def _ours(endpoint: str, calls: int) -> dict[str, float]:
     async with Clients(load({"endpoint_url": endpoint}), "bench") as clients:
         pair = await clients.kms(REGION)
-        with signing_as(AioCredentials(*KEYS.values())):
+        with SigningAs(AioCredentials(*KEYS.values())):
             return await _measure(pair.reads, calls)
 
 

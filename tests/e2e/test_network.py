@@ -14,7 +14,7 @@ from aiobotocore.awsrequest import AioAWSResponse
 from aiobotocore.credentials import AioCredentials
 
 from bulk_import.aws.wire.clients import Clients
-from bulk_import.aws.wire.credentials import signing_as
+from bulk_import.aws.wire.credentials import SigningAs
 from bulk_import.aws.wire.faults import NetworkFault
 from bulk_import.settings import load
 from tests.e2e import materials
@@ -423,7 +423,7 @@ async def test_only_dns_that_gives_no_answer_is_asked_again(monkeypatch: pytest.
     monkeypatch.setattr(socket, "getaddrinfo", resolver)
     async with Clients(load({}), "run-1") as clients:
         kms = await clients.kms("eu-west-3")
-        with signing_as(AioCredentials("AKIDEXAMPLE", "the secret")), pytest.raises(NetworkFault) as failed:
+        with SigningAs(AioCredentials("AKIDEXAMPLE", "the secret")), pytest.raises(NetworkFault) as failed:
             await kms.reads.describe_key(KeyId="k")
     assert "kms.eu-west-3.amazonaws.com:443" in failed.value.message
     assert (failed.value.retryable, failed.value.sent) == (number == socket.EAI_AGAIN, False)

@@ -17,7 +17,7 @@ import structlog
 from bulk_import.aws.pace.limiter import LaneLimiter
 from bulk_import.aws.pace.places import Places
 from bulk_import.aws.pace.retry import Retry
-from bulk_import.aws.wire.trace import traced
+from bulk_import.aws.wire.trace import Traced
 from bulk_import.aws.wire.translate import translate
 from bulk_import.codes import STALE_CREDENTIALS
 from bulk_import.errors import BulkImportError, ServiceError
@@ -82,7 +82,7 @@ class AppliedQuotas:
         await self._limiter.throttler(OPERATION).acquire()
         try:
             place = {"account": self._lane.account, "region": self._lane.region}
-            with traced(OPERATION, credentials, began=began, **place):
+            with Traced(OPERATION, credentials, began=began, **place):
                 answer = await self._client.get_service_quota(ServiceCode="kms", QuotaCode=code)
         except BulkImportError:
             raise  # ours already: a credentials refresh inside the signature failed

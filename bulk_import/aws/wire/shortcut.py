@@ -12,6 +12,7 @@ Signature Version 4: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,17 +25,37 @@ from bulk_import.aws.wire.credentials import current_call
 from bulk_import.aws.wire.http import Pool, as_botocore
 
 
+class _Headers(dict[str, str]):
+    """Headers as botocore's signer reads them. Each name occurs once, in one spelling."""
+
+    def get_all(self, name: str) -> tuple[str]:
+        return (self[name],)
+
+
+@dataclass(slots=True)
+class _Request:
+    """What botocore's signer reads and changes of its AWSRequest, which keeps its headers as those of an e-mail."""
+
+    url: str
+    headers: _Headers
+    data: bytes
+    method: str = "POST"
+    params: None = None
+    context: dict[str, Any] = field(default_factory=dict)
+
+
 class _Signer(SigV4Auth):
     """Signs one request, whose body is bytes. botocore collects the headers to sign twice; they are the same."""
 
-    _collected: Any = None
+    _collected: _Headers | None = None
 
-    def headers_to_sign(self, request: AWSRequest) -> Any:
+    def headers_to_sign(self, request: Any) -> Any:
+        """All that the request has, Host among them, when this is first called."""
         if self._collected is None:
-            self._collected = super().headers_to_sign(request)
+            self._collected = _Headers({name.lower(): value for name, value in request.headers.items()})
         return self._collected
 
-    def payload(self, request: AWSRequest) -> str:
+    def payload(self, request: Any) -> str:
         """botocore prepares the complete request for it, which is sent by another way here."""
         return hashlib.sha256(request.data or b"").hexdigest()
 
@@ -47,7 +68,7 @@ class Shortcut:
         self._service = service
         self._region = region
         self._parser = AioJSONParser(timestamp_parser=_timestamp)
-        self._hosts: dict[str, str] = {}  # URL → Host, as the signer found it
+        self._hosts: dict[str, str] = {}  # URL → Host
 
     async def __call__(self, *, model: Any, params: dict[str, Any], **_event: Any) -> tuple[Any, Any]:
         """botocore's pair of HTTP response and parsed response. `params`: the serialized request with its URL.
@@ -56,15 +77,13 @@ class Shortcut:
         """
         credentials = await current_call.get().credentials.get_frozen_credentials()
         url = params["url"]
-        headers = dict(params["headers"])
-        unsigned = {"User-Agent": headers.pop("User-Agent", "")}  # the signer would leave it out
-        if url in self._hosts:
-            headers["Host"] = self._hosts[url]
-        request = AWSRequest("POST", url, headers=headers, data=params["body"])
-        signer = _Signer(credentials, self._service, self._region)
-        signer.add_auth(request)
-        self._hosts.setdefault(url, signer.headers_to_sign(request)["Host"])
-        response = await self._pool.exchange("POST", url, dict(request.headers.items()) | unsigned, params["body"])
+        headers = _Headers(params["headers"])
+        user_agent = headers.pop("User-Agent", "")  # it is not signed: proxies may change it
+        headers["Host"] = self._hosts.get(url) or self._hosts.setdefault(url, _host(url))
+        request: Any = _Request(url, headers, params["body"])
+        _Signer(credentials, self._service, self._region).add_auth(request)
+        headers["User-Agent"] = user_agent
+        response = await self._pool.exchange("POST", url, headers, params["body"])
         parsed = await self._parser.parse(
             {
                 "headers": response.headers,
@@ -75,6 +94,12 @@ class Shortcut:
             model.output_shape,
         )
         return as_botocore(url, response), parsed
+
+
+def _host(url: str) -> str:
+    """The header Host of requests to this URL, as botocore's signer finds it."""
+    nobody: Any = None
+    return str(SigV4Auth(nobody, "", "").headers_to_sign(AWSRequest("POST", url))["host"])
 
 
 def _timestamp(value: Any) -> datetime:

@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import structlog
 
-from bulk_import.aws.wire.credentials import Call, signing_as
+from bulk_import.aws.wire.credentials import SigningAs
 
 log = structlog.get_logger()
 
 
-@contextmanager
-def traced(operation: str, credentials: Any, *, began: float | None = None, **place: str) -> Iterator[Call]:
-    """A call made inside is signed with these credentials, and written down when it ends.
+class Traced(SigningAs):
+    """A call made inside this context is signed with these credentials, and written down when it ends.
 
     `began`: when it began to wait for its permit (time.monotonic); `place`: the lane's account and region, or service.
     """
-    permitted = time.monotonic()
-    with signing_as(credentials) as call:
-        try:
-            yield call
-        finally:
-            if structlog.is_configured():  # by the command line; a program that uses the library may configure it too
-                log.debug(
-                    "call",
-                    operation=operation,
-                    permit_ms=round((permitted - (began or permitted)) * 1000, 1),
-                    network_ms=round((time.monotonic() - permitted) * 1000, 1),
-                    status=call.status or "none",
-                    request_id=call.request_id or "none",
-                    **place,
-                )
+
+    __slots__ = ("_began", "_operation", "_permitted", "_place")
+
+    def __init__(self, operation: str, credentials: Any, *, began: float | None = None, **place: str) -> None:
+        super().__init__(credentials)
+        self._operation = operation
+        self._place = place
+        self._permitted = time.monotonic()
+        self._began = self._permitted if began is None else began
+
+    def __exit__(self, *_exc: object) -> None:
+        super().__exit__()
+        if structlog.is_configured():  # by the command line; a program that uses the library may configure it too
+            log.debug(
+                "call",
+                operation=self._operation,
+                permit_ms=round((self._permitted - self._began) * 1000, 1),
+                network_ms=round((time.monotonic() - self._permitted) * 1000, 1),
+                status=self._call.status or "none",
+                request_id=self._call.request_id or "none",
+                **self._place,
+            )
