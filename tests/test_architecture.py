@@ -25,6 +25,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("shown",),
     ("codes",),
     ("errors",),
+    ("repeating",),
     ("files",),
     ("kept",),
     ("model",),

@@ -14,9 +14,8 @@ https://docs.aws.amazon.com/kms/latest/developerguide/concepts.html#key-id-key-A
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from bulk_import.errors import LaneError, ServiceError
 from bulk_import.model import Lane
@@ -30,8 +29,7 @@ _MAY_BE_IN_IT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Named:
+class _Named(NamedTuple):
     """One ARN or key ID in a response. `path`: the members around it, outermost first; `value` empty: not a text."""
 
     path: tuple[str, ...]
@@ -68,7 +66,7 @@ class SameKey:
             return  # it may name keys that other accounts share: who asked leaves them out
         asked = request.get("KeyId")
         wanted = self._wanted(asked)
-        found = list(_named(answer))
+        found = _named(answer, [])
         for named in found:
             if not named.value:
                 raise wrong(f"its {named.name} is empty or not a text")
@@ -135,7 +133,7 @@ class SameKey:
     ) -> None:
         """A new replica is in the Region that was requested, and of its primary's spec, origin and manager."""
         found = answer.get("ReplicaKeyMetadata")
-        if not isinstance(found, Mapping) or not found.get("Arn"):
+        if not isinstance(found, dict) or not found.get("Arn"):
             return
         arn, region = str(found["Arn"]), request.get("ReplicaRegion")
         if arn.split(":")[3:4] != [region]:
@@ -148,7 +146,7 @@ class SameKey:
     def _check_facts(self, answer: Mapping[str, Any], asked: str | None, wrong: Callable[[str], ServiceError]) -> None:
         for member in ("KeyMetadata", "ReplicaKeyMetadata"):
             found = answer.get(member)
-            if isinstance(found, Mapping) and found.get("Arn"):
+            if isinstance(found, dict) and found.get("Arn"):
                 facts = tuple(found.get(name) for name in _FIXED)
                 known = self._facts.setdefault(found["Arn"], self._shared.setdefault(facts, facts))
                 if known != facts:
@@ -176,14 +174,15 @@ def _key_id(text: str) -> str | None:
     return parts[5].removeprefix("key/").lower()
 
 
-def _named(value: Any, path: tuple[str, ...] = ()) -> Iterator[_Named]:
-    """Every ARN and key ID in a response, however deep. AWS's names for them end with Arn or KeyId."""
-    if isinstance(value, Mapping):
+def _named(value: Any, found: list[_Named], path: tuple[str, ...] = ()) -> list[_Named]:
+    """`found`, and every ARN and key ID in a response, however deep. AWS's names for them end with Arn or KeyId."""
+    if isinstance(value, dict):
         for name, member in value.items():
             if name.endswith(("Arn", "KeyId")):
-                yield _Named(path, name, member if isinstance(member, str) else "")
-            elif name != "ResponseMetadata" and not isinstance(member, bytes):
-                yield from _named(member, (*path, name))
+                found.append(_Named(path, name, member if isinstance(member, str) else ""))
+            elif isinstance(member, dict | list) and name != "ResponseMetadata":
+                _named(member, found, (*path, name))
     elif isinstance(value, list):
         for member in value:
-            yield from _named(member, path)
+            _named(member, found, path)
+    return found

@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState, wait_random_exponential
+from tenacity import RetryCallState, wait_random_exponential
 
 from bulk_import.codes import NOT_YET_CONSISTENT, SETTLES
 from bulk_import.errors import ServiceError
+from bulk_import.repeating import repeated
 
 T = TypeVar("T")
 
@@ -34,17 +35,6 @@ class Retry:
 
     async def __call__(self, attempt: Callable[[], Awaitable[T]], *, settling_until: float = 0.0) -> T:
         """Raises the last ServiceError. `settling_until`: by the loop's clock; until then a denial may pass."""
-        try:
-            return await attempt()  # almost always: tenacity costs CPU that a call which succeeds need not pay
-        except ServiceError as error:
-            first: ServiceError | None = error
-
-        async def repeat() -> T:
-            nonlocal first
-            if first is not None:
-                error, first = first, None
-                raise error
-            return await attempt()
 
         def gave_up(state: RetryCallState) -> bool:
             error = state.outcome.exception() if state.outcome else None
@@ -53,7 +43,7 @@ class Retry:
             patience = self._patience(error)
             return (state.seconds_since_start or 0.0) + state.upcoming_sleep > patience
 
-        return await AsyncRetrying(wait=FULL_JITTER, stop=gave_up, reraise=True)(repeat)
+        return await repeated(attempt, ServiceError, wait=FULL_JITTER, gave_up=gave_up)
 
     def _patience(self, error: BaseException | None) -> float:
         if not isinstance(error, ServiceError):

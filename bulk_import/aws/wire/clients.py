@@ -213,8 +213,8 @@ class Clients:
         return WireConfig(
             connect_timeout=self._settings.connect_timeout,
             read_timeout=self._settings.read_timeout,
-            # botocore's own retries would send calls that the limiter does not see.
-            retries={"total_max_attempts": 1, "mode": "standard"},
+            # botocore's own retries would send calls that the limiter does not see. This mode adds no handler to a call.
+            retries={"total_max_attempts": 1, "mode": "legacy"},
             # The complete text: botocore would otherwise compose its own for each request, 10% of its cost.
             user_agent=f"bulk-import/{__version__} run/{self._run_id} {self._core.user_agent()}",
             http_session_cls=session_class(pool),

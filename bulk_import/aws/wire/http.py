@@ -40,6 +40,11 @@ class Response(NamedTuple):
     headers: dict[str, str]
     body: bytes
 
+    @property
+    def status_code(self) -> int:
+        """As botocore calls it."""
+        return self.status
+
 
 class Pool:
     """At most `size` connections, over all hosts. Opened by its first request; `close` it."""

@@ -22,7 +22,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.utils import parse_timestamp
 
 from bulk_import.aws.wire.credentials import current_call
-from bulk_import.aws.wire.http import Pool, as_botocore
+from bulk_import.aws.wire.http import Pool, Response
 
 
 class _Headers(dict[str, str]):
@@ -70,9 +70,10 @@ class Shortcut:
         self._parser = AioJSONParser(timestamp_parser=_timestamp)
         self._hosts: dict[str, str] = {}  # URL → Host
 
-    async def __call__(self, *, model: Any, params: dict[str, Any], **_event: Any) -> tuple[Any, Any]:
-        """botocore's pair of HTTP response and parsed response. `params`: the serialized request with its URL.
+    async def __call__(self, *, model: Any, params: dict[str, Any], **_event: Any) -> tuple[Response, Any]:
+        """The HTTP response, of which botocore reads the status, and the parsed one.
 
+        `params`: the serialized request with its URL.
         Raises NetworkFault, SettingsError, and the exceptions of botocore's parser.
         """
         credentials = await current_call.get().credentials.get_frozen_credentials()
@@ -93,7 +94,7 @@ class Shortcut:
             },
             model.output_shape,
         )
-        return as_botocore(url, response), parsed
+        return response, parsed
 
 
 def _host(url: str) -> str:

@@ -96,7 +96,7 @@ def decoded(content: Content, encoding: Encoding | None, key_spec: KeySpec | Non
         if encoding is None:
             check_source(data, taken)
         material = decode(data, taken, key_spec)
-        if encoding is None:
+        if encoding is None and material is not data:  # raw bytes are what check_source has seen
             check_material(material, taken, key_spec)
         if key_spec is None or key_spec.asymmetric:
             der.to_version_1(material)

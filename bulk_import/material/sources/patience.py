@@ -12,9 +12,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState, wait_random_exponential
+from tenacity import RetryCallState, wait_random_exponential
 
 from bulk_import.errors import MaterialError
+from bulk_import.repeating import repeated
 
 T = TypeVar("T")
 
@@ -58,7 +59,7 @@ class Pace:
 
 
 class Patience:
-    """For one source. `at_once`: most operations at the same time; `timeout`: seconds in which one is repeated."""
+    """For one source. `at_once`: most operations at the same time; `timeout`: seconds of repeating one that failed."""
 
     def __init__(self, at_once: int, timeout: float) -> None:
         self._places = asyncio.Semaphore(at_once)
@@ -89,6 +90,6 @@ class Patience:
                 return True
             return False
 
-        result: T = await AsyncRetrying(wait=FULL_JITTER, stop=gave_up, reraise=True)(once)
+        result = await repeated(once, MaterialError, wait=FULL_JITTER, gave_up=gave_up)
         self._down = False
         return result
