@@ -16,7 +16,7 @@ T = TypeVar("T")
 # Net allocations before the collector looks at the youngest objects, and how seldom at the older ones. Python's default
 # (700, 10, 10) walks all that a thousand lanes keep alive again and again: a third of a run's CPU (tests/bench, `cpu`).
 # What refers to itself in a circle is still collected, later.
-COLLECT = (20_000, 20, 50)
+COLLECT = (100_000, 20, 50)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

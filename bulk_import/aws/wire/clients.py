@@ -213,7 +213,7 @@ class Clients:
         return WireConfig(
             connect_timeout=self._settings.connect_timeout,
             read_timeout=self._settings.read_timeout,
-            # botocore's own retries would send calls that the limiter does not see. This mode adds no handler to a call.
+            # botocore's own retries would send calls that the limiter does not see. This mode has no handler.
             retries={"total_max_attempts": 1, "mode": "legacy"},
             # The complete text: botocore would otherwise compose its own for each request, 10% of its cost.
             user_agent=f"bulk-import/{__version__} run/{self._run_id} {self._core.user_agent()}",
