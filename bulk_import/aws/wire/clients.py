@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
@@ -28,6 +29,7 @@ from bulk_import import __version__
 from bulk_import.aws.wire import caller, chain
 from bulk_import.aws.wire.credentials import CurrentCredentialsProvider
 from bulk_import.aws.wire.descriptors import connections
+from bulk_import.aws.wire.endpoint import Loader, endpoint_of
 from bulk_import.aws.wire.genuine import default_region, is_genuine
 from bulk_import.aws.wire.http import Pool, session_class
 from bulk_import.aws.wire.incoming import make_harmless
@@ -92,7 +94,9 @@ class Clients:
                 [Problem("AWS configuration", 0, "", f"cannot be read: {error}.", "Correct that file.")]
             ) from None
         self._core.register("after-call", make_harmless)
-        self._partitions = self._core.get_component("data_loader").load_data("partitions")
+        self._loader = Loader(self._core.get_component("data_loader"))
+        self._core.register_component("data_loader", self._loader)
+        self._partitions = self._loader.load_data("partitions")
         self._region = (
             settings.sts_region
             # botocore does not read the first, and takes the second also where it is empty.
@@ -168,15 +172,18 @@ class Clients:
         async with self._lock:
             pair = self._regions.get(region)
             if pair is None:
-                pair = RegionClients(
-                    reads=await self._kms_client(region, self._reads),
-                    writes=await self._kms_client(region, self._writes),
-                )
+                with _told("kms"):
+                    url = await endpoint_of(await self._made("kms", region, self._reads, None))
+                with self._loader.without_rules("kms"):
+                    pair = RegionClients(
+                        reads=await self._kms_client(region, self._reads, url),
+                        writes=await self._kms_client(region, self._writes, url),
+                    )
                 self._regions[region] = pair
             return pair
 
-    async def _kms_client(self, region: str, pool: Pool) -> Any:
-        client = await self._client("kms", region, pool)
+    async def _kms_client(self, region: str, pool: Pool, url: str) -> Any:
+        client = await self._client("kms", region, pool, url=url)
         service = client.meta.service_model.signing_name
         client.meta.events.register_last("before-call.kms", Shortcut(pool, service=service, region=region))
         return client
@@ -221,31 +228,9 @@ class Clients:
             **more,
         )
 
-    async def _client(self, service: str, region: str, pool: Pool, **more: Any) -> Any:
-        url = self._settings.endpoint_url
-        # Parameters were checked here before, and validation costs CPU on every call.
-        config = self._config(pool, parameter_validation=False, **more)
-        try:
-            client = await self._stack.enter_async_context(
-                self._session.client(
-                    service,
-                    region_name=region,
-                    endpoint_url=url.replace("{region}", region) if url else None,
-                    config=config,
-                )
-            )
-        except (BotoCoreError, ValueError) as error:
-            raise SettingsError(
-                [
-                    Problem(
-                        "settings",
-                        0,
-                        f"endpoint of {service}",
-                        f"{error}.",
-                        "Check --endpoint-url and AWS_ENDPOINT_URL*.",
-                    )
-                ]
-            ) from None
+    async def _client(self, service: str, region: str, pool: Pool, *, url: str | None = None, **more: Any) -> Any:
+        """`url`: None: as settings and environment say."""
+        client = await self._made(service, region, pool, url, **more)
         # With one attempt allowed the handler decides nothing, and costs CPU on every call.
         client.meta.events.unregister(f"needs-retry.{service}", unique_id=f"retry-config-{service}")
         endpoint = str(client.meta.endpoint_url)
@@ -255,6 +240,26 @@ class Clients:
         if not is_genuine(endpoint, client.meta.service_model.endpoint_prefix, self._partitions):
             self.foreign.setdefault(service, endpoint)
         return client
+
+    async def _made(self, service: str, region: str, pool: Pool, url: str | None, **more: Any) -> Any:
+        configured = self._settings.endpoint_url
+        if url is None and configured:
+            url = configured.replace("{region}", region)
+        # Parameters were checked here before, and validation costs CPU on every call.
+        config = self._config(pool, parameter_validation=False, **more)
+        with _told(service):
+            return await self._stack.enter_async_context(
+                self._session.client(service, region_name=region, endpoint_url=url, config=config)
+            )
+
+
+@contextmanager
+def _told(service: str) -> Iterator[None]:
+    try:
+        yield
+    except (BotoCoreError, ValueError) as error:
+        advice = "Check --endpoint-url and AWS_ENDPOINT_URL*."
+        raise SettingsError([Problem("settings", 0, f"endpoint of {service}", f"{error}.", advice)]) from None
 
 
 def _refuse_key_log() -> None:
