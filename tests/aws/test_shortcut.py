@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from unittest.mock import patch
@@ -27,11 +28,11 @@ ACCOUNT = "111122223333"
 NOW = datetime(2026, 11, 24, 23, 59, 59, 999_999, tzinfo=UTC)
 
 
-def botocores(url: str, headers: dict[str, str], body: bytes, credentials: Any, now: datetime) -> str:
+def botocores(url: str, headers: dict[str, str], body: bytes, credentials: Any, *, of: tuple[datetime, str]) -> str:
     """The Authorization header that botocore's own signer makes of the same request."""
     request = AWSRequest("POST", url, headers=headers, data=body)
-    with patch("botocore.auth.get_current_datetime", return_value=now):
-        botocore.auth.SigV4Auth(credentials, "kms", REGION).add_auth(request)
+    with patch("botocore.auth.get_current_datetime", return_value=of[0]):
+        botocore.auth.SigV4Auth(credentials, "kms", of[1]).add_auth(request)
     return str(request.headers["Authorization"])
 
 
@@ -89,10 +90,42 @@ async def test_what_arrives_bears_the_signature_of_what_arrives(listener: Listen
         assert headers["user-agent"].startswith("bulk-import/")
         names = headers["authorization"].partition("SignedHeaders=")[2].partition(",")[0].split(";")
         assert {"host", "x-amz-date", "x-amz-security-token", "x-amz-target"} <= set(names)
-        covered = {name: headers[name] for name in names if name not in ("host", "x-amz-date")}
-        frozen = await credentials.get_frozen_credentials()
-        then = datetime.strptime(headers["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-        assert headers["authorization"] == botocores(listener.url, covered, body, frozen, then)
+        assert headers["authorization"] == await as_signed(listener.url, headers, body, credentials)
+
+
+async def as_signed(
+    url: str, headers: dict[str, str], body: bytes, credentials: AioCredentials, of: str = REGION
+) -> str:
+    """The Authorization header that botocore's own signer makes of a request that arrived."""
+    names = headers["authorization"].partition("SignedHeaders=")[2].partition(",")[0].split(";")
+    covered = {name: headers[name] for name in names if name not in ("host", "x-amz-date", "x-amz-security-token")}
+    then = datetime.strptime(headers["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    return botocores(url, covered, body, await credentials.get_frozen_credentials(), of=(then, of))
+
+
+async def test_each_session_day_and_region_has_a_key_of_its_own(listener: Listener) -> None:
+    """What a signature is made with is kept between calls: it must never be another session's, day's or Region's."""
+    sessions = [
+        AioCredentials("AKIDEXAMPLE", "the secret", "the token"),
+        AioCredentials("AKIDEXAMPLE", "a new secret", "a new token"),
+        AioCredentials("AKIDOTHER", "the secret"),
+    ]
+    days = [NOW, NOW + timedelta(seconds=1), NOW - timedelta(days=1)]
+    regions = [REGION, "eu-central-1"]
+    sent = []
+    async with Clients(load({"endpoint_url": listener.url + "/some/path/"}), "run-1") as clients:
+        for credentials, now, region in [*itertools.product(sessions, days, regions)] * 2:
+            kms = await clients.kms(region)
+            with SigningAs(credentials), patch("botocore.auth.get_current_datetime", return_value=now):
+                await kms.reads.describe_key(KeyId="k")
+            sent.append((credentials, region))
+    signatures = set()
+    for (credentials, region), (headers, body) in zip(sent, listener.heard, strict=True):
+        assert ("x-amz-security-token" in headers) == bool(credentials.token)
+        found = headers["authorization"]
+        assert found == await as_signed(listener.url + "/some/path/", headers, body, credentials, region)
+        signatures.add(found)
+    assert len(signatures) == len(sessions) * len(days) * len(regions)
 
 
 async def test_nothing_is_sent_on_to_where_an_answer_points(listener: Listener) -> None:
