@@ -24,6 +24,8 @@ from bulk_import.model import Lane
 _FIXED = ("KeySpec", "Origin", "KeyManager")
 # What CreateKey's response repeats of its request.
 _REQUESTED = ("KeySpec", "KeyUsage", "Origin", "MultiRegion", "Description")
+_NAMES = ("Arn", "KeyId")  # how the names of members end that hold an ARN or a key ID
+_NESTED = (dict, list)
 _MAY_BE_IN_IT = (
     " The material may be in that key: before you use either key, look both up in CloudTrail by the request IDs."
 )
@@ -42,12 +44,13 @@ class SameKey:
 
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
+        self._keys = f"arn:{lane.partition}:kms:{lane.region}:{lane.account}:key/"
         self._resolved: dict[str, str] = {}  # alias or alias ARN, as requested → key ID
         self._facts: dict[str, tuple[str | None, ...]] = {}  # key ARN → the values of _FIXED
         self._shared: dict[tuple[str | None, ...], tuple[str | None, ...]] = {}  # one tuple for all keys of a kind
 
     def check(
-        self, operation: str, request: Mapping[str, Any], answer: Mapping[str, Any], *, changes: bool, request_id: str
+        self, operation: str, request: Mapping[str, Any], answer: dict[str, Any], *, changes: bool, request_id: str
     ) -> None:
         """Raises LaneError or ServiceError (see above). `changes`: whether the operation may have changed a key."""
 
@@ -65,7 +68,8 @@ class SameKey:
         if operation == "ListKeys":
             return  # it may name keys that other accounts share: who asked leaves them out
         asked = request.get("KeyId")
-        wanted = self._wanted(asked)
+        asked_id = None if asked is None else _key_id(asked)
+        wanted = asked_id or self._resolved.get(asked or "")  # None: not known yet, or the request names no key
         found = _named(answer, [])
         for named in found:
             if not named.value:
@@ -84,7 +88,7 @@ class SameKey:
             self._check_new(request, answer, wrong)
         self._check_facts(answer, asked, wrong)
         self._check_replica(answer, request, wrong)
-        if asked is not None and wanted is not None and _key_id(asked) is None:
+        if asked is not None and wanted is not None and asked_id is None:
             self._resolved[asked] = wanted
 
     def check_lane(self, operation: str, arn: str | None) -> None:
@@ -93,13 +97,9 @@ class SameKey:
         if len(parts) == 6:
             self._compare(operation, arn, parts, self._lane.region)
 
-    def _wanted(self, asked: str | None) -> str | None:
-        """The key ID that the response must carry; None: not known yet, or the request names no key."""
-        if asked is None:
-            return None
-        return _key_id(asked) or self._resolved.get(asked)
-
     def _check_place(self, operation: str, named: _Named) -> None:
+        if named.value.startswith(self._keys):
+            return
         parts = named.value.split(":", 5)
         if len(parts) != 6:
             return
@@ -174,15 +174,16 @@ def _key_id(text: str) -> str | None:
     return parts[5].removeprefix("key/").lower()
 
 
-def _named(value: Any, found: list[_Named], path: tuple[str, ...] = ()) -> list[_Named]:
+def _named(value: dict[str, Any] | list[Any], found: list[_Named], path: tuple[str, ...] = ()) -> list[_Named]:
     """`found`, and every ARN and key ID in a response, however deep. AWS's names for them end with Arn or KeyId."""
-    if isinstance(value, dict):
-        for name, member in value.items():
-            if name.endswith(("Arn", "KeyId")):
-                found.append(_Named(path, name, member if isinstance(member, str) else ""))
-            elif isinstance(member, dict | list) and name != "ResponseMetadata":
-                _named(member, found, (*path, name))
-    elif isinstance(value, list):
+    if isinstance(value, list):
         for member in value:
-            _named(member, found, path)
+            if isinstance(member, _NESTED):
+                _named(member, found, path)
+        return found
+    for name, member in value.items():
+        if name.endswith(_NAMES):
+            found.append(_Named(path, name, member if isinstance(member, str) else ""))
+        elif isinstance(member, _NESTED) and name != "ResponseMetadata":
+            _named(member, found, (*path, name))
     return found

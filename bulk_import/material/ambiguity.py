@@ -7,7 +7,7 @@ the wrong way, is permanent. Random material has such a form with a probability 
 from __future__ import annotations
 
 import re
-from itertools import pairwise
+from itertools import filterfalse, pairwise
 from typing import Final
 
 from bulk_import.errors import MaterialError
@@ -62,18 +62,20 @@ def reads_as_text(data: bytearray | memoryview) -> bool:
 
 def _is_test_vector(data: bytearray | memoryview) -> bool:
     """00 01 02 …, or one byte repeated, and not of ASCII alone: no words of any code page look like this."""
-    steps = {(after - before) % 256 for before, after in pairwise(data)}
-    return len(steps) == 1 and not _IS_PLAIN.issuperset(data)
+    if len(data) < 2 or _IS_PLAIN.issuperset(data):
+        return False
+    step = (data[1] - data[0]) % 256
+    return all((after - before) % 256 == step for before, after in pairwise(data))
 
 
 def _reads_as_words_of_any(data: bytearray | memoryview) -> bool:
     """Without padding, and in one byte or more for each character."""
     if any(form.fullmatch(data) for form in (_TEXT, *_WORDS)):
         return True
-    accented = sum(byte in _ACCENTED for byte in data)
+    accented = sum(map(_ACCENTED.__contains__, data))
     if accented * 3 <= len(data) and all(byte in _SENTENCE or byte in _ACCENTED for byte in data):
         return True
-    others = [byte for byte in data if byte not in _IS_PLAIN]
+    others = list(filterfalse(_IS_PLAIN.__contains__, data))
     # A code page has its letters above 0xA0; a few other bytes may be damage.
     return len(others) * 16 <= len(data) or (len(others) * 7 <= len(data) and min(others) >= 0xA0)
 

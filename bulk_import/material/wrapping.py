@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 from typing import Final, NoReturn
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -86,10 +87,11 @@ def default_algorithm(key_spec: KeySpec) -> WrappingAlgorithm:
     return allowed(key_spec)[0]
 
 
-def allowed(key_spec: KeySpec) -> list[WrappingAlgorithm]:
+@cache
+def allowed(key_spec: KeySpec) -> tuple[WrappingAlgorithm, ...]:
     """What KMS allows for the key spec, the strongest first."""
     family = Family.of(key_spec)
-    return [row.algorithm for row in TABLE if family in row.families]
+    return tuple(row.algorithm for row in TABLE if family in row.families)
 
 
 def refusal(key_spec: KeySpec, algorithm: WrappingAlgorithm | None, wrapping_key_spec: WrappingKeySpec) -> str | None:
