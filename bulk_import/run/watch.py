@@ -43,7 +43,8 @@ class LaneWatch:
 
     def __init__(self, stop: Stop) -> None:
         self._stop = stop
-        self._clock = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
+        self._clock = self._loop.time
         self._heap: list[Waiting] = []
         self._parked: dict[TargetRun, Callable[[], None]] = {}  # those that wait for another target
         self._changed = asyncio.Event()  # something came, was put back, or ended
@@ -101,12 +102,12 @@ class LaneWatch:
     async def _wait(self) -> None:
         """Until the next read is due, or something changes."""
         idle = len(self._reading) < READS_AT_ONCE
-        timeout = max(0.0, self._heap[0].due - self._clock()) if self._heap and idle else None
+        due = self._loop.call_at(self._heap[0].due, self._changed.set) if self._heap and idle else None
         try:
-            async with asyncio.timeout(timeout):
-                await self._changed.wait()
-        except TimeoutError:
-            pass  # the next read is due
+            await self._changed.wait()
+        finally:
+            if due is not None:
+                due.cancel()
 
     def _push(self, waiting: Waiting) -> None:
         heapq.heappush(self._heap, waiting)

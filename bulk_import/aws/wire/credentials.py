@@ -99,6 +99,8 @@ class AccountCredentials:
 
     async def get(self) -> AioCredentials:
         """Raises LaneError where the role cannot be assumed."""
+        if self._credentials is not None:
+            return self._credentials
         async with self._lock:
             if self._refusal is not None:
                 raise self._refusal

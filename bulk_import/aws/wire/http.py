@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -243,10 +244,12 @@ def _noted(response: aiohttp.ClientResponse) -> dict[str, str]:
 
 def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:
     """Bytes that are no UTF-8 are shown escaped: one header must not cost the call."""
-    return {
-        name.decode("utf-8", "backslashreplace").lower(): value.decode("utf-8", "backslashreplace")
-        for name, value in response.raw_headers
-    }
+    return {_lower(name): value.decode("utf-8", "backslashreplace") for name, value in response.raw_headers}
+
+
+@lru_cache(maxsize=128)
+def _lower(name: bytes) -> str:
+    return name.decode("utf-8", "backslashreplace").lower()
 
 
 async def _read(response: aiohttp.ClientResponse, host: str) -> bytes:

@@ -6,7 +6,7 @@ import re
 from typing import Any, Final
 
 from bulk_import.aws.wire.http import Response
-from bulk_import.text import harmless, harmless_values
+from bulk_import.text import harmless, harmless_values, is_plain
 
 # What is compared with the manifest, or parsed, as it is: anyone who shows a part of it makes that harmless.
 _AS_IT_IS: Final = frozenset({"Policy", "Tags"})
@@ -31,8 +31,8 @@ def _is_plain(response: Response) -> bool:
     body = response.body
     if body.translate(None, _PLAIN) or b"::" in body or b"##" in body:
         return False
-    headers = str(response.headers)  # what is not printable is escaped in it
-    return headers.isascii() and "\\" not in headers and "::" not in headers and "##" not in headers
+    headers = " ".join(response.headers) + " ".join(response.headers.values())
+    return is_plain(headers)
 
 
 def _harmless(value: Any) -> Any:

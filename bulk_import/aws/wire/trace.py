@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -29,7 +30,8 @@ class Traced(SigningAs):
 
     def __exit__(self, *_exc: object) -> None:
         super().__exit__()
-        if structlog.is_configured():  # by the command line; a program that uses the library may configure it too
+        # Configured by the command line, or by a program that uses the library.
+        if structlog.is_configured() and log.is_enabled_for(logging.DEBUG):
             log.debug(
                 "call",
                 operation=self._operation,
