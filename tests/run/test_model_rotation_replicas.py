@@ -1,7 +1,7 @@
 """The model check of rotation with replicas: a primary and its replicas, in lanes that wait for each other.
 
 What runs is the program's own code (Work, lanes, barrier, together, steps, journal, report); what is modelled is the
-world around it (model_family.py). One thing that goes wrong is tried everywhere, also with calls of one Region that are
+world around it (model_family.py, model_region_kms.py). One thing that goes wrong is tried everywhere, also with calls of one Region that are
 slow and where the lanes meet in other orders; two are chosen at random, with another time for every call. A life is a
 run, and its resumes or new runs, until all targets are OK.
 
@@ -40,10 +40,10 @@ from tests.run.model_family import (
     STRANGE,
     Beginning,
     Facts,
-    Family,
     material_id,
 )
 from tests.run.model_kms import Choices, Story
+from tests.run.model_region_kms import ServedFamily
 from tests.run.model_run import every_way, live, manifest_with, prepare, run_part, settings_in, some_ways
 
 SHOWN = "ListKeyRotations"
@@ -87,7 +87,7 @@ def lead(
 
     `calm`: what KMS holds where it is known that a new run changes nothing. A new run knows of nothing else.
     """
-    world, manifest, settings = Family(choices, begins, pace), manifest_of(begins), settings_in(folder)
+    world, manifest, settings = ServedFamily(choices, begins, pace), manifest_of(begins), settings_in(folder)
     live(world, manifest, settings, partial(check, world, resumes=resumes))
     if pace == EVEN and all(name.endswith(HARMLESS) for name in choices.names):
         assert world.parts == 1, "it fails where it has only to wait, or to look"
@@ -96,7 +96,7 @@ def lead(
         calm.add(world.facts)
 
 
-def run_again(world: Family, manifest: Manifest, settings: Settings) -> None:
+def run_again(world: ServedFamily, manifest: Manifest, settings: Settings) -> None:
     """A new run changes nothing; except that it puts right what somebody did after the last read of the one before."""
     world.choices = Choices()  # from here on all goes well
     for _ in range(2 if world.acted else 1):
@@ -110,7 +110,7 @@ def run_again(world: Family, manifest: Manifest, settings: Settings) -> None:
     assert not world.sent
 
 
-def check(world: Family, journal: Path, *, resumes: bool) -> bool | None:
+def check(world: ServedFamily, journal: Path, *, resumes: bool) -> bool | None:
     """The rules above, after a part. What model_run.live asks for."""
     entries = check_entries(world, journal)
     folded = fold(journal)
@@ -128,7 +128,7 @@ def check(world: Family, journal: Path, *, resumes: bool) -> bool | None:
     return False
 
 
-def check_entries(world: Family, journal: Path) -> list[dict[str, object]]:
+def check_entries(world: ServedFamily, journal: Path) -> list[dict[str, object]]:
     held = [name for name in world.used if not all(name in copies for copies in world.copies.values())]
     assert not held or world.acted or world.begins.lost or world.begins.fresh, f"lost: {held}"
     assert max(world.rotated.values(), default=0) <= 1, "rotated twice"
