@@ -26,6 +26,7 @@ SAMPLE = 0.5  # seconds between looks at a child's memory
 # A ratio of two processor times comes from so many measurements of each, made in turn: on a machine that others share,
 # two measurements within a minute differ by a sixth.
 ROUNDS = 3
+ROUNDS_OF_CPU = 5  # the least of them is taken, and one row differs from the next by a tenth
 # Quotas of the client far above what a core can make: what is left is its own work.
 LIFTED = ("GetParametersForImport", "ImportKeyMaterial", "DescribeKey", "ListKeyRotations", "GenerateMac")
 

@@ -16,7 +16,7 @@ import orjson
 
 from tests.bench import harness, lives, shards
 from tests.bench.ceremony import ceremony
-from tests.bench.harness import LIFTED, PYTHON, ROUNDS, Run, RunFailedError, Simulator
+from tests.bench.harness import LIFTED, PYTHON, ROUNDS_OF_CPU, Run, RunFailedError, Simulator
 from tests.bench.merged import merged
 from tests.bench.workload import REGIONS, Workload, lanes_of, make
 
@@ -143,7 +143,7 @@ def cpu(*, full: bool) -> list[Row]:
     vanilla aiobotocore client's, the unit of what people use; `our warm ms/call` that of the product's own client.
     Of each, the least disturbed of several measurements in turn: a neighbour on the machine only adds to them.
     """
-    pairs = [(_warm_ms(), _warm_ms("ours")) for _ in range(ROUNDS)]
+    pairs = [(_warm_ms(), _warm_ms("ours")) for _ in range(ROUNDS_OF_CPU)]
     per_call, ours = (min(column) for column in zip(*pairs, strict=True))
     ratio = ours / per_call
     first = _ours(1, 1, "--no-quotas", quotas=FREE)
@@ -151,7 +151,7 @@ def cpu(*, full: bool) -> list[Row]:
     rows: list[Row] = []
     for lanes in (1, 10, 100, 1000):
         runs, units = [], [per_call]
-        for _ in range(ROUNDS):
+        for _ in range(ROUNDS_OF_CPU):
             runs.append(_ours(lanes, max(1000, lanes) * (10 if full else 1) // lanes, "--no-quotas", quotas=FREE))
             units.append(_warm_ms())
         run, unit, per_call = min(runs, key=lambda run: run.usage.cpu), min(units), units[-1]

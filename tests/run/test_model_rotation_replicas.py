@@ -1,9 +1,9 @@
 """The model check of rotation with replicas: a primary and its replicas, in lanes that wait for each other.
 
 What runs is the program's own code (Work, lanes, barrier, together, steps, journal, report); what is modelled is the
-world around it (model_family.py, model_region_kms.py). One thing that goes wrong is tried everywhere, also with calls of one Region that are
-slow and where the lanes meet in other orders; two are chosen at random, with another time for every call. A life is a
-run, and its resumes or new runs, until all targets are OK.
+world around it (model_family.py, model_region_kms.py). One thing that goes wrong is tried everywhere, also with calls
+of one Region that are slow and where the lanes meet in other orders; two are chosen at random, with another time for
+every call. A life is a run, and its resumes or new runs, until all targets are OK.
 
 What holds in every life, after each of its parts:
 - No material is lost: every member holds each material that was ever current, with the bytes of its source.
