@@ -44,6 +44,19 @@ def whole(operation: str, answer: dict[str, Any], *needed: str) -> dict[str, Any
     return answer
 
 
+def texts(operation: str, entry: Any, *names: str) -> None:
+    """Raises ServiceError where a member of an entry of a list is there and is no text: nobody could compare it."""
+    wrong = (
+        next((name for name in names if not isinstance(entry.get(name), str | None)), None)
+        if isinstance(entry, Mapping)
+        else "entry"
+    )
+    if wrong is not None:
+        raise ServiceError(
+            f"The response's {wrong} is not what KMS sends.", code="MalformedAnswer", operation=operation
+        )
+
+
 def made_key(operation: str, answer: dict[str, Any], member: str) -> KeyView:
     """The key that an operation created. Raises ServiceError where the response does not say which one."""
     found = whole(operation, answer, member)[member]

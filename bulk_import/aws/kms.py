@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from bulk_import.aws.answers import endless, key_view, made_key, whole
+from bulk_import.aws.answers import endless, key_view, made_key, texts, whole
 from bulk_import.aws.calls import MOST_LISTED, LaneCalls
 from bulk_import.errors import ServiceError
 from bulk_import.family import PERMITS_OF_A_REPLICA
@@ -17,6 +17,11 @@ from bulk_import.model import AmongSeveral, ImportParameters, KeyRotation, KeyVi
 from bulk_import.ports import Trace
 
 MOST_PAGES = 20  # of 1,000 rotations each, far above KMS's quota of rotations per key
+
+_TEXTS = (
+    "KeyId", "KeyMaterialId", "KeyMaterialState", "ImportState", "ExpirationModel", "KeyMaterialDescription",
+    "RotationType",
+)  # fmt: skip
 
 
 class LaneKms(LaneCalls):
@@ -35,6 +40,7 @@ class LaneKms(LaneCalls):
         for _ in range(MOST_PAGES):
             answer = await self._read("ListKeyRotations", trace, request, "Rotations")
             for entry in answer["Rotations"]:
+                texts("ListKeyRotations", entry, *_TEXTS)
                 whole("ListKeyRotations", entry, "KeyId")  # without it nobody knows whose material this is
             rotations += [
                 KeyRotation(

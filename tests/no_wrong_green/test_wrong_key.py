@@ -290,6 +290,31 @@ def test_rotations_without_the_name_of_their_key(sandbox: Sandbox, work: Workpla
     assert (result.code, result.entries["key"]["error"]["code"]) == (5, "MalformedAnswer")
 
 
+@pytest.mark.parametrize("value", [[], {}, True, -1])
+@pytest.mark.parametrize("member", ["KeyMaterialId", "KeyMaterialState", "ImportState", "ExpirationModel", ""])
+def test_rotations_with_what_is_no_text(
+    sandbox: Sandbox, work: Workplace, run: Run, member: str, value: object
+) -> None:
+    """`member` empty: the entry itself. It fails its own target, and ends no run."""
+    key = sandbox.key(key_spec=AES, material={"hex": materials.make(AES).hex()})
+    (work.folder / "key.key").write_bytes(materials.make(AES))
+    work.keys.append(
+        {"id": "key", "account": ACCOUNT, "region": REGION, "key_id": key["key_id"],
+         "materials": [{"name": "v1", "material": "file:key.key", "encoding": "raw"}]}
+    )  # fmt: skip
+
+    def alter(called: str, answer: dict[str, Any]) -> dict[str, Any]:
+        if called != "ListKeyRotations":
+            return answer
+        return {"Rotations": [entry | {member: value} if member else value for entry in answer["Rotations"]]}
+
+    result = through(sandbox, work, run, alter, "--retry-timeout", "0")
+    assert result.code == 5, result.stderr
+    code = result.entries["key"]["error"]["code"]
+    # What botocore itself cannot read is a response that was lost; a truth is text to it.
+    assert code in ("MalformedAnswer", "ConnectionFailed"), result.entries["key"]["error"]
+
+
 @pytest.mark.parametrize("pending", [False, True])
 def test_rotations_whose_pages_repeat(sandbox: Sandbox, work: Workplace, run: Run, *, pending: bool) -> None:
     """Never a reason to advise that material be deleted."""
