@@ -44,8 +44,8 @@ def whole(operation: str, answer: dict[str, Any], *needed: str) -> dict[str, Any
     return answer
 
 
-def texts(operation: str, entry: Any, *names: str) -> None:
-    """Raises ServiceError where a member of an entry of a list is there and is no text: nobody could compare it."""
+def texts(operation: str, entry: Any, *names: str, outcome_unknown: bool = False) -> None:
+    """Raises ServiceError where a member of an entry is there and is no text: nobody could compare it."""
     wrong = (
         next((name for name in names if not isinstance(entry.get(name), str | None)), None)
         if isinstance(entry, Mapping)
@@ -53,7 +53,10 @@ def texts(operation: str, entry: Any, *names: str) -> None:
     )
     if wrong is not None:
         raise ServiceError(
-            f"The response's {wrong} is not what KMS sends.", code="MalformedAnswer", operation=operation
+            f"The response's {wrong} is not what KMS sends.",
+            code="MalformedAnswer",
+            operation=operation,
+            outcome_unknown=outcome_unknown,
         )
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from bulk_import.aws.answers import texts
 from bulk_import.errors import LaneError, ServiceError
 from bulk_import.model import Lane
 
@@ -86,7 +87,7 @@ class SameKey:
                 raise wrong(f"the response is for {named.value}")
         if operation == "CreateKey":
             self._check_new(request, answer, wrong)
-        self._check_facts(answer, asked, wrong)
+        self._check_facts(operation, answer, asked, wrong, changes=changes)
         self._check_replica(answer, request, wrong)
         if asked is not None and wanted is not None and asked_id is None:
             self._resolved[asked] = wanted
@@ -143,14 +144,21 @@ class SameKey:
         if (known := self._facts.get(primary, facts)) != facts:
             raise wrong(_difference(known, facts))
 
-    def _check_facts(self, answer: Mapping[str, Any], asked: str | None, wrong: Callable[[str], ServiceError]) -> None:
+    def _check_facts(
+        self, operation: str, answer: Mapping[str, Any], asked: str | None, wrong: Callable[[str], ServiceError],
+        *, changes: bool,
+    ) -> None:  # fmt: skip
         for member in ("KeyMetadata", "ReplicaKeyMetadata"):
             found = answer.get(member)
             if isinstance(found, dict) and found.get("Arn"):
                 facts = tuple(found.get(name) for name in _FIXED)
-                known = self._facts.setdefault(found["Arn"], self._shared.setdefault(facts, facts))
-                if known != facts:
+                known = self._facts.get(found["Arn"])
+                if known == facts:
+                    continue
+                texts(operation, found, *_FIXED, outcome_unknown=changes)
+                if known is not None:
                     raise wrong(_difference(known, facts))
+                self._facts[found["Arn"]] = self._shared.setdefault(facts, facts)
         spec, arn = answer.get("KeySpec"), answer.get("KeyId")
         known_facts = self._facts.get(arn or asked or "")
         if spec is not None and known_facts is not None and spec != known_facts[0]:

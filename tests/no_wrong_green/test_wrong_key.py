@@ -472,3 +472,18 @@ def test_a_deletion_whose_response_names_another_material(sandbox: Sandbox, work
     entry = result.entries["key"]
     assert (result.code, entry["error"]["code"], entry["changed"]) == (5, "WrongKey", True), entry
     assert "abababab…" in entry["error"]["message"]
+
+
+@pytest.mark.parametrize("value", [[], {}])
+@pytest.mark.parametrize("member", ["Origin", "KeyManager", "KeySpec"])
+def test_a_description_with_what_is_no_text(
+    sandbox: Sandbox, work: Workplace, run: Run, member: str, value: object
+) -> None:
+    key = sandbox.key(key_spec="HMAC_256")
+    work.key(key["key_id"], materials.make("HMAC_256"), name="key")
+
+    def alter(called: str, answer: dict[str, Any]) -> dict[str, Any]:
+        return {"KeyMetadata": answer["KeyMetadata"] | {member: value}} if called == "DescribeKey" else answer
+
+    result = through(sandbox, work, run, alter, "--retry-timeout", "0")
+    assert (result.code, result.entries["key"]["error"]["code"]) == (5, "MalformedAnswer")
