@@ -71,7 +71,7 @@ newest: $(VENV)/.ready $(VENV)/.ministack ## tests of AWS, network and jobs on t
 	$(VENV)/newest/bin/pip list --disable-pip-version-check 2>/dev/null | grep -i -E '^(aioboto3|aiobotocore|botocore|aiohttp) '
 	$(VENV)/newest/bin/python -m pytest tests/aws tests/s3 tests/e2e/test_network.py tests/e2e/test_limits.py tests/e2e/test_trace.py tests/e2e/test_caller_credentials.py tests/e2e/test_job.py
 
-bench: $(VENV)/.ready $(VENV)/.awscli ## speed against the quota's minimum time, CPU, memory; about 14 minutes
+bench: $(VENV)/.ready $(VENV)/.awscli ## speed against the quota's minimum time, CPU, memory; about 15 minutes
 	$(BIN)/python -m tests.bench.run
 
 bench-full: $(VENV)/.ready $(VENV)/.awscli ## the same with 100,000 targets and more of everything
