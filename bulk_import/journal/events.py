@@ -55,7 +55,8 @@ How the fold reads them
 
 from __future__ import annotations
 
-from typing import Final
+from datetime import datetime
+from typing import Any, Final
 
 FIELDS: Final[dict[str, frozenset[str]]] = {
     "run_started": frozenset(
@@ -96,3 +97,20 @@ def check(event: str, fields: dict[str, object]) -> None:
         raise ValueError(f"{event!r} is not an event of the journal")
     if not required <= fields.keys():
         raise ValueError(f"{event} lacks {', '.join(sorted(required - fields.keys()))}")
+
+
+def instant(text: str) -> datetime:
+    """An instant of an event. Raises ValueError where it has no offset: it cannot be compared with others."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("an instant has no offset")
+    return moment
+
+
+def failure(values: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The failure of a run_ended. Raises KeyError, TypeError or ValueError where it is none."""
+    if values is not None and not all(
+        isinstance(values[name], kind) for name, kind in (("code", str), ("message", str), ("exit_code", int))
+    ):
+        raise ValueError("failure is not as a run writes it")
+    return values

@@ -35,7 +35,7 @@ def _part_of_n(shard: str) -> str:
     number, _, of = shard.partition("/")
     if not 1 <= int(number) <= int(of):
         raise ValueError("I/N needs 1 <= I <= N")
-    return shard
+    return f"{int(number)}/{int(of)}"
 
 
 # RFC 3339 in UTC with `Z`: as text where it is passed on, as a datetime where it is calculated with.

@@ -21,7 +21,7 @@ from bulk_import.journal import events
 from bulk_import.journal.entry import plain
 from bulk_import.journal.reader import NEWER, READABLE, JournalReader, parse
 from bulk_import.model import Status
-from bulk_import.model.run import SessionScope, StopReason, Summary, widest
+from bulk_import.model.run import Selected, SessionScope, StopReason, Summary, widest
 from bulk_import.report import mark
 from bulk_import.report.summary import Ending
 from bulk_import.report.unfinished import InFlight, not_read_again, unfinished_outcome
@@ -139,6 +139,7 @@ class _State:
             if not self._started and event["event"] != "run_started":
                 raise ValueError("the first event must be run_started")
             self._apply[event["event"]](event)
+            events.instant(event["at"])
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise self._reader.problem(f"this version cannot read this event ({error}).", NEWER) from None
         self._last_at = event["at"]
@@ -176,7 +177,8 @@ class _State:
     def _on_run_started(self, event: Event) -> None:
         if self._started:
             raise ValueError("a second run_started")
-        datetime.fromisoformat(event["started_at"])
+        events.instant(event["started_at"])
+        Selected(**event["selection"])
         self._started = event
 
     def _on_target(self, event: Event) -> None:
@@ -223,8 +225,8 @@ class _State:
     def _on_lane_ended(self, event: Event) -> None:
         lane = self._lane(event)
         lane.duration_seconds = round((lane.duration_seconds or 0.0) + event["duration_seconds"], 3)
-        lane.calls.update(event["calls"])
-        lane.throttled.update(event["throttled"])
+        lane.calls.update(dict(event["calls"].items()))
+        lane.throttled.update(dict(event["throttled"].items()))
         lane.quota = event["quota"]
         lane.effective_rate = event.get("effective_rate") or {}
         lane.session_policy = widest(lane.session_policy, event.get("session_policy"))
@@ -233,9 +235,9 @@ class _State:
         self._stopped_by.append(event["reason"])
 
     def _on_run_ended(self, event: Event) -> None:
-        datetime.fromisoformat(event["finished_at"])
+        events.instant(event["finished_at"])
         self._finished_at = event["finished_at"]
-        self._failure = event.get("failure")
+        self._failure = events.failure(event.get("failure"))
 
     def _on_resumed(self, event: Event) -> None:
         self._idle += max(0.0, _seconds(self._last_at, event["at"]))

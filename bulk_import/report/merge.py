@@ -55,6 +55,7 @@ def merge(parts: Sequence[Part], *, allow_stale: bool = False) -> Merged:
     runs = [run for part in sorted(parts, key=_shard) for run in part.runs]
     missing = _missing_shards(runs) if len(parts) > 1 or len(runs) > 1 else []
     _add_up(parts, runs, counted, missing)
+    _lanes_add_up(parts, counted)
     first, summary = parts[0].report.head, counted.summary
     code = verdict.exit_code(runs, summary, missing=bool(missing))
     word = verdict.outcome(runs, summary, missing=bool(missing))
@@ -108,9 +109,15 @@ def _where(run: Values) -> tuple[str, str | None]:
     return run["environment"], None if run["environment"] == "aws" else run["endpoints"].get("kms")
 
 
-def _of(run: Values) -> str:
-    """The N of I/N; empty without --shard."""
-    return str(run["shard"] or "").partition("/")[2]
+def _of(run: Values) -> int:
+    """The N of I/N; 0 without --shard."""
+    return _numbers(run)[1]
+
+
+def _numbers(run: Values) -> tuple[int, int]:
+    """I and N; 0 without --shard. Earlier versions wrote 01/08 where it was given so."""
+    number, _, of = (run["shard"] or "0/0").partition("/")
+    return int(number), int(of)
 
 
 def _one_day(parts: Sequence[Part]) -> None:
@@ -140,18 +147,28 @@ def _add_up(parts: Sequence[Part], runs: Sequence[Values], counted: Recount, mis
         last.refuse(f"results of {total:,} targets, but {selected:,} were selected: some are missing.", _REBUILD)
 
 
+def _lanes_add_up(parts: Sequence[Part], counted: Recount) -> None:
+    for part in parts:
+        for lane in part.report.head["lanes"]:
+            count, _ = counted.lanes.get((lane["account"], lane["region"]), (0, 0))
+            if count < lane["targets"]:
+                where = f"{lane['account']}/{lane['region']}"
+                message = f"results of {count:,} targets in {where}, but its lane had {lane['targets']:,}: "
+                part.refuse(f"{message}some are missing.", _REBUILD)
+
+
 _REBUILD: Final = "Make the reports again from their journals: bulk-import report JOURNAL…"
 
 
 def _shard(part: Part) -> tuple[int, int]:
-    number, _, of = (part.run["shard"] or "0/0").partition("/")
-    return int(of), int(number)
+    number, of = _numbers(part.run)
+    return of, number
 
 
 def _missing_shards(runs: Iterable[Values]) -> list[str]:
-    given = {run["shard"] for run in runs if run["shard"]}
-    wholes = {shard.partition("/")[2] for shard in given}
-    return [f"{n}/{of}" for of in sorted(wholes) for n in range(1, int(of) + 1) if f"{n}/{of}" not in given]
+    given = {_numbers(run) for run in runs if run["shard"]}
+    wholes = {of for _, of in given}
+    return [f"{n}/{of}" for of in sorted(wholes) for n in range(1, of + 1) if (n, of) not in given]
 
 
 def _run(runs: Sequence[Values], missing: Sequence[str]) -> Values:

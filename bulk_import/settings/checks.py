@@ -104,6 +104,7 @@ class Checked(BaseSettings):
     @field_validator("shard", check_fields=False)
     @classmethod
     def _shard(cls, shard: str | None) -> str | None:
-        if shard not in (None, AUTO):
-            parse(str(shard))
-        return shard
+        if shard in (None, AUTO):
+            return shard
+        number, of = parse(str(shard))
+        return f"{number}/{of}"  # 01/08 is 1/8

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from lxml import etree
 
 from tests.e2e.support import ACCOUNT, Workplace
 from tests.faults.support import add_targets
+from tests.journal import journals
 from tests.no_wrong_green.conftest import Run
 from tests.no_wrong_green.made_reports import Document, good, offline, report, shards, work
 from tests.sandbox_client import Sandbox
@@ -146,6 +148,18 @@ def test_what_is_not_one_run_is_refused(name: str, offline: Workplace) -> None:
     assert "part-" in result.stderr
 
 
+@pytest.mark.parametrize("left", [0, 1, 3])
+def test_a_report_of_one_shard_with_results_removed_is_refused(left: int, offline: Workplace) -> None:
+    """How many targets the shard had, its lanes say."""
+    one = shards()[0]
+    assert report(offline, [one]).code == 0
+    del one["results"][left:]
+    result = report(offline, [one], "--format", "junit")
+    assert (result.code, result.stdout) == (3, b""), result.stderr
+    assert f"part-0.json: results of {left} targets in" in result.stderr
+    assert "some are missing" in result.stderr
+
+
 def test_old_results_may_be_allowed(offline: Workplace) -> None:
     made = shards()
     made[1]["run"]["started_at"] = "2026-02-02T04:30:00Z"
@@ -182,6 +196,40 @@ def test_a_report_that_readers_understand_differently_is_refused(
     result = offline.call("report", "doubled.json", "--format", "json")
     assert result.code == 3, result.stdout[:500]
     assert "doubled.json" in result.stderr
+
+
+ODD: dict[str, tuple[int, Document]] = {
+    "no instant": (1, {"at": None}),
+    "an instant without an offset": (-1, {"at": "2026-03-02T04:30:00"}),
+    "a start without an offset": (0, {"started_at": "2026-03-02T04:30:00"}),
+    "an end without an offset": (-1, {"finished_at": "2026-03-02T04:31:00"}),
+    "no selection": (0, {"selection": None}),
+    "a selection that lacks a part": (0, {"selection": {"accounts": []}}),
+    "a selection of something else": (0, {"selection": {"accounts": [], "regions": [], "ids": [], "a": 1}}),
+    "calls that are a list": (-2, {"calls": [None]}),
+    "throttled calls that are a text": (-2, {"throttled": "x"}),
+    "a failure that says nothing": (-1, {"failure": {"exit_code": 5}}),
+    "a failure that is a list": (-1, {"failure": [1]}),
+    "a failure without its code": (-1, {"failure": {"message": "m", "exit_code": 5}}),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_journal_that_no_run_wrote_is_refused(name: str, offline: Workplace) -> None:
+    """Its checksums are right, and a value has another shape."""
+    path = journals.make_run(offline.folder / "j.jsonl", 1, journals.ended(0), journals.lane_ended(),
+                             journals.run_ended())  # fmt: skip
+    assert offline.call("report", "j.jsonl").code == 0
+    at, change = ODD[name]
+    lines = path.read_bytes().splitlines()
+    event = json.loads(lines[at]) | change
+    del event["crc"]
+    body = json.dumps(event, separators=(",", ":")).encode()[:-1]
+    lines[at] = body + b',"crc":"%08x"}' % zlib.crc32(body)
+    path.write_bytes(b"\n".join([*lines, b""]))
+    result = offline.call("report", "j.jsonl")
+    assert (result.code, result.stdout) == (3, b""), result.stderr
+    assert "j.jsonl" in result.stderr
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"schema_version":1,"run":' + "9" * 500 + "}", "{}", "\0" * 64])
@@ -228,6 +276,26 @@ def test_a_shard_without_targets_is_done(shard: str, sandbox: Sandbox, work: Wor
     for command in (["plan", "manifest.json", "--shard", shard], ["validate", "manifest.json", "--shard", shard]):
         assert work.call(*command).code == 0
     assert work.call("report", "report.json").code == 0
+
+
+@pytest.mark.parametrize("written", [("01/02", "2/2"), ("001/0002", "02/2")])
+def test_a_shard_with_leading_zeros_is_the_same_shard(
+    written: tuple[str, str], sandbox: Sandbox, work: Workplace, run: Run
+) -> None:
+    add_targets(sandbox, work, 2)
+    for number, shard in enumerate(written, 1):
+        assert run("--shard", shard, "--report", f"r{number}.json").code == 0
+    result = work.call("report", "r1.json", "r2.json", "--format", "json")
+    document = json.loads(result.stdout)
+    assert (result.code, [each["shard"] for each in document["run"]["runs"]]) == (0, ["1/2", "2/2"]), result.stderr
+
+
+def test_leading_zeros_in_reports_of_earlier_versions(offline: Workplace) -> None:
+    made = shards()
+    for number, one in enumerate(made, 1):
+        one["run"]["shard"] = f"0{number}/{'3' if number == 1 else '03'}"
+    assert report(offline, made).code == 0
+    assert "There is no report of shard 2/3." in report(offline, [made[0], made[2]]).stderr
 
 
 def test_an_empty_shard_is_merged_with_the_others(sandbox: Sandbox, work: Workplace, run: Run) -> None:
