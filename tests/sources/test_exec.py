@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import os
+import signal
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.e2e import materials
-from tests.e2e.support import REGION, Workplace
+from tests.e2e.support import REGION, Result, Workplace
 from tests.e2e.test_canary import forms, search
 from tests.sandbox_client import Sandbox
 from tests.sources.support import add
@@ -168,6 +170,49 @@ def test_stderr_is_cleaned_of_what_could_be_the_key(sandbox: Sandbox, work: Work
     assert search(work.folder, result, forms(material), leave_out={"settings.toml"}) == []
 
 
+UTF_16 = 'printf %s "$0" | sed "s/./&\\x00/g" >&2; echo " in UTF-16" >&2; exit 3'
+
+
+def test_stderr_in_utf_16_is_cleaned_too(sandbox: Sandbox, work: Workplace) -> None:
+    """Half of its bytes are zero, and a key must not pass as digits with gaps."""
+    key = materials.make("HMAC_256").hex()
+    define(work, "hsm", ["/bin/sh", "-c", UTF_16, key])
+    add(work, "exec:hsm", sandbox.key(key_spec="HMAC_256")["key_id"])
+    result = work.run(*ALLOW)
+    assert result.code == 5
+    message = result.entries["one"]["error"]["message"]
+    assert "in UTF-16" in message
+    shown = (work.folder / "report.json").read_text() + result.stderr
+    assert key[:8] not in "".join(character for character in shown if character.isalnum())
+
+
+# A command of sudo, for somebody who is not root: here the program is root without CAP_KILL, and the command is nobody.
+ELSE = "echo $$ > pid; exec setpriv --reuid=65534 --clear-groups sh -c '{}'"
+
+
+@pytest.mark.parametrize("does", ["exec sleep 300", "exec sleep 300 >&- 2>&-", "exec yes"])
+def test_a_command_of_another_user_that_cannot_be_killed(sandbox: Sandbox, work: Workplace, does: str) -> None:
+    """It fails its own target, and neither an error of the system nor the wait for its end stops the run."""
+    define(work, "hsm", ["/bin/sh", "-c", ELSE.format(does)], timeout="1s")
+    add(work, "exec:hsm", sandbox.key()["key_id"])
+    work.key(sandbox.key()["key_id"], materials.make("SYMMETRIC_DEFAULT"), name="good")
+    work.write()
+    command = work.command("run", "manifest.json", "--read-interval", "10ms", *ALLOW, "--allow-source", "file:")
+    without = ["setpriv", "--inh-caps=-kill", "--bounding-set=-kill"]
+    try:
+        done = subprocess.run(
+            [*without, *command], cwd=work.folder, env=work.environment(), capture_output=True, timeout=100, check=False
+        )
+        left = running(int((work.folder / "pid").read_text()))
+    finally:
+        os.kill(int((work.folder / "pid").read_text()), signal.SIGKILL) if "sleep" in does else None
+    result = Result(done.returncode, done.stdout, done.stderr.decode(), work.folder)
+    assert result.code == 4, result.stderr
+    assert left == ("sleep" in does)
+    assert result.entries["good"]["status"] == "imported"
+    assert result.entries["one"]["error"]["code"] == "SourceFailed"
+
+
 def test_the_process_group_is_killed_at_the_timeout_and_at_the_end(sandbox: Sandbox, work: Workplace) -> None:
     """A command that leaves a child behind, which would hold its output open."""
     script = 'sleep 50 & echo $! > "$1.pid"; [ "$1" = slow ] && wait; cat printed'
@@ -192,8 +237,6 @@ def running(pid: int) -> bool:
 
 
 def test_a_stop_kills_the_command(sandbox: Sandbox, work: Workplace) -> None:
-    import signal  # noqa: PLC0415 - only here
-
     define(work, "hsm", ["/bin/sh", "-c", "echo $$ > pid; sleep 60"], timeout="60s")
     add(work, "exec:hsm", sandbox.key()["key_id"])
     process = work.start(*ALLOW)

@@ -20,6 +20,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Annotated, Any, Final
 
+import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bulk_import.errors import MaterialError
@@ -29,8 +30,11 @@ from bulk_import.material.sources.covers import exactly
 from bulk_import.model import Encoding, Target
 from bulk_import.settings import Seconds, Settings
 
+log = structlog.get_logger()
+
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PLACEHOLDER: Final = re.compile(r"\{\{|\}\}|\{([a-z]*)\}|[{}]")
+_DIES: Final = 5.0  # seconds that a killed command gets to disappear
 _SHOWN: Final = 300  # characters of stderr in a message
 _LONG: Final = re.compile(r"[A-Za-z0-9+/=_-]{24,}")  # what could be a key in hex or base64
 
@@ -77,7 +81,7 @@ async def _output(name: str, argv: Sequence[str], env: Mapping[str, str], second
             size = await _fill(_fd(process.stdout), buffer)
             if size > MAX_BYTES:
                 raise _failed(name, f"printed more than {MAX_BYTES} bytes", "No key material is that long.")
-            code = await asyncio.to_thread(process.wait)
+            code = await _ended(process)
         if code:
             await asyncio.wait([draining], timeout=1)  # a child that is left behind may hold its stderr open
             ended = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
@@ -94,8 +98,9 @@ async def _output(name: str, argv: Sequence[str], env: Mapping[str, str], second
         _kill(process.pid)
         draining.cancel()
         await asyncio.wait([draining])
-        with process:  # closes its pipes; it is dead, so this does not wait
-            process.wait()
+        for pipe in filter(None, (process.stdout, process.stderr)):
+            pipe.close()
+        await _reap(name, process)
 
 
 def _start(name: str, argv: Sequence[str], env: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -108,6 +113,27 @@ def _start(name: str, argv: Sequence[str], env: Mapping[str, str]) -> subprocess
     except (OSError, ValueError) as error:
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "its argv is not usable"
         raise _failed(name, f"cannot be started: {reason}", "Check argv of the command in the settings file.") from None
+
+
+async def _ended(process: subprocess.Popen[bytes]) -> int:
+    """Its exit code. Asks again and again: a thread that waits for a command could not be given up."""
+    pause = 0.001
+    while (code := process.poll()) is None:
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, 0.05)
+    return code
+
+
+async def _reap(name: str, process: subprocess.Popen[bytes]) -> None:
+    """Waits until the killed command is gone. One of another user, as sudo starts it, may have stayed."""
+    try:
+        async with asyncio.timeout(_DIES):
+            await _ended(process)
+    except TimeoutError:
+        log.warning(
+            "a command still runs, because this user may not end it", command=name, pid=process.pid,
+            advice="End it by hand.",
+        )  # fmt: skip
 
 
 def _fd(stream: IO[bytes] | None) -> int:
@@ -158,7 +184,7 @@ async def _readable(reading: int) -> None:
 
 def _clean(stderr: bytes, stdout: bytes) -> str:
     """What a message may show of stderr: one short line, without anything that could be key material."""
-    text = stderr.decode("utf-8", "replace")
+    text = stderr.replace(b"\0", b"").decode("utf-8", "replace")  # in UTF-16, each digit of a key would stand alone
     for secret in {stdout.strip(), *stdout.split()}:
         if len(secret) >= 6:
             text = text.replace(secret.decode("utf-8", "replace"), "(not shown)")
@@ -170,8 +196,8 @@ def _clean(stderr: bytes, stdout: bytes) -> str:
 def _kill(group: int) -> None:
     try:
         os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
-        return  # nothing of it is left
+    except (ProcessLookupError, PermissionError):
+        return  # nothing of it is left, or it runs as another user
 
 
 def filled(argv: Sequence[str], target: Target) -> list[str]:
