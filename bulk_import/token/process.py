@@ -33,7 +33,7 @@ class Desk:
     def __init__(self) -> None:
         self._token: Token | None = None
         self._wrapper: Wrapper | None = None
-        self._looked_at: dict[str, int] = {}  # the object that was looked at, by what names it
+        self._first_seen: dict[str, int] = {}  # the object of the first look, by what names it
 
     def open(self, *, module: str, init_args: str | None, token: dict[str, str]) -> dict[str, Any]:
         """Which token it is, so that one token with two names is logged in to once."""
@@ -57,7 +57,8 @@ class Desk:
         """
         token, wrapper = self._open()
         key = keys.find(token.session, attributes, key_spec)
-        self._looked_at[_named(attributes)] = key.handle.value()
+        self._first_seen.setdefault(_named(attributes, key), key.handle.value())
+        self._check_same(attributes, key)
         ways = wrapper.ways(key)
         found: dict[str, Any] = {
             "key_spec": key.spec, "what": key.what, "algorithms": ways.algorithms, "without": ways.without,
@@ -89,12 +90,16 @@ class Desk:
         """C_WrapKey under KMS's wrapping key, which is a session object and gone afterwards."""
         token, wrapper = self._open()
         key = keys.find(token.session, attributes, key_spec)
-        if self._looked_at.get(_named(attributes)) != key.handle.value():
-            raise Refused("MaterialChanged", "the key in the token was replaced while the run was using it")
+        self._check_same(attributes, key)
         loaded = serialization.load_der_public_key(bytes.fromhex(public_key))
         if not isinstance(loaded, rsa.RSAPublicKey):
             raise Refused("InvalidWrappingKey", "the wrapping key is not RSA")
         return {"sealed": wrapper.wrap(key, loaded, algorithm).hex()}
+
+    def _check_same(self, attributes: dict[str, str], key: keys.Key) -> None:
+        """One name and spec is one object for as long as the run lasts: targets that wait have seen that one."""
+        if self._first_seen.get(_named(attributes, key)) != key.handle.value():
+            raise Refused("MaterialChanged", "the key in the token was replaced while the run was using it")
 
     def _open(self) -> tuple[Token, Wrapper]:
         if self._token is None or self._wrapper is None:
@@ -102,8 +107,8 @@ class Desk:
         return self._token, self._wrapper
 
 
-def _named(attributes: dict[str, str]) -> str:
-    return json.dumps(attributes, sort_keys=True)
+def _named(attributes: dict[str, str], key: keys.Key) -> str:
+    return json.dumps([key.spec, attributes], sort_keys=True)
 
 
 def _where(error: Exception) -> str:

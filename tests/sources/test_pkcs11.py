@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.cmac import CMAC
 
+from tests.e2e import materials
 from tests.e2e.ministack import Ministack
 from tests.e2e.support import ACCOUNT, REGION, Workplace
 from tests.sandbox_client import Sandbox
@@ -239,6 +240,41 @@ def test_a_key_that_is_replaced_in_the_middle_is_not_sealed(
     error = result.entries["k1"]["error"]
     assert (error["code"], "was replaced" in error["message"]) == ("MaterialChanged", True), error
     assert len(sandbox.calls(operation="ImportKeyMaterial")) == 1
+
+
+def test_a_key_that_is_replaced_between_two_targets_is_sealed_for_neither(
+    sandbox: Sandbox, work: Workplace, softhsm: SoftHsm
+) -> None:
+    """The look of the second target must not permit what the first one has not seen: `expect.kcv` is of the old key."""
+    kcv = softhsm.aes("shared")[:6]
+    first = sandbox.key()["key_id"]
+    last = sandbox.key(region="eu-west-1")["key_id"]
+    for number, key in enumerate((sandbox.key()["key_id"], first)):
+        add(work, "pkcs11:token=byok;object=shared", key, name=f"k{number}", expect={"kcv": kcv})
+    add(work, "pkcs11:token=byok;object=shared", last, name="last", region="eu-west-1")
+    sandbox.fault("delay", operation="DescribeKey", key=last, seconds=6)
+    process = work.start(*ALLOW, "--quota", "GetParametersForImport=0.1", **softhsm.environment())
+    while not sandbox.calls(operation="ImportKeyMaterial"):
+        time.sleep(0.02)
+    softhsm.ask("remove", "shared", kind="CKO_SECRET_KEY")
+    softhsm.aes("shared")
+    result = work.finish(process)
+    assert result.entries["k0"]["status"] == "imported", result.stderr
+    codes = {name: (result.entries[name]["error"] or {}).get("code") for name in ("k1", "last")}
+    assert codes == {"k1": "MaterialChanged", "last": "MaterialChanged"}
+    assert len(sandbox.calls(operation="ImportKeyMaterial")) == 1
+
+
+def test_a_secret_and_a_private_key_of_one_name_are_two_keys(sandbox: Sandbox, work: Workplace, nss: Nss) -> None:
+    """One URI, and the key spec says which of the two: neither stands for the other."""
+    nss.aes("same")
+    nss.pair("same", "RSA_2048")
+    for number in range(4):
+        spec = "RSA_2048" if number % 2 else "SYMMETRIC_DEFAULT"
+        key = sandbox.key(key_spec=spec, key_usage=materials.usage(spec))
+        add(work, "pkcs11:token=byok;object=same", key["key_id"], name=f"k{number}", key_spec=spec)
+    result = work.run(*ALLOW, "--quota", "GetParametersForImport=0.5", **nss.environment())
+    assert result.code == 0, {name: entry["error"] for name, entry in result.entries.items()}
 
 
 @pytest.mark.parametrize(
