@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import materials
-from tests.e2e.support import REGION, Result, Workplace
+from tests.e2e.support import REGION, Result, Workplace, quick
 from tests.e2e.test_canary import forms, search
 from tests.sandbox_client import Sandbox
 from tests.sources.support import add
@@ -211,6 +211,27 @@ def test_a_command_of_another_user_that_cannot_be_killed(sandbox: Sandbox, work:
     assert left == ("sleep" in does)
     assert result.entries["good"]["status"] == "imported"
     assert result.entries["one"]["error"]["code"] == "SourceFailed"
+
+
+def test_too_many_open_files_pass(sandbox: Sandbox, work: Workplace) -> None:
+    """What is not started for want of a pipe is started when other commands have ended; the message says the limit."""
+    (work.folder / "printed").write_bytes(materials.make("SYMMETRIC_DEFAULT"))
+    for number in range(12):
+        define(work, f"hsm{number}", ["/bin/sh", "-c", "sleep 0.2; cat printed"])
+        region = ("us-east-1", "eu-west-1", "eu-west-2", "eu-west-3")[number % 4]
+        key = sandbox.key(region=region)["key_id"]
+        add(work, f"exec:hsm{number}", key, name=f"k{number}", region=region)
+    work.write()
+    for limit, more in ((22, "1s"), (32, "60s")):
+        options = (*ALLOW, "--retry-timeout", more)
+        command = ["prlimit", f"--nofile={limit}:{limit}", *work.command("run", "manifest.json", *quick(options))]
+        done = subprocess.run(
+            [*command, *options], cwd=work.folder, env=work.environment(), capture_output=True, timeout=100, check=False
+        )
+        result = Result(done.returncode, done.stdout, done.stderr.decode(), work.folder)
+        errors = [entry["error"] for entry in result.entries.values() if entry["error"]]
+        assert all("(EMFILE)" in error["message"] and "ulimit -n" in error["advice"] for error in errors)
+        assert bool(errors) == (limit == 22), result.stderr
 
 
 def test_the_process_group_is_killed_at_the_timeout_and_at_the_end(sandbox: Sandbox, work: Workplace) -> None:

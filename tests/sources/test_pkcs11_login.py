@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.support import Workplace
+from tests.e2e.support import Result, Workplace, quick
 from tests.sandbox_client import Sandbox
 from tests.sources.support import add
 from tests.sources.test_pkcs11 import ALLOW
@@ -71,6 +72,10 @@ PINS = {
     "empty file": ("", None, "SourceDenied", "is empty; no login was attempted"),
     "two lines": ("1\n2\n", None, "SourceDenied", "has several lines; no login was attempted"),
     "by the environment": (None, PIN, None, ""),
+    "a mark before it": ("\ufeff" + PIN, None, "SourceDenied", "no printable character; no login was attempted"),
+    "a zero byte": (PIN + "\0", None, "SourceDenied", "no printable character; no login was attempted"),
+    "Latin-1 by the environment": (None, "canary\udce9", "SourceDenied", "is no text of UTF-8"),
+    "two lines by the environment": (None, PIN + "\n", "SourceDenied", "has several lines; no login was attempted"),
     "a wrong one by the environment": (None, "canary-wrong", "SourceDenied", "the PIN is wrong"),
 }
 
@@ -94,6 +99,28 @@ def test_where_the_pin_comes_from(sandbox: Sandbox, work: Workplace, softhsm: So
     assert said in (error or {"message": ""})["message"]
     assert result.stderr.count("can be read by other users") == (content is not None)
     assert "canary" not in result.stderr + (work.folder / "report.json").read_text()
+
+
+def test_a_token_whose_process_cannot_be_started(sandbox: Sandbox, work: Workplace) -> None:
+    """More tokens than this process may have pipes for: it costs the targets of those tokens only."""
+    (work.folder / "hsm").mkdir()
+    softhsm = SoftHsm(work.folder / "hsm")
+    for number in range(14):
+        softhsm.token(f"pipe{number}", PIN)
+        key = sandbox.key(key_spec="HMAC_256")["key_id"]
+        add(work, f"pkcs11:token=pipe{number};object=a", key, name=f"k{number}")
+    work.key(sandbox.key()["key_id"], os.urandom(32), name="file")
+    work.write()
+    command = ["prlimit", "--nofile=36:36", *work.command("run", "manifest.json", *quick(FILES), *FILES)]
+    done = subprocess.run(
+        command, cwd=work.folder, env=work.environment(**softhsm.environment()), capture_output=True, timeout=100,
+        check=False,
+    )  # fmt: skip
+    result = Result(done.returncode, done.stdout, done.stderr.decode(), work.folder)
+    messages = " ".join((entry["error"] or {}).get("message", "") for entry in result.entries.values())
+    assert "cannot be started: Too many open files (EMFILE)" in messages, result.stderr
+    assert "InternalError" not in codes(result.entries).values()
+    assert result.code in (4, 5)
 
 
 def test_settings_that_are_missing_or_contradict(sandbox: Sandbox, work: Workplace, softhsm: SoftHsm) -> None:

@@ -13,6 +13,7 @@ the run stops. It gets PATH, HOME, LANG and the variables that `env` names, and 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 import signal
@@ -23,6 +24,7 @@ from typing import IO, Annotated, Any, Final
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bulk_import import open_files
 from bulk_import.errors import MaterialError
 from bulk_import.material import environment, memory
 from bulk_import.material.sources.base import MAX_BYTES, Content, Kind, Opened, Opening, binary
@@ -112,6 +114,11 @@ def _start(name: str, argv: Sequence[str], env: Mapping[str, str]) -> subprocess
         )  # fmt: skip
     except (OSError, ValueError) as error:
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "its argv is not usable"
+        if open_files.is_shortage(error):
+            raise MaterialError(
+                f"the command {name} cannot be started: {reason} ({errno.errorcode[error.errno or 0]})",
+                code="SourceFailed", retryable=True, advice=open_files.ADVICE,
+            ) from None  # fmt: skip
         raise _failed(name, f"cannot be started: {reason}", "Check argv of the command in the settings file.") from None
 
 

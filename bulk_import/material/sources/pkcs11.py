@@ -48,7 +48,10 @@ class Pkcs11Sealer:
                 self._named[_names(token)] = await self._opened(token, secret)
 
     async def _opened(self, token: dict[str, str], secret: str) -> TokenProcess | MaterialError:
-        process = TokenProcess(self._variables)
+        try:
+            process = TokenProcess(self._variables)
+        except MaterialError as error:
+            return error
         self._processes.append(process)
         settings = self._settings
         identity: _Names | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from typing import Any, Final
 import structlog
 
 import bulk_import
+from bulk_import import open_files
 from bulk_import.errors import MaterialError
 from bulk_import.material import environment
 from bulk_import.settings import Settings
@@ -29,13 +31,22 @@ class TokenProcess:
     """One token. An answer that does not come in time ends the process."""
 
     def __init__(self, variables: frozenset[str]) -> None:
+        """Raises MaterialError."""
         root = str(Path(bulk_import.__file__).parent.parent)
         path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "bulk_import.token.process"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, env=environment.of_token(variables) | {"PYTHONPATH": path}, text=True,
-            start_new_session=True,
-        )  # fmt: skip
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "bulk_import.token.process"], stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                env=environment.of_token(variables) | {"PYTHONPATH": path}, text=True, start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            reason = errno.errorcode.get(error.errno or 0, type(error).__name__)
+            raise MaterialError(
+                f"the process of the token cannot be started: {os.strerror(error.errno or 0)} ({reason})",
+                code="SourceFailed",
+                advice=open_files.ADVICE if open_files.is_shortage(error) else "Check the limits of this process.",
+            ) from None
         self._lock = asyncio.Lock()
 
     async def ask(self, operation: str, **request: Any) -> dict[str, Any]:
@@ -92,7 +103,7 @@ def pin(settings: Settings) -> str:
     a wrong one.
     """
     if not settings.pkcs11_pin_file:
-        return os.environ.get(PIN_VARIABLE, "")
+        return _usable(os.environ.get(PIN_VARIABLE, ""), PIN_VARIABLE)
     path = Path(settings.pkcs11_pin_file)
     try:
         found = path.read_text("utf-8").rstrip("\r\n")
@@ -102,9 +113,15 @@ def pin(settings: Settings) -> str:
         raise MaterialError(
             "--pkcs11-pin-file cannot be read", code="SourceDenied", advice="Check its path and permissions."
         ) from None
-    if not found or "\n" in found:
-        raise MaterialError(
-            f"--pkcs11-pin-file {'has several lines' if found else 'is empty'}; no login was attempted",
-            code="SourceDenied", advice="Write the PIN alone into the file.",
-        )  # fmt: skip
-    return found
+    return _usable(found, "--pkcs11-pin-file")
+
+
+def _usable(found: str, place: str) -> str:
+    """`found`. Raises MaterialError for what can be no PIN: a token would count it as a wrong one."""
+    if found.isprintable() and found:
+        return found
+    what = "has several lines" if "\n" in found else "holds what is no text of UTF-8, or no printable character"
+    raise MaterialError(
+        f"{place} {what if found else 'is empty'}; no login was attempted",
+        code="SourceDenied", advice="Write the PIN there and nothing else: in UTF-8, without a byte-order mark.",
+    )  # fmt: skip
