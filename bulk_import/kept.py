@@ -16,7 +16,13 @@ from bulk_import.files import fsync_directory, write_with_sum
 HEAD: Final = 1 << 16  # bytes; a report says its run's ID well within them
 _A_RUN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")  # as begin.py makes IDs: they sort by time
 _SUM = re.compile(rb"[0-9a-f]{64} [ *][^\n]+\n?")
-_RUN_ID = re.compile(rb'"run_id"\s*:\s*"([A-Za-z0-9._-]{1,128})"')
+_NAME = "[A-Za-z0-9._-]{1,128}"  # a part of a file's name
+_RUN_ID = re.compile(rb'"run_id"\s*:\s*"(%b)"' % _NAME.encode())
+
+
+def is_run_id(text: str) -> bool:
+    """Whether a file may be named after it: a journal or report from outside may state anything."""
+    return re.fullmatch(_NAME, text) is not None
 
 
 def run_id_in(head: bytes) -> str | None:
@@ -115,6 +121,8 @@ def _keep_sum(path: Path, kept: Path) -> None:
 
 def forget_earlier_part(path: Path, run_id: str) -> None:
     """A resumed run's report says all that the report of its earlier part said. Raises OSError."""
+    if not is_run_id(run_id):
+        return
     kept = named_after(path, run_id)
     if kept.is_file():
         kept.unlink()

@@ -29,7 +29,7 @@ def by_runs_of(plan_sha256: str, journal: Path) -> dict[int, Own]:
     for path in _series(journal):
         try:
             _read(JournalReader(path), plan_sha256, found)
-        except (JournalError, KeyError, TypeError):
+        except (JournalError, KeyError, TypeError, ValueError, AttributeError):
             continue  # what was read before the damage counts
     return found
 

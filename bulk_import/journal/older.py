@@ -9,7 +9,7 @@ from bulk_import.errors import JournalError, Problem
 from bulk_import.files import fsync_directory
 from bulk_import.journal.reader import JournalReader
 from bulk_import.journal.writer import lock
-from bulk_import.kept import changed_at, named_after
+from bulk_import.kept import changed_at, is_run_id, named_after
 
 _BEGINNING = b'{"seq":1,'
 
@@ -49,8 +49,10 @@ def _identify(journal: Path) -> tuple[str, bool]:
     run_id, finished = changed_at(journal), False
     try:
         for _, event in reader:
-            run_id = event.get("run_id", run_id)
-            finished = event["event"] == "run_ended"
+            found = event.get("run_id")
+            if isinstance(found, str) and is_run_id(found):
+                run_id = found
+            finished = event.get("event") == "run_ended"
     except JournalError:
         if not reader.last_seq:
             raise

@@ -14,14 +14,16 @@ from typing import Any
 
 from bulk_import.errors import JournalError, Problem
 from bulk_import.files import real
+from bulk_import.journal import events
 from bulk_import.journal.narrate import UNSET
 from bulk_import.journal.reader import NEWER, JournalReader
-from bulk_import.kept import HEAD, named_after
+from bulk_import.kept import HEAD, is_run_id, named_after
 from bulk_import.model import STDOUT, Change, Past, Sent, Status, Target, in_s3
 
 FOR_THE_REPORT = timedelta(hours=1)  # so long after its end a run that was killed before its report is continued
 NOT_FOUND = Past("", "", None, None)  # its key is to be created
 _EXISTENCE = frozenset({"CreateKey", "ReplicateKey"})  # a key that is found has been created
+_OF_MANIFEST = ("sha256", "targets")
 WELL = frozenset(status.value for status in Status if status.well)
 
 
@@ -56,8 +58,9 @@ def read_unfinished(path: Path, bound: dict[str, Any], targets: Sequence[Target]
     state = _Reading(reader)
     for _, event in reader:
         try:
+            events.check(event["event"], event)
             state.apply(event)
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise reader.problem(f"this version cannot read this event ({type(error).__name__}).", NEWER) from None
     if not state.started:
         raise JournalError([Problem(str(path), 0, "", "the journal holds no run.", "Run without --resume.")])
@@ -107,8 +110,16 @@ class _Reading:
     def apply(self, event: dict[str, Any]) -> None:
         name = event["event"]
         if name == "run_started":
-            self.started = event
+            events.instant(event["started_at"])
+            if not is_run_id(event["run_id"]):
+                raise ValueError("run_id")
+            # Journals of earlier versions lack the command, and settings that had no other value then.
+            command = "submit" if "ceremony" in event else "run"
+            self.started = {"command": command, **event, "settings": UNSET | event["settings"]}
+            self.started["manifest"] = {name: str(event["manifest"][name]) for name in _OF_MANIFEST}
         elif name == "target" and event["index"] == len(self.valid_to):
+            if event["valid_to"]:
+                events.instant(event["valid_to"])
             self.valid_to.append(event["valid_to"])
             self.finished.append(0)
         elif name == "caller" and not self.caller:
@@ -118,7 +129,7 @@ class _Reading:
                 "endpoints": event["endpoints"],
             }
         elif name in ("run_ended", "resumed"):
-            self.ended_at = datetime.fromisoformat(event["at"]) if name == "run_ended" else None
+            self.ended_at = events.instant(event["at"]) if name == "run_ended" else None
         elif name == "pinned":
             self._on_pinned(event)
         elif name == "intent":
@@ -141,7 +152,7 @@ class _Reading:
             key_arn=event["key_arn"],
             key_state=event["key_state"],
             expiration_model=event.get("expiration_model"),
-            valid_to=datetime.fromisoformat(valid_to) if valid_to else None,
+            valid_to=events.instant(valid_to) if valid_to else None,
             key_spec=event["key_spec"],
         )
 
@@ -154,7 +165,7 @@ class _Reading:
             self.pasts[index] = replace(self.pasts[index], rechecks=False)
         self._note(index, operation, replace(before, attempts=before.attempts + 1, in_doubt=True))
         if event.get("valid_to"):
-            asked = datetime.fromisoformat(event["valid_to"])
+            asked = events.instant(event["valid_to"])
             self.pasts[index] = replace(self.pasts[index], asked_valid_to=asked)
         self.finished[index] = 0
         if before.in_doubt:
@@ -175,7 +186,7 @@ class _Reading:
         )
         self.claimed[result["key_arn"]] = result["id"]
         if result["valid_to"]:
-            until = datetime.fromisoformat(result["valid_to"])
+            until = events.instant(result["valid_to"])
             self.good_until = until if self.good_until is None else min(self.good_until, until)
 
     def _on_failed(self, index: int, code: str | None) -> None:
@@ -261,12 +272,9 @@ def _says(report: Path, journal_sha256: str) -> bool:
 
 
 def _refuse_another(path: Path, started: dict[str, Any], wanted: dict[str, Any]) -> None:
-    # Journals of earlier versions lack the command, and settings that had no other value then.
-    started = {"command": "submit" if "ceremony" in started else "run", **started}
-    started["settings"] = UNSET | started["settings"]
     if started["command"] != wanted["command"]:
         message = f"the journal belongs to the command {started['command']}."
-    elif any(wanted["manifest"][name] != started["manifest"][name] for name in ("sha256", "targets")):
+    elif any(str(wanted["manifest"][name]) != started["manifest"][name] for name in _OF_MANIFEST):
         message = f"the journal belongs to another manifest (SHA-256 {started['manifest']['sha256'][:12]}…)."
     else:
         differing = [name for name, value in wanted.items() if name != "manifest" and started.get(name) != value]

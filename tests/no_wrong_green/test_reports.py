@@ -232,6 +232,14 @@ def test_a_journal_that_no_run_wrote_is_refused(name: str, offline: Workplace) -
     assert "j.jsonl" in result.stderr
 
 
+@pytest.mark.parametrize("run_id", ["a/b", "../x", "x" * 300, ""])
+def test_a_run_id_that_is_no_name_of_a_file(run_id: str, offline: Workplace) -> None:
+    one = good()
+    one["run"]["run_id"] = run_id
+    result = report(offline, [one], "--format", "json", "--output", "out.json")
+    assert (result.code, (offline.folder / "out.json").is_file()) == (0, True), result.stderr
+
+
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"schema_version":1,"run":' + "9" * 500 + "}", "{}", "\0" * 64])
 def test_a_file_that_is_no_report_is_refused(text: str, offline: Workplace) -> None:
     (offline.folder / "hostile.json").write_text(text)

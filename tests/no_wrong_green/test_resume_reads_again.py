@@ -205,6 +205,41 @@ def test_a_journal_that_readers_understand_differently_is_refused(
         assert (result.code, "a name occurs twice" in result.stderr) == (3, True), result.stderr
 
 
+ODD: dict[str, tuple[str, dict[str, Any]]] = {
+    "no manifest": ("run_started", {"manifest": None}),
+    "a manifest without its digest": ("run_started", {"manifest": {"uri": "m", "targets": 4}}),
+    "a digest that is a number": ("run_started", {"manifest": {"uri": "m", "sha256": 5, "targets": 4}}),
+    "a run ID that is a path": ("run_started", {"run_id": "../x"}),
+    "no settings": ("run_started", {"settings": None}),
+    "settings that are a list": ("run_started", {"settings": [1]}),
+    "a start without an offset": ("run_started", {"started_at": "2026-03-02T04:30:00"}),
+    "a ValidTo without an offset": ("target", {"valid_to": "2027-03-02T04:30:00"}),
+    "an end without an offset": ("run_ended", {"at": "2026-03-02T04:30:00"}),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_journal_that_no_run_wrote_is_refused(sandbox: Sandbox, work: Workplace, run: Run, name: str) -> None:
+    """Its checksums are right, and a value has another shape."""
+    first_part(sandbox, work, run, valid_for="30d")
+    event_name, change = ODD[name]
+    edited(work, lambda event: event.update(change) if event["event"] == event_name else None)
+    before = imports(sandbox)
+    result = run("--resume")
+    assert (result.code, "report.journal.jsonl" in result.stderr) == (3, True), result.stderr
+    assert imports(sandbox) == before
+
+
+@pytest.mark.parametrize("run_id", ["a/b", "../../x", "x" * 300, "", 5, None])
+def test_an_older_journal_gets_no_name_from_what_is_no_run_id(
+    sandbox: Sandbox, work: Workplace, run: Run, run_id: object
+) -> None:
+    first_part(sandbox, work, run)
+    edited(work, lambda event: event.update(run_id=run_id) if event["event"] == "run_started" else None)
+    assert run().code == 0
+    assert len(list(work.folder.glob("report.journal.2*Z.jsonl"))) == 1
+
+
 @pytest.mark.parametrize("spec", [AES, "HMAC_256"])
 def test_an_import_of_a_resume_that_is_killed_is_reported(
     sandbox: Sandbox, work: Workplace, run: Run, spec: str
