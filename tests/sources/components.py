@@ -54,6 +54,10 @@ def components() -> dict[str, Component]:
             _tools("pkcsslotd", "pkcsconf", "unshare", "nsenter") | {"libopencryptoki.so.0": OPENCRYPTOKI} | root,
         ),
         ("/proc/PID/mem", "some of tests/sources/test_{pkcs11_memory,canary}.py", "run the tests as root", root),
+        (
+            "setpriv", "some of tests/sources/test_exec.py", "apt-get install util-linux, as root",
+            _tools("setpriv") | root,
+        ),
         ("OpenSC", "tests/sources/test_pkcs11_page.py", "apt-get install opensc", _tools("pkcs11-tool")),
         (
             "a C compiler", "some of tests/sources/test_pkcs11*.py and tests/life/test_chapter.py",

@@ -16,6 +16,7 @@ from tests.e2e import materials
 from tests.e2e.support import REGION, Result, Workplace, quick
 from tests.e2e.test_canary import forms, search
 from tests.sandbox_client import Sandbox
+from tests.sources import components
 from tests.sources.support import add
 
 ALLOW = ("--allow-source", "exec:", "--config", "settings.toml")
@@ -193,6 +194,7 @@ ELSE = "echo $$ > pid; exec setpriv --reuid=65534 --clear-groups sh -c '{}'"
 @pytest.mark.parametrize("does", ["exec sleep 300", "exec sleep 300 >&- 2>&-", "exec yes"])
 def test_a_command_of_another_user_that_cannot_be_killed(sandbox: Sandbox, work: Workplace, does: str) -> None:
     """It fails its own target, and neither an error of the system nor the wait for its end stops the run."""
+    components.need("setpriv")
     define(work, "hsm", ["/bin/sh", "-c", ELSE.format(does)], timeout="1s")
     add(work, "exec:hsm", sandbox.key()["key_id"])
     work.key(sandbox.key()["key_id"], materials.make("SYMMETRIC_DEFAULT"), name="good")
@@ -224,7 +226,12 @@ def test_too_many_open_files_pass(sandbox: Sandbox, work: Workplace) -> None:
     work.write()
     for limit, more in ((22, "1s"), (32, "60s")):
         options = (*ALLOW, "--retry-timeout", more)
-        command = ["prlimit", f"--nofile={limit}:{limit}", *work.command("run", "manifest.json", *quick(options))]
+        command = [
+            "/bin/sh",
+            "-c",
+            f'ulimit -n {limit}; exec "$0" "$@"',
+            *work.command("run", "manifest.json", *quick(options)),
+        ]
         done = subprocess.run(
             [*command, *options], cwd=work.folder, env=work.environment(), capture_output=True, timeout=100, check=False
         )

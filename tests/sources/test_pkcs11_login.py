@@ -111,7 +111,12 @@ def test_a_token_whose_process_cannot_be_started(sandbox: Sandbox, work: Workpla
         add(work, f"pkcs11:token=pipe{number};object=a", key, name=f"k{number}")
     work.key(sandbox.key()["key_id"], os.urandom(32), name="file")
     work.write()
-    command = ["prlimit", "--nofile=36:36", *work.command("run", "manifest.json", *quick(FILES), *FILES)]
+    command = [
+        "/bin/sh",
+        "-c",
+        'ulimit -n 36; exec "$0" "$@"',
+        *work.command("run", "manifest.json", *quick(FILES), *FILES),
+    ]
     done = subprocess.run(
         command, cwd=work.folder, env=work.environment(**softhsm.environment()), capture_output=True, timeout=100,
         check=False,
