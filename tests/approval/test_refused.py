@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import zlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -192,3 +193,18 @@ def test_places_of_a_plan(fleet: Fleet) -> None:
     assert (idle.code, "--plan-max-age has no effect" in idle.stderr) == (2, True)
     assert fleet.call("plan", "manifest.json", BULK_IMPORT_OUT="plan.json").code == 0
     assert fleet.call("run", "manifest.json", BULK_IMPORT_PLAN="plan.json").code == 0
+
+
+@pytest.mark.parametrize("plan", ["x", 5, [1], {"sha256": [1]}])
+def test_an_older_journal_of_something_else_shows_nothing(fleet: Fleet, plan: Any) -> None:
+    """Nothing shows then that the plan's own run filled the keys. Its checksums are right."""
+    assert fleet.run().code == 0
+    path = fleet.work.folder / "report.journal.jsonl"
+    first, *others = path.read_bytes().splitlines(keepends=True)
+    event = orjson.loads(first) | {"plan": plan}
+    del event["crc"]
+    body = orjson.dumps(event)[:-1]
+    path.write_bytes(b"".join([b'%b,"crc":"%08x"}\n' % (body, zlib.crc32(body)), *others]))
+    again = fleet.run()
+    assert again.code == 5, again.stderr
+    assert "by no run of this plan" in stale(again, "one")
