@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -300,8 +301,11 @@ def test_a_stop_while_a_replica_is_slow_ends_every_region(sandbox: Sandbox, work
     key.seed(named=True)
     key.add("2025")
     sandbox.fault("delay", operation="GetParametersForImport", times=None, region=SECOND, seconds=3)
+    imports = partial(sandbox.calls, operation="ImportKeyMaterial")
+    made = len(imports())
     process = work.start("--grace", "300s", "--read-timeout", "100s")
-    wait_until(lambda: fired(sandbox) == 1, process)
+    # The lanes start one after the other: the others have imported by the time that the run is stopped.
+    wait_until(lambda: fired(sandbox) == 1 and len(imports()) == made + 2, process)
     result = work.finish(process, signal.SIGTERM)
     assert result.code == 143
     found = {entry["region"]: entry for entry in result.report["results"]}
@@ -365,7 +369,8 @@ def test_delete_of_pending_material_takes_it_from_every_region(sandbox: Sandbox,
     new = key.add("2025")
     import_material(key.kms(), key.id, new, KeyMaterialDescription="2025", **NEW)
     import_material(key.kms(FIRST), key.id, new, KeyMaterialDescription="2025", **EXISTING)
-    sandbox.fault("delay", operation="DeleteImportedKeyMaterial", region=FIRST, seconds=1)
+    sandbox.fault("delay", operation="DeleteImportedKeyMaterial", region=REGION, seconds=1)  # both have read by then
+    sandbox.fault("delay", operation="DeleteImportedKeyMaterial", region=FIRST, seconds=2)
     work.write()
     options = ["--material-name", "2025", "--all", "--yes", "--read-interval", "20ms"]
     result = work.call("delete", "manifest.json", *options)
