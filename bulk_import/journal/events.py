@@ -99,12 +99,12 @@ def check(event: str, fields: dict[str, object]) -> None:
         raise ValueError(f"{event} lacks {', '.join(sorted(required - fields.keys()))}")
 
 
-def instant(text: str) -> datetime:
+def moment(text: str) -> datetime:
     """An instant of an event. Raises ValueError where it has no offset: it cannot be compared with others."""
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
         raise ValueError("an instant has no offset")
-    return moment
+    return found
 
 
 def failure(values: dict[str, Any] | None) -> dict[str, Any] | None:

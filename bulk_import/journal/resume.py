@@ -110,7 +110,7 @@ class _Reading:
     def apply(self, event: dict[str, Any]) -> None:
         name = event["event"]
         if name == "run_started":
-            events.instant(event["started_at"])
+            events.moment(event["started_at"])
             if not is_run_id(event["run_id"]):
                 raise ValueError("run_id")
             # Journals of earlier versions lack the command, and settings that had no other value then.
@@ -119,7 +119,7 @@ class _Reading:
             self.started["manifest"] = {name: str(event["manifest"][name]) for name in _OF_MANIFEST}
         elif name == "target" and event["index"] == len(self.valid_to):
             if event["valid_to"]:
-                events.instant(event["valid_to"])
+                events.moment(event["valid_to"])
             self.valid_to.append(event["valid_to"])
             self.finished.append(0)
         elif name == "caller" and not self.caller:
@@ -129,7 +129,7 @@ class _Reading:
                 "endpoints": event["endpoints"],
             }
         elif name in ("run_ended", "resumed"):
-            self.ended_at = events.instant(event["at"]) if name == "run_ended" else None
+            self.ended_at = events.moment(event["at"]) if name == "run_ended" else None
         elif name == "pinned":
             self._on_pinned(event)
         elif name == "intent":
@@ -152,7 +152,7 @@ class _Reading:
             key_arn=event["key_arn"],
             key_state=event["key_state"],
             expiration_model=event.get("expiration_model"),
-            valid_to=events.instant(valid_to) if valid_to else None,
+            valid_to=events.moment(valid_to) if valid_to else None,
             key_spec=event["key_spec"],
         )
 
@@ -165,7 +165,7 @@ class _Reading:
             self.pasts[index] = replace(self.pasts[index], rechecks=False)
         self._note(index, operation, replace(before, attempts=before.attempts + 1, in_doubt=True))
         if event.get("valid_to"):
-            asked = events.instant(event["valid_to"])
+            asked = events.moment(event["valid_to"])
             self.pasts[index] = replace(self.pasts[index], asked_valid_to=asked)
         self.finished[index] = 0
         if before.in_doubt:
@@ -186,7 +186,7 @@ class _Reading:
         )
         self.claimed[result["key_arn"]] = result["id"]
         if result["valid_to"]:
-            until = events.instant(result["valid_to"])
+            until = events.moment(result["valid_to"])
             self.good_until = until if self.good_until is None else min(self.good_until, until)
 
     def _on_failed(self, index: int, code: str | None) -> None:

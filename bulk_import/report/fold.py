@@ -139,7 +139,7 @@ class _State:
             if not self._started and event["event"] != "run_started":
                 raise ValueError("the first event must be run_started")
             self._apply[event["event"]](event)
-            events.instant(event["at"])
+            events.moment(event["at"])
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise self._reader.problem(f"this version cannot read this event ({error}).", NEWER) from None
         self._last_at = event["at"]
@@ -177,7 +177,7 @@ class _State:
     def _on_run_started(self, event: Event) -> None:
         if self._started:
             raise ValueError("a second run_started")
-        events.instant(event["started_at"])
+        events.moment(event["started_at"])
         Selected(**event["selection"])
         self._started = event
 
@@ -235,7 +235,7 @@ class _State:
         self._stopped_by.append(event["reason"])
 
     def _on_run_ended(self, event: Event) -> None:
-        events.instant(event["finished_at"])
+        events.moment(event["finished_at"])
         self._finished_at = event["finished_at"]
         self._failure = events.failure(event.get("failure"))
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.cmac import CMAC
 
 from tests.e2e import materials
 from tests.e2e.ministack import Ministack
-from tests.e2e.support import ACCOUNT, REGION, Workplace
+from tests.e2e.support import ACCOUNT, REGION, Result, Workplace
 from tests.sandbox_client import Sandbox
 from tests.sources.support import add
 from tests.sources.tokens import Hsm, Nss, SoftHsm
@@ -223,6 +223,16 @@ def test_several_keys_of_one_name(sandbox: Sandbox, work: Workplace, softhsm: So
     assert "id=" in error["advice"]
 
 
+def replaced_after_an_import(sandbox: Sandbox, work: Workplace, softhsm: SoftHsm, label: str, *, rate: str) -> Result:
+    """A run in which the AES key of that label is replaced in the token after the first import."""
+    process = work.start(*ALLOW, "--quota", f"GetParametersForImport={rate}", **softhsm.environment())
+    while not sandbox.calls(operation="ImportKeyMaterial"):
+        time.sleep(0.02)
+    softhsm.ask("remove", label, kind="CKO_SECRET_KEY")
+    softhsm.aes(label)
+    return work.finish(process)
+
+
 def test_a_key_that_is_replaced_in_the_middle_is_not_sealed(
     sandbox: Sandbox, work: Workplace, softhsm: SoftHsm
 ) -> None:
@@ -230,12 +240,7 @@ def test_a_key_that_is_replaced_in_the_middle_is_not_sealed(
     softhsm.aes("replaced")
     for number in range(2):
         add(work, "pkcs11:token=byok;object=replaced", sandbox.key()["key_id"], name=f"k{number}")
-    process = work.start(*ALLOW, "--quota", "GetParametersForImport=0.2", **softhsm.environment())
-    while not sandbox.calls(operation="ImportKeyMaterial"):
-        time.sleep(0.02)
-    softhsm.ask("remove", "replaced", kind="CKO_SECRET_KEY")
-    softhsm.aes("replaced")
-    result = work.finish(process)
+    result = replaced_after_an_import(sandbox, work, softhsm, "replaced", rate="0.2")
     assert result.code == 4, result.stderr
     error = result.entries["k1"]["error"]
     assert (error["code"], "was replaced" in error["message"]) == ("MaterialChanged", True), error
@@ -253,12 +258,7 @@ def test_a_key_that_is_replaced_between_two_targets_is_sealed_for_neither(
         add(work, "pkcs11:token=byok;object=shared", key, name=f"k{number}", expect={"kcv": kcv})
     add(work, "pkcs11:token=byok;object=shared", last, name="last", region="eu-west-1")
     sandbox.fault("delay", operation="DescribeKey", key=last, seconds=6)
-    process = work.start(*ALLOW, "--quota", "GetParametersForImport=0.1", **softhsm.environment())
-    while not sandbox.calls(operation="ImportKeyMaterial"):
-        time.sleep(0.02)
-    softhsm.ask("remove", "shared", kind="CKO_SECRET_KEY")
-    softhsm.aes("shared")
-    result = work.finish(process)
+    result = replaced_after_an_import(sandbox, work, softhsm, "shared", rate="0.1")
     assert result.entries["k0"]["status"] == "imported", result.stderr
     codes = {name: (result.entries[name]["error"] or {}).get("code") for name in ("k1", "last")}
     assert codes == {"k1": "MaterialChanged", "last": "MaterialChanged"}
