@@ -84,6 +84,7 @@ PROCESSES = {
     "no time": f"print('''{json.dumps(GOOD | {'Expiration': 'later'})}''')",
     "line break": f"print('''{json.dumps(GOOD | {'SessionToken': SECRET + chr(10)})}''')",
     "no end": "while True: print('x' * 1000)",
+    "a child that stays": "import os, time\nos.fork()\nprint('x' * 100_000, flush=True)\ntime.sleep(9)",
 }
 
 

@@ -75,7 +75,7 @@ def test_a_token_that_ends_in_the_middle(sandbox: Sandbox, work: Workplace, bao:
     result = work.run(*VAULT, **bao.environment(VAULT_TOKEN=given))
     assert result.code == 4, result.stderr
     [failed] = [entry for entry in result.entries.values() if entry["status"] == "failed"]
-    assert failed["error"]["code"] == "SourceDenied"
+    assert failed["error"]["code"] == "SourceDenied", failed["error"]
     assert "revoked, has expired" in failed["error"]["advice"]
     approle: Any = bao.client.auth.approle
     approle.create_or_update_approle("faults", token_policies=["faults"], token_num_uses=1)

@@ -118,6 +118,23 @@ def test_a_login_that_gives_no_token_fails_its_targets_only(sandbox: Sandbox, wo
     assert len(server.asked) == 1
 
 
+REASONS = {
+    r"1 error occurred:\n\t* internal error\n\n": "SourceUnavailable", "internal error": "SourceUnavailable",
+    "the key is not exportable": "SourceFailed", "internal error in a plugin": "SourceFailed",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_only_a_fault_of_the_server_itself_is_repeated(sandbox: Sandbox, work: Workplace, reason: str) -> None:
+    """Both have HTTP status 500: a server that fails for a moment, and a plugin that refuses."""
+    add(work, "vault:team/one?field=key", sandbox.key(key_spec="HMAC_256")["key_id"], encoding="hex")
+    with Strange(500, b'{"errors":["' + reason.encode() + b'"]}') as server:
+        result = work.run(*ALLOW, *QUICK, VAULT_ADDR=server.url, **TOKEN)
+    error = result.entries["one"]["error"]
+    assert error["code"] == REASONS[reason], error
+    assert error["retryable"] == (len(server.asked) > 1) == (error["code"] == "SourceUnavailable")
+
+
 @pytest.mark.parametrize("content", [b"a\nb", b"\xff", b"", b"two words"])
 def test_a_file_that_holds_no_jwt(sandbox: Sandbox, work: Workplace, content: bytes) -> None:
     add(work, "vault:team/one?field=key", sandbox.key(key_spec="HMAC_256")["key_id"], encoding="hex")

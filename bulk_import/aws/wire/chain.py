@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import os
 import sys
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
-from subprocess import DEVNULL, PIPE
+from subprocess import DEVNULL
 from typing import Any
 
 from aiobotocore.credentials import (
@@ -163,26 +165,39 @@ async def _start(*command: str, **_botocores: Any) -> _Process:
     """What it writes to stderr may hold a secret, and nobody reads its questions. Raises OSError, CallerFault."""
     if not command:
         raise CallerFault("credential_process is empty.", code="CallerCredentialsInvalid")
-    process = await asyncio.create_subprocess_exec(
-        *command, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, env=environment.of_helper()
-    )
-    return _Process(command[0], process)
+    ours, theirs = os.pipe()  # not PIPE: asyncio closes its end only when everybody has closed the other
+    output = FileIO(ours)  # `communicate` closes it
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=DEVNULL, stdout=theirs, stderr=DEVNULL, env=environment.of_helper()
+        )
+    except BaseException:
+        output.close()
+        raise
+    finally:
+        os.close(theirs)
+    return _Process(command[0], process, output)
 
 
 class _Process:
     """A credential process, as botocore asks it."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, name: str, process: asyncio.subprocess.Process, output: FileIO) -> None:
         self._name = name
         self._process = process
+        self._output = output
         self.returncode = 0
 
     async def communicate(self) -> tuple[bytes, bytes]:
         """What it printed. Raises CallerFault where it fails, prints too much, or does not end in time."""
         output = bytearray()
+        reader = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), self._output
+        )
         try:
             async with asyncio.timeout(PROCESS_LIMIT):
-                while self._process.stdout and (piece := await self._process.stdout.read(4096)):
+                while piece := await reader.read(4096):
                     output += piece
                     if len(output) > MOST_OF_AN_OUTPUT:
                         raise self._fault(f"printed more than {MOST_OF_AN_OUTPUT >> 10} KiB")
@@ -190,6 +205,7 @@ class _Process:
         except TimeoutError:
             raise self._fault(f"did not end within {PROCESS_LIMIT:g} s") from None
         finally:
+            transport.close()
             if self._process.returncode is None:
                 self._process.kill()
                 await self._process.wait()

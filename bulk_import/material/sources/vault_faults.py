@@ -24,6 +24,9 @@ from bulk_import.material.sources.vault_settings import is_loopback
 from bulk_import.shown import shown
 
 _SHOWN: Final = 300  # characters of a server's message
+# What Vault and OpenBao say (HTTP status 500) instead of a fault of their own, for example while they revoke a token.
+# A plugin that refuses a request may answer 500 too, with a reason.
+_OWN_FAULT: Final = "internal error"
 _REFUSED: Final = re.compile(r"Tunnel connection failed: (\d{3})")  # http.client's words
 _PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 # https://man7.org/linux/man-pages/man3/getaddrinfo.3.html
@@ -61,6 +64,8 @@ def translated(address: str) -> Iterator[None]:
     except exceptions.InvalidPath as error:
         raise MaterialError(f"there is nothing there: {said_by(error)}", code="MaterialNotFound") from None
     except exceptions.VaultError as error:
+        if isinstance(error, exceptions.InternalServerError) and said_by(error).endswith(_OWN_FAULT):
+            raise unavailable(address, f"answers {type(error).__name__}: {said_by(error)}") from None
         raise MaterialError(
             f"the server at {address} answers {type(error).__name__}: {said_by(error)}", code="SourceFailed",
             advice="Read the server's log and audit log.",
