@@ -82,9 +82,18 @@ class Sandbox:
         """One key more. Fields as in the seed file's keys."""
         return self.seed({"accounts": {account: {"regions": {region: {"keys": [fields]}}}}})[0]
 
-    def fault(self, effect: str, **fields: Any) -> None:
-        """A rule (see bulk_import/sandbox/kms/faults.py)."""
-        self.post("faults", effect=effect, **fields)
+    def fault(self, effect: str, **fields: Any) -> int:
+        """A rule (see bulk_import/sandbox/kms/faults.py). Returns its ID."""
+        (number,) = self.post("faults", effect=effect, **fields)["ids"]
+        return int(number)
+
+    def hold(self, operation: str, **fields: Any) -> int:
+        """Calls of the operation wait until `release`, whose argument is returned, and then act."""
+        return self.fault("delay", **{"operation": operation, "times": None, "seconds": 600, **fields})
+
+    def release(self, *rules: int) -> None:
+        """Removes these rules, or all: calls that wait because of them continue."""
+        self.post("faults/clear", {"ids": rules} if rules else {})
 
     def faults(self) -> list[dict[str, Any]]:
         return self.get("faults")

@@ -8,7 +8,7 @@ POST reset                     everything as at the start, without the seed
 POST seed                      a seed document as JSON; answers the keys made. Material files: below the folder of the
                                seed file that the sandbox was started with; without one, none
 POST faults                    a rule, or a list of rules (see faults.py)
-POST faults/clear
+POST faults/clear              all rules, or those of `ids`: calls that wait because of them continue
 POST quotas                    {enforce, rates: {quota: per second}, account?, region?}
 POST lag                       {seconds, share?, seed?, authorization?}
 POST stale_reads               {account, region, key, pattern: "good,stale,…", operations?, at_once?}
@@ -112,8 +112,8 @@ class Control:
         rules = given if isinstance(given, list) else [given]
         return {"ids": [self.world.faults.add(**rule).id for rule in rules]}
 
-    def post_faults_clear(self, _: Any) -> None:
-        self.world.faults.clear()
+    def post_faults_clear(self, given: Any) -> None:
+        self.world.faults.clear(given.get("ids") if given else None)
 
     def post_quotas(self, given: dict[str, Any]) -> None:
         rates = {name: float(rate) for name, rate in given.get("rates", {}).items()}

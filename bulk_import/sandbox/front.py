@@ -145,7 +145,7 @@ class Front:
             "hang": Dropped(),
         }
         if fault.effect in ("hang", "delay"):
-            self.world.faults.released.wait(fault.seconds)
+            self._wait(call, fault)
         if fault.effect in instead:
             raise instead[fault.effect]
         self._turn(call, fault, fault.effect)
@@ -154,7 +154,7 @@ class Front:
         except AwsError as error:
             answer = error_answer(error, call.service, call.request_id)
         if fault.effect == "act_then_delay":
-            self.world.faults.released.wait(fault.seconds)
+            self._wait(call, fault)
         if fault.effect.startswith("act_then_"):
             self._turn(call, fault, fault.effect.removeprefix("act_then_"))
         if fault.effect == "malformed":
@@ -163,6 +163,12 @@ class Front:
         if fault.effect in afterwards:
             raise afterwards[fault.effect]
         return answer
+
+    def _wait(self, call: Call, fault: Fault) -> None:
+        """Until the fault's time has passed or its rule is removed. Raises Dropped if the sandbox was reset."""
+        fault.removed.wait(fault.seconds)
+        if call.at < self.world.log.since:
+            raise Dropped
 
     def _turn(self, call: Call, fault: Fault, turn: str) -> None:
         """What happens to the world while a call is on its way."""

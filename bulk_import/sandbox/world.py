@@ -52,11 +52,11 @@ class World:
 
     def reset(self) -> None:
         """As it was at the start, but without the seed file. Wrapping keys never come again even so."""
+        self.log = Log()  # before the calls that wait go on: they see by it that they are too late
         self.faults.clear()
         options = self.options
         self.clock = Clock()
         self.skew = 0.0  # seconds that the servers' clock is ahead of the true one, for the signatures
-        self.log = Log()
         self.quotas = Quotas(enforce=options.enforce_quotas, rates=dict(options.quotas))
         self.identity = Identity(self.clock, strict_roles=options.strict_roles)
         self.lag = Lag(seconds=options.lag_seconds, authorization=options.authorization_lag_seconds)

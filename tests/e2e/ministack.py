@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -48,12 +47,12 @@ class Ministack:
             self._process.wait(10)
 
     def _wait(self) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while True:
             try:
                 with urllib.request.urlopen(f"{self.url}/_ministack/health", timeout=2):  # noqa: S310 - loopback
                     return
-            except (urllib.error.URLError, ConnectionError):
+            except OSError:  # nobody listens yet, or it is too busy to answer in time
                 if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"ministack did not start: {self._log.read_text()[-2000:]}") from None
                 time.sleep(0.05)

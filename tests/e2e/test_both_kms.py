@@ -24,6 +24,9 @@ DIFFERENCES = {
     "enables_disabled": "importing into a Disabled key enables it; AWS leaves it Disabled",
 }
 
+# ministack makes an RSA-4096 pair for each call, one after the other: the last of many waits long on a busy machine.
+PATIENT = ("--read-timeout", "100s")
+
 
 @dataclass
 class Cloud:
@@ -64,7 +67,7 @@ def test_every_key_spec_is_imported_and_proved(cloud: Cloud) -> None:
     for spec, material in made.items():
         cloud.work.key(keys[spec], material, name=spec)
 
-    result = cloud.work.run()
+    result = cloud.work.run(*PATIENT)
 
     assert result.code == 0, result.stderr
     proofs = {spec: entry["verification"]["proof"] for spec, entry in result.entries.items()}
@@ -101,7 +104,7 @@ def test_accounts_and_regions_are_kept_apart(cloud: Cloud) -> None:
     del cloud.work.keys[0]["account"], cloud.work.keys[0]["region"]
     cloud.work.keys[0] |= {"accounts": accounts, "regions": regions}
 
-    result = cloud.work.run()
+    result = cloud.work.run(*PATIENT)
 
     assert result.code == 0, result.stderr
     assert [(entry["account"], entry["region"]) for entry in result.report["results"]] == [

@@ -81,11 +81,13 @@ def test_no_material_in_the_process_list(sandbox: Sandbox, work: Workplace) -> N
     """Nothing is handed to another program, and the arguments hold references only."""
     material = materials.make("HMAC_256")
     work.key(sandbox.key(key_spec="HMAC_256")["key_id"], material, name="mac")
-    process = work.start("--read-interval", "500ms")
+    sandbox.hold("GenerateMac")  # the run does not end before it is looked at
+    process = work.start("--read-timeout", "100s")
     while not sandbox.calls(operation="ImportKeyMaterial"):
-        pass
+        assert process.poll() is None, process.communicate()
     arguments = subprocess.run(["ps", "-eww", "-o", "args"], capture_output=True, check=True).stdout
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+    sandbox.release()
     result = work.finish(process)
     assert result.code == 0, result.stderr
     assert b"bulk_import" in arguments

@@ -62,11 +62,14 @@ def lowered(sandbox: Sandbox, work: Workplace, files: int, hard: int) -> Result:
         more = sandbox.key(key_spec="HMAC_256", account=key["account"], region=key["region"])
         fields = {"account": key["account"], "region": key["region"]}
         work.key(more["key_id"], MATERIAL, name=f"more{number}", **fields)
+    # The last key waits until the limit is low: the run does not end before.
+    sandbox.hold("GetParametersForImport", key=work.keys[-1]["key_id"])
     renderings = ("--render", "html=report.html", "--render", "junit=junit.xml")
     process = work.start("--retry-timeout", "1", "--quota", "GetParametersForImport=3", *renderings)
     journal = work.folder / "report.journal.jsonl"
     wait_until(lambda: journal.is_file() and '"event":"ended"' in journal.read_text(), process)
     resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (files, hard))
+    sandbox.release()
     return work.finish(process)
 
 

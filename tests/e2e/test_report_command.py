@@ -249,11 +249,12 @@ def test_an_output_that_is_a_pipe_is_written_into(name: str, offline: Workplace)
 def test_a_rendering_that_fails_late_costs_no_report(sandbox: Sandbox, work: Workplace) -> None:
     add_keys(sandbox, work)
     (work.folder / "pages").mkdir()
-    sandbox.fault("delay", operation="ImportKeyMaterial", seconds=1)
+    sandbox.hold("ImportKeyMaterial")
     process = work.start("--render", "html=pages/report.html", "--render", "csv=report.csv")
     while not sandbox.calls(operation="DescribeKey"):
-        pass  # the run has begun; the test's own timeout bounds it
+        assert process.poll() is None, process.communicate()
     (work.folder / "pages").rmdir()
+    sandbox.release()
     result = work.finish(process)
     assert result.code == 6
     assert "html could not be written to pages/report.html" in result.stderr

@@ -12,10 +12,12 @@ from tests.sandbox_client import Sandbox
 
 def test_a_killed_run_is_finished_by_a_resume(sandbox: Sandbox, work: Workplace) -> None:
     add_keys(sandbox, work, 5)
+    sandbox.fault("hang", operation="GetParametersForImport", after=3, times=None)  # it does not end before the kill
     process = work.start("--quota", "GetParametersForImport=2", "--read-interval", "100ms")
     wait_for(sandbox, "ImportKeyMaterial", process, times=3)
     process.kill()
     process.communicate()
+    sandbox.release()
     run_id = json.loads((work.folder / "report.journal.jsonl").read_bytes().splitlines()[0])["run_id"]
 
     result = work.run("--resume", "--quota", "GetParametersForImport=2", "--read-interval", "100ms")
@@ -169,10 +171,12 @@ def test_an_alias_that_moved_meanwhile(sandbox: Sandbox, work: Workplace) -> Non
 
 def test_an_unfinished_journal_is_set_aside_without_resume(sandbox: Sandbox, work: Workplace) -> None:
     add_keys(sandbox, work, 3)
+    sandbox.fault("hang", operation="GetParametersForImport", after=1, times=None)  # it does not end before the kill
     process = work.start("--quota", "GetParametersForImport=2")
     wait_for(sandbox, "ImportKeyMaterial", process)
     process.kill()
     process.communicate()
+    sandbox.release()
     run_id = json.loads((work.folder / "report.journal.jsonl").read_bytes().splitlines()[0])["run_id"]
 
     result = work.run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 import subprocess
 from collections import Counter
 from collections.abc import Callable
@@ -36,6 +37,15 @@ def wait_until(true: Callable[[], bool], process: subprocess.Popen[bytes]) -> No
     """Fails where the process ends before; the test's own time limit ends it else."""
     while not true():
         assert process.poll() is None, process.communicate()
+
+
+def first(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Sends a signal, and returns when the program says that it has it."""
+    process.send_signal(number)
+    assert process.stderr is not None
+    while (line := process.stderr.readline()) and number.name.encode() not in line:
+        pass
+    assert line, "the program ended without a word about the signal"
 
 
 def fired(sandbox: Sandbox) -> int:

@@ -13,21 +13,21 @@ import pytest
 
 from bulk_import.settings import Settings
 from tests.e2e.support import Result, Workplace
-from tests.faults.support import add_targets, assert_all_imported, assert_truthful, events, fired, has_event, wait_until
+from tests.faults.support import (
+    add_targets,
+    assert_all_imported,
+    assert_truthful,
+    events,
+    fired,
+    first,
+    has_event,
+    wait_until,
+)
 from tests.sandbox_client import Sandbox
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 LONG = ("--read-timeout", "100s", "--grace", "300s", "--retry-timeout", "300s")
 SOON = 40  # seconds; far below what any of the waits above would take
-
-
-def first(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """Sends a signal, and returns when the program says that it has it."""
-    process.send_signal(number)
-    assert process.stderr is not None
-    while (line := process.stderr.readline()) and number.name.encode() not in line:
-        pass
-    assert line, "the program ended without a word about the signal"
 
 
 def impatient(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
@@ -53,13 +53,15 @@ def test_the_default_grace_is_below_what_orchestrators_give() -> None:
 
 def test_an_import_in_flight_comes_to_its_end_within_the_grace_period(sandbox: Sandbox, work: Workplace) -> None:
     add_targets(sandbox, work, 4)
-    sandbox.fault("delay", operation="ImportKeyMaterial", seconds=2)
-    process = work.start("--quota", "GetParametersForImport=1")
+    sandbox.hold("ImportKeyMaterial")
+    process = work.start("--quota", "GetParametersForImport=0.01", "--read-timeout", "100s")
     wait_until(lambda: fired(sandbox) == 1, process)
-    result = work.finish(process, signal.SIGTERM)
+    first(process, signal.SIGTERM)
+    sandbox.release()
+    result = work.finish(process)
     assert result.code == 143
     assert result.entries["k0"]["status"] == "imported"
-    assert result.report["summary"]["not_attempted"] >= 2
+    assert result.report["summary"]["not_attempted"] == 3
     assert_truthful(sandbox, result)
 
 

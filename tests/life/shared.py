@@ -15,11 +15,12 @@ Answer = dict[str, Any]
 def lose_the_race(sandbox: Sandbox, work: Workplace) -> tuple[Result, Answer]:
     """A run that creates a key; meanwhile somebody else gives alias/payments to another one, which is returned too."""
     kms = sandbox.client("kms", ACCOUNT, REGION)
-    sandbox.fault("delay", operation="CreateAlias", seconds=4, times=1)
-    process = work.start()
+    rule = sandbox.hold("CreateAlias", times=1)
+    process = work.start("--read-timeout", "100s")
     wait_until(lambda: fired(sandbox) > 0, process)  # its CreateAlias is on its way
     winner = kms.create_key(Origin="EXTERNAL")["KeyMetadata"]
     kms.create_alias(AliasName="alias/payments", TargetKeyId=winner["KeyId"])
+    sandbox.release(rule)
     return work.finish(process), winner
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.e2e import materials
-from tests.e2e.support import ACCOUNT, REGION, Workplace
+from tests.e2e.support import ACCOUNT, REGION, Result, Workplace
+from tests.faults.support import fired, wait_until
 from tests.sandbox_client import Sandbox
 
 REPLICA = "eu-west-1"
@@ -16,6 +17,16 @@ REPLICA = "eu-west-1"
 
 def kms(sandbox: Sandbox, region: str) -> Any:
     return sandbox.client("kms", ACCOUNT, region)
+
+
+def together(sandbox: Sandbox, places: list[Workplace], operation: str) -> list[Result]:
+    """Two runs. The operation is not carried out in the primary's Region before both have asked for it."""
+    rule = sandbox.hold(operation, region=REGION, times=2)
+    processes = [place.start("--read-timeout", "100s") for place in places]
+    for process in processes:
+        wait_until(lambda: fired(sandbox) == 2, process)
+    sandbox.release(rule)
+    return [place.finish(process) for place, process in zip(places, processes, strict=True)]
 
 
 @pytest.mark.parametrize(
@@ -39,9 +50,7 @@ def test_two_runs_at_once_double_nothing(
         place.key("alias/payments", material, name="payments", key_spec="SYMMETRIC_DEFAULT", create={},
                   replicas=[REPLICA])  # fmt: skip
     # Both have found nothing by the time that the first of these requests is carried out.
-    sandbox.fault("delay", operation=operation, region=REGION, seconds=3, times=2)
-    processes = [place.start() for place in places]
-    results = [place.finish(process) for place, process in zip(places, processes, strict=True)]
+    results = together(sandbox, places, operation)
     assert sorted(result.code for result in results) == [0, 4 if exists == "primary" else 5]
     (lost,) = (result for result in results if result.code)
     entries = {entry["region"]: entry for entry in lost.report["results"]}
@@ -81,9 +90,7 @@ def test_two_runs_rotate_one_key_at_once(sandbox: Sandbox, tmp_path: Path) -> No
             {"name": "new", "material": "file:new.key"},
         ]
         place.keys[0]["materials"] = listed
-    sandbox.fault("delay", operation="ImportKeyMaterial", region=REGION, seconds=2, times=2)
-    processes = [place.start() for place in places]
-    results = [place.finish(process) for place, process in zip(places, processes, strict=True)]
+    results = together(sandbox, places, "ImportKeyMaterial")
     for region in (REGION, REPLICA):
         listed = kms(sandbox, region).list_key_rotations(KeyId=key["key_id"], IncludeKeyMaterial="ALL_KEY_MATERIAL")
         found = [(one["KeyMaterialDescription"], one["KeyMaterialState"]) for one in listed["Rotations"]]

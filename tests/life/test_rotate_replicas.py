@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from tests.e2e.rewriter import Rewriter
 from tests.e2e.support import ACCOUNT, REGION, Result, Workplace, quick
 from tests.faults.forks import Forks, Kill
-from tests.faults.support import events, fired, wait_until
+from tests.faults.support import events, fired, first, wait_until
 from tests.sandbox.helpers import import_material
 from tests.sandbox_client import Sandbox
 
@@ -300,18 +301,19 @@ def test_a_stop_while_a_replica_is_slow_ends_every_region(sandbox: Sandbox, work
     key = Family(sandbox, work, forks, "2024")
     key.seed(named=True)
     key.add("2025")
-    sandbox.fault("delay", operation="GetParametersForImport", times=None, region=SECOND, seconds=3)
+    sandbox.hold("GetParametersForImport", region=SECOND)
     imports = partial(sandbox.calls, operation="ImportKeyMaterial")
     made = len(imports())
     process = work.start("--grace", "300s", "--read-timeout", "100s")
     # The lanes start one after the other: the others have imported by the time that the run is stopped.
     wait_until(lambda: fired(sandbox) == 1 and len(imports()) == made + 2, process)
-    result = work.finish(process, signal.SIGTERM)
+    first(process, signal.SIGTERM)
+    sandbox.release()
+    result = work.finish(process)
     assert result.code == 143
     found = {entry["region"]: entry for entry in result.report["results"]}
     assert found[SECOND]["status"] == "not_attempted"
     assert {found[region]["error"]["code"] for region in (REGION, FIRST)} == {"NotVerified"}
-    sandbox.post("faults/clear")
     assert {entry["status"] for entry in key.ok("--resume").values()} == {"reimported"}
     key.everywhere("2024", "2025")
 
@@ -369,11 +371,18 @@ def test_delete_of_pending_material_takes_it_from_every_region(sandbox: Sandbox,
     new = key.add("2025")
     import_material(key.kms(), key.id, new, KeyMaterialDescription="2025", **NEW)
     import_material(key.kms(FIRST), key.id, new, KeyMaterialDescription="2025", **EXISTING)
-    sandbox.fault("delay", operation="DeleteImportedKeyMaterial", region=REGION, seconds=1)  # both have read by then
-    sandbox.fault("delay", operation="DeleteImportedKeyMaterial", region=FIRST, seconds=2)
+    primary, replica = (sandbox.hold("DeleteImportedKeyMaterial", region=region) for region in (REGION, FIRST))
     work.write()
-    options = ["--material-name", "2025", "--all", "--yes", "--read-interval", "20ms"]
-    result = work.call("delete", "manifest.json", *options)
+    options = ["--material-name", "2025", "--all", "--yes", "--read-interval", "20ms", "--read-timeout", "100s"]
+    process = subprocess.Popen(
+        work.command("delete", "manifest.json", *options), cwd=work.folder, env=work.environment(),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    wait_until(lambda: fired(sandbox) == 2, process)  # both have read
+    sandbox.release(primary)
+    wait_until(lambda: len(sandbox.calls(operation="DeleteImportedKeyMaterial")) == 1, process)
+    sandbox.release(replica)
+    result = work.finish(process)
     assert result.code == 0, result.stderr
     assert {entry["status"] for entry in result.report["results"]} == {"deleted"}
     key.everywhere("2024")

@@ -71,9 +71,11 @@ def test_a_killed_run_goes_on_on_another_machine(
     sandbox: Sandbox, work: Workplace, bucket: Bucket, at: tuple[str, str], tmp_path: Path
 ) -> None:
     add_keys(sandbox, work, 5)
+    sandbox.fault("hang", operation="GetParametersForImport", after=4, times=None)  # it does not end before the kill
     process = work.start(*at, *OFTEN, *SLOWLY)
     wait_for(bucket, "ended", process)
     kill(process)
+    sandbox.release()
     known = events(bucket.get(KEY))
     other = elsewhere(work, tmp_path)
 
@@ -103,10 +105,12 @@ def test_what_happened_after_the_checkpoint_is_found_out_from_kms(
 ) -> None:
     """The worst: everything was imported, and the checkpoint knows of nothing."""
     add_keys(sandbox, work, 4)
+    sandbox.fault("hang", operation="GenerateMac", times=None)  # no target ends before the kill
     process = work.start(*at, "--checkpoint-interval", "1h")
     while len(imports(sandbox)) < 4:
         assert process.poll() is None, process.communicate()
     kill(process)
+    sandbox.release()
     assert {event["event"] for event in events(bucket.get(KEY))} == {"run_started", "target"}
 
     result = elsewhere(work, tmp_path).run(*at, "--resume")
@@ -122,10 +126,12 @@ def test_an_import_that_does_not_show_yet_is_made_once_more_and_no_oftener(
     sandbox: Sandbox, work: Workplace, bucket: Bucket, at: tuple[str, str], tmp_path: Path
 ) -> None:
     add_keys(sandbox, work, 1)
+    sandbox.fault("hang", operation="GenerateMac", times=None)  # it does not end before the kill
     process = work.start(*at, "--checkpoint-interval", "1h")
     while not imports(sandbox):
         assert process.poll() is None, process.communicate()
     kill(process)
+    sandbox.release()
     sandbox.post("stale_reads", account="111122223333", region="us-east-1", key=work.keys[0]["key_id"],
                  pattern="stale", at_once=True)  # fmt: skip
     result = elsewhere(work, tmp_path).run(*at, "--resume")
@@ -139,9 +145,11 @@ def test_what_expires_keeps_the_instant_of_the_first_start(
 ) -> None:
     add_keys(sandbox, work, 3)
     work.defaults["valid_for"] = "30d"
+    sandbox.fault("hang", operation="GetParametersForImport", after=2, times=None)  # it does not end before the kill
     process = work.start(*at, *OFTEN, *SLOWLY)
     wait_for(bucket, "ended", process)
     kill(process)
+    sandbox.release()
     wanted = {event["valid_to"] for event in events(bucket.get(KEY)) if event["event"] == "target"}
     other = elsewhere(work, tmp_path)
     other.defaults = work.defaults
@@ -154,10 +162,12 @@ def test_here_the_journal_itself_is_resumed(
     sandbox: Sandbox, work: Workplace, bucket: Bucket, at: tuple[str, str]
 ) -> None:
     add_keys(sandbox, work, 3)
+    sandbox.fault("hang", operation="GetParametersForImport", after=1, times=None)  # it does not end before the kill
     process = work.start(*at, "--checkpoint-interval", "1h", *SLOWLY)
     while not imports(sandbox):
         assert process.poll() is None, process.communicate()
     kill(process)
+    sandbox.release()
     result = work.run(*at, "--resume", *SLOWLY)
     assert (result.code, "fetched" in result.stderr) == (0, False)
     assert bucket.get(KEY) == (work.folder / "report.journal.jsonl").read_bytes()

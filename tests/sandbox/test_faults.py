@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
+from bulk_import.sandbox.kms.faults import Faults
 from tests.sandbox.helpers import NEVER, OAEP, import_material, metadata, parameters, refused, seal
 from tests.sandbox_client import Sandbox
 
@@ -190,3 +194,54 @@ def test_reset_lets_hanging_calls_go(sandbox: Sandbox) -> None:
         call()
     sandbox.reset()
     import_material(sandbox.client(), sandbox.key()["arn"], os.urandom(32))
+
+
+def waiting(sandbox: Sandbox, rule: int, call: Callable[[], Any]) -> threading.Thread:
+    """A thread with the call, which waits because of the rule."""
+    thread = threading.Thread(target=call)
+    thread.start()
+    while not next(each["fired"] for each in sandbox.faults() if each["id"] == rule):
+        assert thread.is_alive()
+    return thread
+
+
+def test_one_rule_is_removed_and_the_other_stays(sandbox: Sandbox) -> None:
+    kms, arns = sandbox.client(), [sandbox.key()["arn"] for _ in range(2)]
+    first, second = (sandbox.hold("DescribeKey", key=arn) for arn in arns)
+    threads = [
+        waiting(sandbox, rule, partial(metadata, kms, arn)) for rule, arn in zip((first, second), arns, strict=True)
+    ]
+    sandbox.release(second)
+    threads[1].join()
+    assert [rule["id"] for rule in sandbox.faults()] == [first]
+    assert threads[0].is_alive()
+    sandbox.release()
+    threads[0].join()
+    assert sandbox.faults() == []
+
+
+def test_a_call_that_is_chosen_when_its_rule_is_removed_does_not_wait() -> None:
+    """A test removes the rule as soon as it has counted the call, which may not have begun to wait."""
+    faults = Faults()
+    faults.add(effect="delay", seconds=3600)
+    chosen = faults.choose("DescribeKey", "111122223333", "us-east-1", frozenset())
+    faults.clear()
+    faults.add(effect="delay", seconds=3600)
+    assert chosen is not None
+    assert chosen.removed.wait(0)
+
+
+@pytest.mark.parametrize("how", ["delay", "act_then_delay"])
+def test_a_call_that_a_reset_lets_go_does_nothing_to_what_comes_later(sandbox: Sandbox, how: str) -> None:
+    rule = sandbox.hold("CreateKey") if how == "delay" else sandbox.fault(how, operation="CreateKey", seconds=600)
+    kms, seen = sandbox.client(), []
+
+    def create() -> None:
+        with pytest.raises(ConnectionClosedError):
+            kms.create_key(Origin="EXTERNAL")
+        seen.append("closed")
+
+    thread = waiting(sandbox, rule, create)
+    sandbox.reset()
+    thread.join()
+    assert (seen, sandbox.keys(), sandbox.calls(operation="CreateKey")) == (["closed"], [], [])

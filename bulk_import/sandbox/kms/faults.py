@@ -17,14 +17,17 @@ A rule matches by operation, account, Region and key; it skips its first `after`
     advance         moves the sandbox's clock by `seconds`, then acts: tokens, sessions and material age
     revoke, expire  ends the sessions of the caller's account, then acts: the next call is refused
     act_then_become, act_then_advance, act_then_revoke, act_then_expire   the same, after acting
-    hang            does not act and does not answer; resets after `seconds` (60), or when the sandbox is reset
+    hang            does not act and does not answer; resets after `seconds` (60)
+
+A call that waits continues at once when its rule is removed. When the sandbox is reset, so is its connection.
 """
 
 from __future__ import annotations
 
 import itertools
 import threading
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 TURNS = ("become", "advance", "revoke", "expire")  # what happens to the world next to the call
@@ -66,6 +69,8 @@ class Fault:
     id: int = 0
     matched: int = 0
     fired: int = 0
+    # Of the rule, not of all rules: a call that was chosen before the rule was removed never waits for a later one.
+    removed: threading.Event = field(default_factory=threading.Event, init=False)
 
     def __post_init__(self) -> None:
         if self.effect not in EFFECTS:
@@ -85,7 +90,6 @@ class Faults:
     """All rules, in the order they were given; the first that fires decides."""
 
     rules: list[Fault] = field(default_factory=list)
-    released: threading.Event = field(default_factory=threading.Event)  # lets hanging calls go
     _ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -111,11 +115,14 @@ class Faults:
                     return fault
         return None
 
-    def clear(self) -> None:
+    def clear(self, ids: Collection[int] | None = None) -> None:
+        """Removes all rules, or those of `ids`, and lets the calls go that wait because of them."""
         with self._lock:
-            self.rules.clear()
-        self.released.set()
-        self.released = threading.Event()
+            removed = [fault for fault in self.rules if ids is None or fault.id in ids]
+            self.rules = [fault for fault in self.rules if fault not in removed]
+        for fault in removed:
+            fault.removed.set()
 
     def listed(self) -> list[dict[str, Any]]:
-        return [asdict(fault) for fault in self.rules]
+        names = [each.name for each in fields(Fault) if each.name != "removed"]
+        return [{name: getattr(fault, name) for name in names} for fault in self.rules]
