@@ -45,6 +45,7 @@ def _series(journal: Path) -> Iterator[Path]:
 def _read(reader: JournalReader, plan_sha256: str, found: dict[int, Own]) -> None:
     positions: dict[int, int] = {}
     creates: set[int] = set()
+    before: dict[int, tuple[bool, bool]] = {}  # the request for an import that is not answered yet
     for number, (_, event) in enumerate(reader):
         name = event["event"]
         if not number and (name != "run_started" or (event.get("plan") or {}).get("sha256") != plan_sha256):
@@ -54,18 +55,24 @@ def _read(reader: JournalReader, plan_sha256: str, found: dict[int, Own]) -> Non
         elif name in ("pinned", "intent", "answered", "ended"):
             index = event["index"]
             own = found.setdefault(positions[index], Own())
+            refused = name == "answered" and event["outcome"] == "refused"
             if name == "intent" and event["operation"] in CREATES:
                 creates.add(index)
+            elif refused and event["operation"] in CREATES:
+                creates.discard(index)
             elif name == "pinned" and index in creates:
                 own.arns.add(event["key_arn"])
+            elif name == "intent" and event["operation"] == IMPORTS:
+                before[index] = own.imported, own.unsure
+                own.imported = own.unsure = True
+            elif refused and event["operation"] == IMPORTS:
+                own.imported, own.unsure = before[index]  # it changed nothing; an earlier one may have
             else:
                 _note(own, name, event)
 
 
 def _note(own: Own, name: str, event: dict[str, Any]) -> None:
-    if name == "intent" and event["operation"] == IMPORTS:
-        own.imported = own.unsure = True
-    elif name == "answered" and event["operation"] == IMPORTS and event["outcome"] == "ok":
+    if name == "answered" and event["operation"] == IMPORTS and event["outcome"] == "ok":
         own.unsure = False
         own.ids.add(event.get("key_material_id") or "")
     elif name == "answered" and event["operation"] in CREATES and event["outcome"] == "ok":

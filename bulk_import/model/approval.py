@@ -123,8 +123,8 @@ class Binding:
 
 @dataclass(slots=True)
 class Own:
-    """What earlier runs of a plan did with one target. `imported`: a request was sent, or it ended OK. `unsure`: the
-    last request for an import got no clear answer.
+    """What earlier runs of a plan did with one target. `imported`: a request was sent that KMS did not refuse, or it
+    ended OK. `unsure`: a request for an import got no clear answer, and no later one was accepted.
     """
 
     arns: set[str] = field(default_factory=set)  # of keys that they created, or that ended OK

@@ -122,6 +122,31 @@ def test_what_anybody_else_filled_is_not_the_plans(fleet: Fleet) -> None:
     assert (results["aes"]["status"], results["aes"]["verification"]["proof"]) == ("unchanged", "material_id")
 
 
+@pytest.mark.parametrize(("spec", "prove"), [(SYMMETRIC, "auto"), ("HMAC_256", "none")])
+def test_what_kms_refused_is_not_the_plans(fleet: Fleet, spec: str, prove: str) -> None:
+    """KMS refused the import of a run of the plan, and then somebody else filled the key."""
+    key_id = fleet.sandbox.key(key_spec=spec)["key_id"]
+    fleet.work.key(key_id, materials.make(spec), name="one")
+    fleet.plan("--prove", prove)
+    fleet.sandbox.fault("error", operation="ImportKeyMaterial", code="InvalidCiphertextException")
+    assert fleet.run("--prove", prove).entries["one"]["error"]["code"] == "InvalidCiphertextException"
+    import_material(fleet.kms(), key_id, materials.make(spec), **NEVER)
+    assert "filled since" in stale(fleet.run("--prove", prove))
+
+
+def test_an_import_without_an_answer_may_be_the_plans(fleet: Fleet) -> None:
+    """It took effect, and a later request of the same plan was refused: the material is still this plan's."""
+    key_id = fleet.sandbox.key()["key_id"]
+    fleet.work.key(key_id, materials.make(SYMMETRIC), name="one")
+    fleet.plan()
+    fleet.sandbox.fault("drop", operation="ImportKeyMaterial")
+    fleet.sandbox.fault("error", operation="ImportKeyMaterial", code="InvalidCiphertextException")
+    first = fleet.run("--retry-timeout", "5")
+    assert first.code == 5, first.report["results"]
+    import_material(fleet.kms(), key_id, (fleet.work.folder / "one.key").read_bytes(), **NEVER)
+    assert fleet.run().code == 0
+
+
 def test_an_approved_plan_after_the_environment_changed(fleet: Fleet) -> None:
     sandbox, work = fleet.sandbox, fleet.work
     policy = {
