@@ -20,7 +20,7 @@ import orjson
 
 from bulk_import import strict_json
 from bulk_import.errors import InputError, Problem
-from bulk_import.files import write_all
+from bulk_import.files import real, write_all
 
 FIRST: Final = "0" * 16
 LARGEST: Final = 1 << 30  # bytes; a line has about 2,500
@@ -46,12 +46,15 @@ def encode(line: int, after: str, members: dict[str, Any]) -> tuple[bytes, str]:
 
 
 class LineWriter:
-    """Appends lines to a file of mode 0600, each at once: a kill loses at most the line that is being written."""
+    """Appends lines to a file of mode 0600, each at once: a kill loses at most the line that is being written.
+
+    A link stays a link: the lines go to the file that it points to.
+    """
 
     def __init__(self, path: Path, *, line: int = 0, after: str = FIRST) -> None:
         """`line`, `after`: of the last line that the file has. Raises OSError."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | (0 if line else os.O_EXCL)
-        self._descriptor = os.open(path, flags, 0o600)
+        self._descriptor = os.open(real(path), flags, 0o600)
         self._line, self._after = line, after
 
     def write(self, members: dict[str, Any]) -> None:
@@ -85,6 +88,8 @@ def begun(path: Path, kind: str) -> bytes | None:
     """
     if not path.exists():
         return None
+    if not path.is_file():
+        raise refuse(path, 0, "is not a file.", "Name one.")
     data = read_bytes(path)
     whole = data[: data.rfind(b"\n") + 1]
     if not whole and not (data.startswith(_FIRST_LINE) or _FIRST_LINE.startswith(data)):
@@ -96,7 +101,7 @@ def cut(path: Path, whole: bytes | None) -> None:
     """Removes the part of a line that a kill left behind the whole lines. Raises OSError."""
     if path.exists():
         if whole is None:
-            path.unlink()
+            real(path).unlink()
         elif path.stat().st_size > len(whole):
             os.truncate(path, len(whole))
 

@@ -9,7 +9,7 @@ from typing import Final
 from bulk_import.delivery import destinations
 from bulk_import.delivery.publish import JSON, find
 from bulk_import.errors import InputError, Problem, SettingsError
-from bulk_import.files import NewFile, fsync_directory
+from bulk_import.files import NewFile, fsync_directory, real
 from bulk_import.kept import HEAD, run_id_in
 from bulk_import.model import Manifest, ObjectUri, in_s3
 from bulk_import.ports import ObjectStore
@@ -46,9 +46,12 @@ def holds_plan(out: str) -> bool:
 
 
 def clear_file(out: str) -> None:
-    """Removes an older plan, so that nobody takes it for the new one if this one is not saved. Raises SettingsError."""
+    """Removes an older plan, so that nobody takes it for the new one if this one is not saved. A link stays.
+
+    Raises SettingsError.
+    """
     try:
-        Path(out).unlink(missing_ok=True)
+        real(Path(out)).unlink(missing_ok=True)
     except OSError as error:
         raise _problem(f"the older plan {out} cannot be removed: {error.strerror}.", "Remove it.") from None
 
@@ -65,12 +68,12 @@ async def clear_object(uri: ObjectUri, store: ObjectStore) -> None:
 
 
 def write_file(out: str, data: bytes) -> None:
-    """Atomically, readable by its owner only. Raises OSError."""
-    path = Path(out)
+    """Atomically, readable by its owner only; to what a link points to. Raises OSError."""
+    path = real(Path(out))
     with NewFile(path, MODE) as new:
         new.fill([data])
         new.commit()
-    fsync_directory(path.resolve().parent)
+    fsync_directory(path.parent)
 
 
 async def write_object(uri: ObjectUri, data: bytes, store: ObjectStore) -> None:

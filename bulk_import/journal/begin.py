@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import structlog
 
+from bulk_import.files import real
 from bulk_import.journal import narrate
 from bulk_import.journal.leftovers import wrapping_keys
 from bulk_import.journal.older import set_aside
@@ -21,6 +23,8 @@ from bulk_import.plan import Wanted, wanted_of
 from bulk_import.settings import Settings
 
 log = structlog.get_logger()
+
+_NO_FILES: Final = (("/", "dev"), ("/", "proc"))  # of /dev/stdout and /dev/fd/3 no journal can be next to the report
 
 
 def new_run_id() -> str:
@@ -92,11 +96,15 @@ class Begun:
 
 
 def journal_path(settings: Settings) -> Path:
-    """Next to the report, if not elsewhere; of a report that is not a file, in the current folder."""
+    """Next to the report, if not elsewhere; of a report that is not a file, in the current folder.
+
+    A link stays a link: the journal is where it points to.
+    """
+    report = Path(settings.report).absolute()
     if settings.journal:
         path = Path(settings.journal).absolute()
-    elif settings.report == STDOUT or in_s3(settings.report):
+    elif settings.report == STDOUT or in_s3(settings.report) or report.parts[:2] in _NO_FILES:
         path = Path("bulk-import.journal.jsonl").absolute()
     else:
-        path = Path(settings.report).absolute().with_suffix(".journal.jsonl")
-    return path
+        path = report.with_suffix(".journal.jsonl")
+    return real(path) if path.is_symlink() else path
