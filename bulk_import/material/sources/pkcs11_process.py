@@ -10,6 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,6 +49,8 @@ class TokenProcess:
                 advice=open_files.ADVICE if open_files.is_shortage(error) else "Check the limits of this process.",
             ) from None
         self._lock = asyncio.Lock()
+        # A task that is cancelled gives up the lock above while its thread still waits for the answer.
+        self._pipes = threading.Lock()
 
     async def ask(self, operation: str, **request: Any) -> dict[str, Any]:
         """Raises MaterialError."""
@@ -73,9 +76,10 @@ class TokenProcess:
         if stdin is None or stdout is None:
             raise RuntimeError("a token without pipes")
         try:
-            stdin.write(line)
-            stdin.flush()
-            return stdout.readline()
+            with self._pipes:
+                stdin.write(line)
+                stdin.flush()
+                return stdout.readline()
         except (BrokenPipeError, ValueError):
             return ""
 
