@@ -29,7 +29,7 @@ async def refusal(process: TokenProcess, operation: str, **request: Any) -> str:
 
 @pytest.mark.usefixtures("threads_that_alternate")
 async def test_an_answer_that_nobody_waits_for_any_more_is_not_the_next_ones() -> None:
-    """A lane that ends cancels its targets in the middle of a question, and other lanes go on with the same token."""
+    """A lane that ends cancels its targets in the middle of a question, while other lanes use the same token."""
     process = TokenProcess(frozenset())
     try:
         for number in range(200):
