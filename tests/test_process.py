@@ -171,10 +171,10 @@ def test_sighup_drains_a_run(sandbox: Sandbox, work: Workplace) -> None:
 
 def test_nohup_is_respected(sandbox: Sandbox, work: Workplace) -> None:
     a_key(sandbox, work)
-    sandbox.fault("hang", operation="GetParametersForImport", times=1, seconds=1)
+    sandbox.hold("GetParametersForImport")
     work.write()
     process = subprocess.Popen(
-        ["nohup", *work.command("run", "manifest.json", "--read-interval", "20ms", "--read-timeout", "30s")],
+        ["nohup", *work.command("run", "manifest.json", "--read-interval", "20ms", "--read-timeout", "100s")],
         cwd=work.folder, env=work.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )  # fmt: skip
@@ -182,6 +182,7 @@ def test_nohup_is_respected(sandbox: Sandbox, work: Workplace) -> None:
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     process.send_signal(signal.SIGHUP)
+    sandbox.release()
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 0, stderr.decode()
 
@@ -198,14 +199,15 @@ atexit.register(look)
 
 def test_a_command_leaves_no_core_dump_and_cannot_be_read(sandbox: Sandbox, work: Workplace) -> None:
     a_key(sandbox, work)
-    sandbox.fault("hang", operation="GetParametersForImport", times=1, seconds=1)
+    sandbox.hold("GetParametersForImport")
     (work.folder / "sitecustomize.py").write_text(DUMPABLE)
     looked = work.folder / "dumpable"
-    process = work.start("--read-timeout", "30s", PYTHONPATH=str(work.folder), LOOK=str(looked))
+    process = work.start("--read-timeout", "100s", PYTHONPATH=str(work.folder), LOOK=str(looked))
     while not sandbox.faults()[0]["fired"]:
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     limits = Path(f"/proc/{process.pid}/limits").read_text()
+    sandbox.release()
     assert work.finish(process).code == 0
     assert [line.split()[4:6] for line in limits.splitlines() if line.startswith("Max core")] == [["0", "0"]]
     assert looked.read_text() == "0"

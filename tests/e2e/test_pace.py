@@ -1,6 +1,6 @@
 """In what order a lane does its work, and with how little: judged by the order and number of calls.
 
-Where one thing must be slow for the order to show, it takes seconds, and what must come before takes milliseconds.
+Where one thing must be slow for the order to show, it is held back until what must come before has happened.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from tests.bench.test_simulator import serving
 from tests.bench.workload import make
 from tests.e2e import materials
 from tests.e2e.support import ACCOUNT, REGION, Workplace
+from tests.faults.support import events, wait_until
 from tests.sandbox_client import Sandbox
 
 OTHERS = ("444455556666", "777788889999")
@@ -48,10 +49,13 @@ def test_a_key_that_is_as_wanted_takes_no_permit(sandbox: Sandbox, work: Workpla
 
 
 def test_the_first_permit_waits_for_the_first_read_alone(sandbox: Sandbox, work: Workplace) -> None:
-    """The second key's read takes seconds; the first key's permit, and its import, do not wait for it."""
+    """The second key's read is held back; the first key's permit, and its import, do not wait for it."""
     first, second, *_ = add(sandbox, work, 3)
-    sandbox.fault("delay", operation="DescribeKey", key=second, seconds=5)
-    assert work.run().code == 0
+    sandbox.hold("DescribeKey", key=second)
+    process = work.start("--read-timeout", "100s")
+    wait_until(lambda: bool(sandbox.calls(operation="ImportKeyMaterial", key=first)), process)
+    sandbox.release()
+    assert work.finish(process).code == 0
     calls = [(call["operation"], call["key"]) for call in sandbox.calls()]  # in the order of their answers
     slow = calls.index(("DescribeKey", second))
     assert calls.index(("DescribeKey", first)) < calls.index(("GetParametersForImport", first)) < slow
@@ -86,8 +90,11 @@ def test_a_role_that_is_slow_to_assume_keeps_no_other_account_waiting(sandbox: S
     """The slow one is answered only when the other account's work is done."""
     add(sandbox, work, 1, account=OTHERS[0])
     add(sandbox, work, 3)
-    sandbox.fault("delay", operation="AssumeRole", key=f"arn:aws:iam::{OTHERS[0]}:role/Importer", seconds=5)
-    assert work.run().code == 0
+    sandbox.hold("AssumeRole", key=f"arn:aws:iam::{OTHERS[0]}:role/Importer")
+    process = work.start("--read-timeout", "100s")
+    wait_until(lambda: [event["event"] for event in events(work)].count("ended") == 3, process)
+    sandbox.release()
+    assert work.finish(process).code == 0
     calls = sandbox.calls()
     slow = next(place for place, call in enumerate(calls) if call["account"] == OTHERS[0])
     others = [place for place, call in enumerate(calls) if call["account"] == ACCOUNT]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
@@ -11,7 +10,8 @@ from cryptography.hazmat.primitives.cmac import CMAC
 
 from tests.e2e import materials
 from tests.e2e.ministack import Ministack
-from tests.e2e.support import ACCOUNT, REGION, Result, Workplace
+from tests.e2e.support import ACCOUNT, REGION, Workplace
+from tests.faults.support import events, fired, wait_until
 from tests.sandbox_client import Sandbox
 from tests.sources.support import add
 from tests.sources.tokens import Hsm, Nss, SoftHsm
@@ -223,14 +223,10 @@ def test_several_keys_of_one_name(sandbox: Sandbox, work: Workplace, softhsm: So
     assert "id=" in error["advice"]
 
 
-def replaced_after_an_import(sandbox: Sandbox, work: Workplace, softhsm: SoftHsm, label: str, *, rate: str) -> Result:
-    """A run in which the AES key of that label is replaced in the token after the first import."""
-    process = work.start(*ALLOW, "--quota", f"GetParametersForImport={rate}", **softhsm.environment())
-    while not sandbox.calls(operation="ImportKeyMaterial"):
-        time.sleep(0.02)
+def replace(softhsm: SoftHsm, label: str) -> None:
+    """The AES key of that label is another one from now on."""
     softhsm.ask("remove", label, kind="CKO_SECRET_KEY")
     softhsm.aes(label)
-    return work.finish(process)
 
 
 def test_a_key_that_is_replaced_in_the_middle_is_not_sealed(
@@ -238,9 +234,15 @@ def test_a_key_that_is_replaced_in_the_middle_is_not_sealed(
 ) -> None:
     """What was checked, and gave the evidence, is what is sealed: the same object, not one of the same name."""
     softhsm.aes("replaced")
-    for number in range(2):
-        add(work, "pkcs11:token=byok;object=replaced", sandbox.key()["key_id"], name=f"k{number}")
-    result = replaced_after_an_import(sandbox, work, softhsm, "replaced", rate="0.2")
+    keys = [sandbox.key()["key_id"] for _ in range(2)]
+    for number, key in enumerate(keys):
+        add(work, "pkcs11:token=byok;object=replaced", key, name=f"k{number}")
+    sandbox.hold("GetParametersForImport", key=keys[1])
+    process = work.start(*ALLOW, "--read-timeout", "100s", **softhsm.environment())
+    wait_until(lambda: fired(sandbox) == 1 and bool(sandbox.calls(operation="ImportKeyMaterial")), process)
+    replace(softhsm, "replaced")
+    sandbox.release()
+    result = work.finish(process)
     assert result.code == 4, result.stderr
     error = result.entries["k1"]["error"]
     assert (error["code"], "was replaced" in error["message"]) == ("MaterialChanged", True), error
@@ -257,12 +259,26 @@ def test_a_key_that_is_replaced_between_two_targets_is_sealed_for_neither(
     for number, key in enumerate((sandbox.key()["key_id"], first)):
         add(work, "pkcs11:token=byok;object=shared", key, name=f"k{number}", expect={"kcv": kcv})
     add(work, "pkcs11:token=byok;object=shared", last, name="last", region="eu-west-1")
-    sandbox.fault("delay", operation="DescribeKey", key=last, seconds=6)
-    result = replaced_after_an_import(sandbox, work, softhsm, "shared", rate="0.1")
+    sealing = sandbox.hold("GetParametersForImport", key=first)
+    looking = sandbox.hold("DescribeKey", key=last)
+    process = work.start(*ALLOW, "--read-timeout", "100s", **softhsm.environment())
+    wait_until(
+        lambda: all(rule["fired"] for rule in sandbox.faults()) and bool(sandbox.calls(operation="ImportKeyMaterial")),
+        process,
+    )
+    replace(softhsm, "shared")
+    sandbox.release(looking)
+    wait_until(lambda: has_result(work, "last"), process)
+    sandbox.release(sealing)
+    result = work.finish(process)
     assert result.entries["k0"]["status"] == "imported", result.stderr
     codes = {name: (result.entries[name]["error"] or {}).get("code") for name in ("k1", "last")}
     assert codes == {"k1": "MaterialChanged", "last": "MaterialChanged"}
     assert len(sandbox.calls(operation="ImportKeyMaterial")) == 1
+
+
+def has_result(work: Workplace, name: str) -> bool:
+    return any(event["event"] == "ended" and event["result"]["id"] == name for event in events(work))
 
 
 def test_a_secret_and_a_private_key_of_one_name_are_two_keys(sandbox: Sandbox, work: Workplace, nss: Nss) -> None:

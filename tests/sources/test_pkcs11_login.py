@@ -7,11 +7,13 @@ import re
 import signal
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.support import Result, Workplace, quick
+from tests.faults.support import fired, wait_until
 from tests.sandbox_client import Sandbox
 from tests.sources.support import add
 from tests.sources.test_pkcs11 import ALLOW
@@ -34,6 +36,16 @@ def alive(pid: int) -> bool:
 
 def codes(entries: dict[str, dict[str, object]]) -> dict[str, object]:
     return {name: entry["error"] and entry["error"]["code"] for name, entry in entries.items()}  # type: ignore[index]
+
+
+def at_its_last_target(sandbox: Sandbox, work: Workplace, *options: str, **environment: str) -> subprocess.Popen[bytes]:
+    """A run that has imported the target before its last one, which gets no wrapping key before `sandbox.release`."""
+    before, last = (entry["key_id"] for entry in work.keys[-2:])
+    sandbox.hold("GetParametersForImport", key=last)
+    process = work.start(*options, "--read-timeout", "100s", **environment)
+    imported = partial(sandbox.calls, operation="ImportKeyMaterial")
+    wait_until(lambda: fired(sandbox) == 1 and any(before in call["key"] for call in imported()), process)
+    return process
 
 
 def test_a_wrong_pin_is_tried_once_and_costs_its_own_token_only(
@@ -61,10 +73,9 @@ def test_one_token_by_two_names_gets_one_login(sandbox: Sandbox, work: Workplace
     for number, name in enumerate(("token=byok", "token=byok;model=SoftHSM%20v2", "model=SoftHSM%20v2;token=byok")):
         key = sandbox.key(key_spec="HMAC_256")["key_id"]
         add(work, f"pkcs11:{name};object=twice", key, name=f"k{number}")
-    process = work.start(*ALLOW, "--quota", "GetParametersForImport=0.5", **softhsm.environment())
-    while not sandbox.calls(operation="ImportKeyMaterial"):
-        time.sleep(0.02)
+    process = at_its_last_target(sandbox, work, *ALLOW, **softhsm.environment())
     assert len(children(process.pid)) == 1
+    sandbox.release()
     assert work.finish(process).code == 0
 
 
@@ -155,14 +166,13 @@ def test_a_token_process_that_is_killed_costs_its_targets_only(
     sandbox: Sandbox, work: Workplace, softhsm: SoftHsm
 ) -> None:
     softhsm.mac("killed")
+    work.key(sandbox.key()["key_id"], os.urandom(32), name="good")
     for number in range(3):
         add(work, "pkcs11:token=byok;object=killed", sandbox.key(key_spec="HMAC_256")["key_id"], name=f"k{number}")
-    work.key(sandbox.key()["key_id"], os.urandom(32), name="good")
-    process = work.start(*FILES, "--quota", "GetParametersForImport=0.5", **softhsm.environment())
-    while not sandbox.calls(operation="ImportKeyMaterial"):
-        time.sleep(0.02)
+    process = at_its_last_target(sandbox, work, *FILES, **softhsm.environment())
     for child in children(process.pid):
         os.kill(child, signal.SIGKILL)
+    sandbox.release()
     result = work.finish(process)
     assert result.code == 4, result.stderr
     assert result.entries["good"]["status"] == "imported"
@@ -174,8 +184,7 @@ def test_no_token_process_outlives_a_killed_run(sandbox: Sandbox, work: Workplac
     softhsm.mac("orphan")
     add(work, "pkcs11:token=byok;object=orphan", sandbox.key(key_spec="HMAC_256")["key_id"])
     process = work.start(*ALLOW, "--read-interval", "60s", **softhsm.environment())
-    while not sandbox.calls(operation="ImportKeyMaterial"):
-        time.sleep(0.02)
+    wait_until(lambda: bool(sandbox.calls(operation="ImportKeyMaterial")), process)
     [child] = children(process.pid)
     process.kill()
     process.communicate()
@@ -237,20 +246,16 @@ def test_the_pin_appears_nowhere_and_the_child_gets_no_secret(
     sandbox: Sandbox, work: Workplace, softhsm: SoftHsm
 ) -> None:
     softhsm.mac("quiet")
-    for number in range(2):
-        add(work, "pkcs11:token=byok;object=quiet", sandbox.key(key_spec="HMAC_256")["key_id"], name=f"k{number}")
     canaries = {"VAULT_TOKEN": "canary-vault", "CANARY": "canary-env", "DB_PASSWORD": "canary-db", "PKCS11_PIN": PIN}
     add(work, "env:CANARY", sandbox.key()["key_id"], name="env")
+    for number in range(2):
+        add(work, "pkcs11:token=byok;object=quiet", sandbox.key(key_spec="HMAC_256")["key_id"], name=f"k{number}")
     environment = softhsm.environment(**canaries)
     del environment["BULK_IMPORT_PKCS11_PIN_FILE"]
-    process = work.start(
-        *ALLOW, "--allow-source", "env:", "--quota", "GetParametersForImport=0.5", "--log-level", "debug",
-        **environment,
-    )  # fmt: skip
-    while not sandbox.calls(operation="ImportKeyMaterial"):
-        time.sleep(0.02)
+    process = at_its_last_target(sandbox, work, *ALLOW, "--allow-source", "env:", "--log-level", "debug", **environment)
     [child] = children(process.pid)
     seen = Path(f"/proc/{child}/environ").read_bytes() + Path(f"/proc/{child}/cmdline").read_bytes()
+    sandbox.release()
     result = work.finish(process)
     assert b"SOFTHSM2_CONF" in seen
     for secret in (*canaries.values(), "pipeline"):  # the last: the caller's secret access key

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import signal
-import time
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from tests.e2e.ministack import Ministack
 from tests.e2e.support import ACCOUNT, REGION, Workplace
+from tests.faults.support import fired, wait_until
 from tests.sandbox_client import Sandbox
 from tests.sources.bao import Bao
 from tests.sources.support import add
@@ -178,8 +178,7 @@ def test_a_wrapping_key_that_a_killed_run_left_is_removed_by_the_next(
     sandbox.fault("hang", operation="ImportKeyMaterial", seconds=30, times=1)
     process = work.start(*ALLOW, **bao.environment(VAULT_TOKEN=token))
     journal = work.folder / "report.journal.jsonl"
-    while not (journal.exists() and b'"event":"intent"' in journal.read_bytes()):
-        time.sleep(0.05)
+    wait_until(lambda: journal.exists() and b'"event":"intent"' in journal.read_bytes(), process)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=30)
     left = [name for name in bao.transit_keys() if name.startswith("kms-")]
@@ -194,13 +193,14 @@ def test_a_wrapping_key_that_a_killed_run_left_is_removed_by_the_next(
 def test_a_token_that_is_revoked_in_the_middle(sandbox: Sandbox, work: Workplace, bao: Bao) -> None:
     bao.transit_key("middle", "ecdsa-p256")
     token = bao.client.auth.token.create(policies=["root"])["auth"]["client_token"]
-    for number in range(3):
-        key = sandbox.key(key_spec="ECC_NIST_P256")["key_id"]
-        add(work, "transit:transit/middle?version=1", key, name=f"k{number}")
-    process = work.start(*ALLOW, "--quota", "GetParametersForImport=0.5", **bao.environment(VAULT_TOKEN=token))
-    while not sandbox.calls(operation="ImportKeyMaterial"):
-        time.sleep(0.02)
+    arns = [sandbox.key(key_spec="ECC_NIST_P256")["arn"] for _ in range(3)]
+    for number, arn in enumerate(arns):
+        add(work, "transit:transit/middle?version=1", arn, name=f"k{number}")
+    sandbox.hold("GetParametersForImport", key=arns[-1])
+    process = work.start(*ALLOW, "--read-timeout", "100s", **bao.environment(VAULT_TOKEN=token))
+    wait_until(lambda: fired(sandbox) == 1 and bool(sandbox.calls(operation="ImportKeyMaterial", key=arns[0])), process)
     bao.client.auth.token.revoke(token)
+    sandbox.release()
     result = work.finish(process)
     assert result.code == 4, result.stderr
     codes = [entry["error"] and entry["error"]["code"] for entry in result.entries.values()]

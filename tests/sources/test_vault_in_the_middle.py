@@ -127,7 +127,7 @@ def _interrupted(
         if int(entry["id"][1:]) in late:
             operation = "DescribeKey" if entry["id"].startswith("v") else "GetParametersForImport"
             sandbox.fault("hang", operation=operation, key=entry["key_id"], times=None)
-    process = work.start(*ALLOW, "--retry-timeout", "8s", **environment)
+    process = work.start(*ALLOW, "--retry-timeout", "8s", "--read-timeout", "100s", **environment)
     imports = 2 * (3 - len(late))
     while not any(rule["fired"] for rule in sandbox.faults()) or _imports(sandbox) < imports:
         assert process.poll() is None, work.finish(process).stderr
