@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from bulk_import.shown import HIDDEN
 from tests.e2e import materials
 from tests.e2e.support import REGION, Result, Workplace, quick
 from tests.e2e.test_canary import forms, search
@@ -171,20 +174,52 @@ def test_stderr_is_cleaned_of_what_could_be_the_key(sandbox: Sandbox, work: Work
     assert search(work.folder, result, forms(material), leave_out={"settings.toml"}) == []
 
 
-UTF_16 = 'printf %s "$0" | sed "s/./&\\x00/g" >&2; echo " in UTF-16" >&2; exit 3'
+KEY = hashlib.sha256(b"a key").digest()
+BASE64 = base64.b64encode(KEY).decode()
+AS_TEXT = "".join(chr(byte) if 32 < byte < 127 else "." for byte in KEY)
+WRITTEN = {
+    "bytes": KEY,
+    "bytes as Latin-1": KEY.decode("latin-1"),
+    "UTF-16": KEY.hex().encode("utf-16"),
+    "UTF-32": BASE64.encode("utf-32"),
+    "hex by bytes": KEY.hex(" "),
+    "hex by digits": " ".join(KEY.hex()),
+    "hex in wide digits": "".join(chr(ord(digit) + 0xFEE0) for digit in KEY.hex()),
+    "a dump": "\n".join(f"{at:08x}  {KEY[at : at + 16].hex(' ')}  |{AS_TEXT[at : at + 16]}|" for at in (0, 16)),
+    "base64 in short lines": "\n".join(BASE64[at : at + 16] for at in range(0, 44, 16)),
+    "base64 in short words": " ".join(BASE64[at : at + 6] for at in range(0, 44, 6)),
+    "base32 in words": " ".join(re.findall(".{8}", base64.b32encode(KEY).decode())),
+    "base85": base64.b85encode(KEY).decode(),
+    "ascii85": base64.a85encode(KEY).decode(),
+    "decimal numbers": str([*KEY]),
+    "octal numbers": " ".join(f"{byte:03o}" for byte in KEY),
+    "Python": repr(KEY),
+}
 
 
-def test_stderr_in_utf_16_is_cleaned_too(sandbox: Sandbox, work: Workplace) -> None:
-    """Half of its bytes are zero, and a key must not pass as digits with gaps."""
-    key = materials.make("HMAC_256").hex()
-    define(work, "hsm", ["/bin/sh", "-c", UTF_16, key])
+@pytest.mark.parametrize("form", WRITTEN)
+def test_words_of_stderr_are_shown_and_nothing_of_a_key(sandbox: Sandbox, work: Workplace, form: str) -> None:
+    """A command that fails before it prints the key: only its stderr has it, in a form that this program never uses."""
+    written = WRITTEN[form]
+    (work.folder / "written").write_bytes(written if isinstance(written, bytes) else written.encode())
+    define(
+        work,
+        "hsm",
+        ["/bin/sh", "-c", "(echo Cannot open slot 3:; cat written; echo; echo it is locked) >&2; exit 3"],
+    )
     add(work, "exec:hsm", sandbox.key(key_spec="HMAC_256")["key_id"])
     result = work.run(*ALLOW)
     assert result.code == 5
-    message = result.entries["one"]["error"]["message"]
-    assert "in UTF-16" in message
-    shown = (work.folder / "report.json").read_text() + result.stderr
-    assert key[:8] not in "".join(character for character in shown if character.isalnum())
+    said = result.entries["one"]["error"]["message"].partition("ended with exit code 3: ")[2]
+    assert said.startswith("Cannot open slot <not shown>"), said
+    assert not [word for word in said.replace(HIDDEN, "").split() if word not in "Cannot open slot it is locked"], said
+
+
+def test_stderr_without_a_key_is_shown_as_it_is(sandbox: Sandbox, work: Workplace) -> None:
+    said = "C_Login: rv = CKR_PIN_LOCKED (0xa4), slot 7 of 10.0.0.12:9004; Schlüssel „payments“ fehlt"
+    define(work, "hsm", ["/bin/sh", "-c", f"echo '{said}' >&2; exit 3"])
+    add(work, "exec:hsm", sandbox.key(key_spec="HMAC_256")["key_id"])
+    assert work.run(*ALLOW).entries["one"]["error"]["message"].endswith(f"exit code 3: {said}")
 
 
 # A command of sudo, for somebody who is not root: here the program is root without CAP_KILL, and the command is nobody.

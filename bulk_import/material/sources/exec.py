@@ -28,6 +28,7 @@ from bulk_import import open_files
 from bulk_import.errors import MaterialError
 from bulk_import.material import environment, memory
 from bulk_import.material.sources.base import MAX_BYTES, Content, Kind, Opened, Opening, binary
+from bulk_import.material.sources.complaint import complaint
 from bulk_import.material.sources.covers import exactly
 from bulk_import.model import Encoding, Target
 from bulk_import.settings import Seconds, Settings
@@ -37,8 +38,6 @@ log = structlog.get_logger()
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PLACEHOLDER: Final = re.compile(r"\{\{|\}\}|\{([a-z]*)\}|[{}]")
 _DIES: Final = 5.0  # seconds that a killed command gets to disappear
-_SHOWN: Final = 300  # characters of stderr in a message
-_LONG: Final = re.compile(r"[A-Za-z0-9+/=_-]{24,}")  # what could be a key in hex or base64
 
 
 class Command(BaseModel):
@@ -76,8 +75,8 @@ async def _output(name: str, argv: Sequence[str], env: Mapping[str, str], second
     """Standard output. Raises MaterialError. The process group is gone afterwards in every case."""
     process = _start(name, argv, env)
     buffer = bytearray(MAX_BYTES + 1)  # of the final size: a buffer that grows leaves copies behind
-    complaint = bytearray()
-    draining = asyncio.create_task(_drain(_fd(process.stderr), complaint))
+    written = bytearray()  # the end of stderr
+    draining = asyncio.create_task(_drain(_fd(process.stderr), written))
     try:
         async with asyncio.timeout(seconds):
             size = await _fill(_fd(process.stdout), buffer)
@@ -87,10 +86,11 @@ async def _output(name: str, argv: Sequence[str], env: Mapping[str, str], second
         if code:
             await asyncio.wait([draining], timeout=1)  # a child that is left behind may hold its stderr open
             ended = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-            said = _clean(bytes(complaint), bytes(buffer[:size]))
+            said = complaint(bytes(written), bytes(buffer[:size]))
             raise _failed(name, f"{ended}{f': {said}' if said else ''}", "Run the command by hand to see why.")
         if not size:
-            raise MaterialError(f"the command {name} printed nothing", code="MaterialWrongLength")
+            advice = "Run the command by hand: its standard output must be the key material."
+            raise MaterialError(f"the command {name} printed nothing", code="MaterialWrongLength", advice=advice)
         return bytearray(memoryview(buffer)[:size])
     except TimeoutError:
         advice = "Find out what it waits for, or raise its timeout in the settings file."
@@ -187,17 +187,6 @@ async def _readable(reading: int) -> None:
         await ready.wait()
     finally:
         loop.remove_reader(reading)
-
-
-def _clean(stderr: bytes, stdout: bytes) -> str:
-    """What a message may show of stderr: one short line, without anything that could be key material."""
-    text = stderr.replace(b"\0", b"").decode("utf-8", "replace")  # in UTF-16, each digit of a key would stand alone
-    for secret in {stdout.strip(), *stdout.split()}:
-        if len(secret) >= 6:
-            text = text.replace(secret.decode("utf-8", "replace"), "(not shown)")
-    text = _LONG.sub("(not shown)", text)
-    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return text if len(text) <= _SHOWN else "…" + text[-_SHOWN:]
 
 
 def _kill(group: int) -> None:
