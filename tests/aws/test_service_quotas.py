@@ -14,6 +14,7 @@ from bulk_import.aws.pace.quotas import CODES
 from bulk_import.model import Lane
 from bulk_import.sandbox.kms.quotas import DEFAULTS
 from tests.e2e import materials
+from tests.e2e.rewriter import Rewriter
 from tests.e2e.support import Workplace
 from tests.sandbox_client import Sandbox
 
@@ -131,6 +132,20 @@ def test_a_value_that_is_no_rate_is_the_default(sandbox: Sandbox, work: Workplac
     result = go(work, "run", *READ)
     assert quotas(result.report["lanes"]) == {(FIRST, HERE): 1}
     assert "Value is -3" in result.stderr
+
+
+def test_the_value_of_another_quota_is_the_default(sandbox: Sandbox, work: Workplace) -> None:
+    lane(sandbox, work, FIRST, HERE, GetParametersForImport=50)
+
+    def another(_: str, answer: dict[str, Any]) -> dict[str, Any]:
+        return {"Quota": answer["Quota"] | {"QuotaCode": "L-00000000"}} if "Quota" in answer else answer
+
+    with Rewriter(sandbox.url, another) as between:
+        work.write()
+        endpoints = {"AWS_ENDPOINT_URL": sandbox.url, "AWS_ENDPOINT_URL_SERVICE_QUOTAS": between.url}
+        result = work.call("run", "manifest.json", *BRISK, *READ, BULK_IMPORT_ENDPOINT_URL="", **endpoints)
+    assert quotas(result.report["lanes"]) == {(FIRST, HERE): 1}
+    assert "for the quota L-00000000" in result.stderr
 
 
 def test_one_failure_in_passing_is_asked_again(sandbox: Sandbox, work: Workplace) -> None:

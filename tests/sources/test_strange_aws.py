@@ -6,11 +6,13 @@ import base64
 import json
 import os
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
 
 from tests.e2e import materials
+from tests.e2e.network import Served
 from tests.e2e.rewriter import Rewriter
 from tests.e2e.support import ACCOUNT, Workplace
 from tests.sandbox_client import Sandbox
@@ -168,6 +170,33 @@ def test_the_version_of_an_object(sandbox: Sandbox, work: Workplace) -> None:
     add(work, f"s3://byok-versions/one?version_id={version}", key, encoding="raw")
     assert work.run(*ALLOW).code == 0
     assert materials.held_by(sandbox.client(), key, "HMAC_256", first)
+
+
+class _OtherVersion(BaseHTTPRequestHandler):
+    """S3 with one object, which has another version than any that is asked for."""
+
+    def do_GET(self) -> None:
+        data = os.urandom(32)
+        self.send_response(200)
+        self.send_header("x-amz-version-id", "another")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        """Silent."""
+
+
+def test_another_version_of_an_object_is_not_imported(sandbox: Sandbox, work: Workplace) -> None:
+    key = sandbox.key(key_spec="HMAC_256")["key_id"]
+    add(work, "s3://byok-versions/one?version_id=wanted", key, encoding="raw")
+    with Served(_OtherVersion) as server:
+        endpoints = {"AWS_ENDPOINT_URL": sandbox.url, "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{server.port}"}
+        result = work.run(*ALLOW, BULK_IMPORT_ENDPOINT_URL="", **endpoints)
+    assert result.code == 5, result.stderr
+    error = result.entries["one"]["error"]
+    assert (error["code"], "answer is not for version wanted" in error["message"]) == ("SourceFailed", True), error
+    assert sandbox.calls(operation="ImportKeyMaterial") == []
 
 
 CREDENTIALS = (

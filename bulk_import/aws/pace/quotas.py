@@ -94,6 +94,9 @@ class AppliedQuotas:
         finally:
             self._gate.release()
         quota: dict[str, Any] = answer.get("Quota") or {}
+        if quota.get("QuotaCode", code) != code:
+            found = f"The response is for the quota {quota['QuotaCode']}, not {code}."
+            raise ServiceError(found, code="MalformedAnswer", operation=OPERATION)
         value = quota.get("Value")
         if not isinstance(value, int | float) or not 0 < value < math.inf:
             raise ServiceError(f"The response's Value is {value!r}.", code="MalformedAnswer", operation=OPERATION)
