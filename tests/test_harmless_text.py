@@ -84,7 +84,7 @@ def test_a_hostile_field_fails_its_own_target_only(field: str, text: str, sandbo
 
     with Rewriter(sandbox.url, spoil) as proxy:
         work.url = proxy.url
-        result = work.run(*RENDER, "--verify-timeout", "1s")
+        result = work.run(*RENDER, "--verify-timeout", "5s")
     assert result.code == 4
     assert {name: entry["status"] for name, entry in result.entries.items()} == {"bad": "failed", "good": "imported"}
     assert_harmless(work, result.stderr)

@@ -98,7 +98,7 @@ def test_a_defect_is_never_green(sandbox: Sandbox, work: Workplace, forks: Forks
 def test_no_defect_at_all_is_green(sandbox: Sandbox, work: Workplace, forks: Forks) -> None:
     """Else the tests here would show nothing."""
     add_targets(sandbox, work)
-    result = run(forks, work, "--verify-timeout", "1s")
+    result = run(forks, work)
     assert (result.code, result.report["run"]["outcome"]) == (0, "succeeded")
     assert_truthful(sandbox, result)
 

@@ -172,7 +172,7 @@ def test_a_disabled_key_stays_disabled(cloud: Cloud) -> None:
     cloud.client(ACCOUNT, REGION).disable_key(KeyId=key)
     cloud.work.keys[0]["valid_for"] = "30d"
 
-    result = cloud.work.run("--verify-timeout", "1s")
+    result = cloud.work.run("--verify-timeout", "5s")
 
     entry = result.entries["off"]
     state = cloud.client(ACCOUNT, REGION).describe_key(KeyId=key)["KeyMetadata"]["KeyState"]

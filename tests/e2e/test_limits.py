@@ -14,7 +14,7 @@ from tests.e2e.network import Answers, Passing, Served
 from tests.e2e.support import Workplace
 from tests.sandbox_client import Sandbox
 
-SHORT = ("--connect-timeout", "1s", "--read-timeout", "2s", "--retry-timeout", "0")
+SHORT = ("--read-timeout", "5s", "--retry-timeout", "0")
 FOREVER = 0.5  # seconds between two bytes: each of them comes in time, the response never
 
 

@@ -38,8 +38,8 @@ ONCE = {
     "act_then_drop": (),
     "truncate": (),
     "malformed": (),
-    "act_then_delay": ("--read-timeout", "1s"),
-    "hang": ("--read-timeout", "1s"),
+    "act_then_delay": ("--read-timeout", "4s"),
+    "hang": ("--read-timeout", "4s"),
 }
 
 
@@ -133,7 +133,7 @@ def test_nobody_answers_any_more(sandbox: Sandbox, work: Workplace) -> None:
     """A half-open network: connections are taken, and nothing ever comes back."""
     add_targets(sandbox, work, 2)
     sandbox.fault("hang", operation="DescribeKey", times=None, seconds=300)
-    result = work.run("--read-timeout", "300ms", "--retry-timeout", "1s")
+    result = work.run("--read-timeout", "2s", "--retry-timeout", "1s")
     assert result.code == 5
     assert {entry["error"]["code"] for entry in result.report["results"]} == {"ConnectionFailed"}
     assert_truthful(sandbox, result)
@@ -147,7 +147,7 @@ def test_an_unreadable_200_for_an_import_that_kms_refused(sandbox: Sandbox, work
     add_targets(sandbox, work, 1, specs=("HMAC_256",))
     sandbox.fault("act_then_advance", operation="GetParametersForImport", seconds=25 * 3600)
     sandbox.fault("malformed", operation="ImportKeyMaterial")
-    result = work.run("--verify-timeout", "3s")
+    result = work.run("--verify-timeout", "5s")
     assert_all_imported(sandbox, work, result)
     answers = [event["outcome"] for event in events(work) if event["event"] == "answered"]
     assert answers == ["refused", "unknown", "ok"]  # the first by its session, which has aged with the token
@@ -260,7 +260,7 @@ def test_a_key_that_somebody_turns_in_the_middle(
 ) -> None:
     keys = add_targets(sandbox, work, 2, specs=("HMAC_256",))
     sandbox.fault(when, operation=operation, key=keys[0]["key_id"], state=state)
-    result = work.run("--verify-timeout", "2s")
+    result = work.run("--verify-timeout", "5s")
     turned = result.entries["k0"]
     assert (result.code, turned["status"], result.entries["k1"]["status"]) == (4, "failed", "imported")
     assert turned["error"]["code"] in ("KeyStateChanged", "KMSInvalidStateException", "VerificationTimeout")
@@ -335,7 +335,7 @@ def test_a_report_target_that_is_unreachable(sandbox: Sandbox, work: Workplace, 
                             for operation in ("GET", "HEAD", "PUT")] if effect != "refused" else [])  # fmt: skip
     s3 = {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9" if effect == "refused" else sandbox.url}
     where = {"AWS_ENDPOINT_URL_KMS": sandbox.url, "AWS_ENDPOINT_URL_STS": sandbox.url, "BULK_IMPORT_ENDPOINT_URL": ""}
-    options = ("--report", "s3://artefacts/r.json", "--retry-timeout", "1s", "--read-timeout", "300ms")
+    options = ("--report", "s3://artefacts/r.json", "--retry-timeout", "1s", "--read-timeout", "4s")
     result = work.run(*options, **s3, **where)
     assert result.code == 6, result.stderr
     [report] = work.folder.glob("report.*.json")

@@ -86,13 +86,11 @@ def asked(
     work: Workplace, *options: str, command: tuple[str, ...] = ("plan", "manifest.json"), **more: str
 ) -> set[str]:
     """The hosts that a forward proxy was asked for. Nobody behind it is ever reached."""
-    with ForwardProxy(silent=True) as proxy:
+    with ForwardProxy(refuses=403) as proxy:
         environment = {
             "BULK_IMPORT_ENDPOINT_URL": "", "NO_PROXY": "", "HTTPS_PROXY": proxy.url, "AWS_DEFAULT_REGION": "", **more,
         }  # fmt: skip
-        result = work.call(
-            *command, *options, "--connect-timeout", "1s", "--read-timeout", "1s", "--retry-timeout", "0", **environment
-        )
+        result = work.call(*command, *options, "--retry-timeout", "0", **environment)
         assert result.code in (3, 5), result.stderr
         return {text.removeprefix("CONNECT ").removesuffix(":443") for text in proxy.used}
 

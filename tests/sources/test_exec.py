@@ -76,7 +76,7 @@ def test_placeholders_are_replaced_inside_arguments_and_no_shell_sees_them(sandb
     assert result.code == 0, result.stderr
 
 
-COUNT = 'echo run >> count; sleep 0.3; cat "$1"'
+COUNT = 'echo run >> count; sleep 1; cat "$1"'
 
 
 def test_targets_that_overlap_share_one_run_of_the_command(sandbox: Sandbox, work: Workplace) -> None:
@@ -230,7 +230,7 @@ ELSE = "echo $$ > pid; exec setpriv --reuid=65534 --clear-groups sh -c '{}'"
 def test_a_command_of_another_user_that_cannot_be_killed(sandbox: Sandbox, work: Workplace, does: str) -> None:
     """It fails its own target, and neither an error of the system nor the wait for its end stops the run."""
     components.need("setpriv")
-    define(work, "hsm", ["/bin/sh", "-c", ELSE.format(does)], timeout="1s")
+    define(work, "hsm", ["/bin/sh", "-c", ELSE.format(does)], timeout="3s")
     add(work, "exec:hsm", sandbox.key()["key_id"])
     work.key(sandbox.key()["key_id"], materials.make("SYMMETRIC_DEFAULT"), name="good")
     work.write()
@@ -280,7 +280,7 @@ def test_the_process_group_is_killed_at_the_timeout_and_at_the_end(sandbox: Sand
     """A command that leaves a child behind, which would hold its output open."""
     script = 'sleep 50 & echo $! > "$1.pid"; [ "$1" = slow ] && wait; cat printed'
     (work.folder / "printed").write_bytes(materials.make("SYMMETRIC_DEFAULT"))
-    define(work, "slow", ["/bin/sh", "-c", script, "sh", "slow"], timeout="1s")
+    define(work, "slow", ["/bin/sh", "-c", script, "sh", "slow"], timeout="3s")
     define(work, "quick", ["/bin/sh", "-c", script.replace("&", ">/dev/null 2>&1 &", 1), "sh", "quick"])
     add(work, "exec:slow", sandbox.key()["key_id"], name="slow")
     add(work, "exec:quick", sandbox.key()["key_id"], name="quick")

@@ -19,7 +19,7 @@ from tests.virtual_time import run
 
 VAULT = ("--allow-source", "vault:", "--allow-source", "transit:")
 AWS = ("--allow-source", "secretsmanager:", "--allow-source", "ssm:", "--allow-source", "s3:")
-IMPATIENT = ("--connect-timeout", "1s", "--read-timeout", "1s", "--retry-timeout", "1s")
+IMPATIENT = ("--read-timeout", "5s", "--retry-timeout", "1s")
 
 
 def secret(sandbox: Sandbox, work: Workplace, bao: Bao, name: str = "one") -> bytes:
