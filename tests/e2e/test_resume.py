@@ -117,12 +117,12 @@ def test_an_accepted_import_that_never_showed_is_made_again(sandbox: Sandbox, wo
     work.key(key["key_id"], materials.make("HMAC_256"), name="mac")
     reads = {"account": ACCOUNT, "region": REGION, "key": key["key_id"]}
     sandbox.post("stale_reads", **reads, pattern=",".join(["stale"] * 500))
-    first = work.run("--verify-timeout", "1s")
+    first = work.run("--verify-timeout", "4s")
     assert first.entries["mac"]["error"]["code"] == "VerificationTimeout"
     sandbox.client().delete_imported_key_material(KeyId=key["key_id"])
     sandbox.post("stale_reads", **reads, pattern="good")
 
-    result = work.run("--resume")
+    result = work.run("--resume", "--verify-timeout", "4s")
 
     assert result.code == 0, result.stderr
     assert (result.entries["mac"]["status"], result.entries["mac"]["attempts"]) == ("imported", 2)
