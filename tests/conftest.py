@@ -16,7 +16,7 @@ pytest_plugins = ["tests.left_out"]
 
 clean_environment()
 # An example may take as long as it takes: how busy a machine is decides no test.
-hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("tests")
 
 

@@ -202,7 +202,9 @@ def test_any_damaged_byte_of_an_rsa_key_is_found(material, data: st.DataObject) 
 
 
 @given(st.data())
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 def test_any_damaged_byte_of_an_ec_key_is_found(material, data: st.DataObject) -> None:
     good = material(KeySpec.ECC_NIST_P256)
     key = bytearray(good)

@@ -143,7 +143,9 @@ def code(outcome: Outcome) -> str | None:
     return outcome.error.code if outcome.error else None
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(families=FAMILIES, latencies=LATENCIES)
 def test_every_order_ends_and_no_replica_is_first(families: list[Related], latencies: dict[str, float]) -> None:
     async def story() -> None:
@@ -172,7 +174,9 @@ def test_every_order_ends_and_no_replica_is_first(families: list[Related], laten
     run(story())
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(families=FAMILIES, latencies=LATENCIES, after=st.floats(0.0, 60.0))
 def test_a_stop_at_any_time_ends_all(families: list[Related], latencies: dict[str, float], after: float) -> None:
     async def story() -> None:
