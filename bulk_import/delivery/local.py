@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import tempfile
 from pathlib import Path
@@ -46,7 +47,8 @@ def write_report(document: Document, destination: str) -> Path | None:
 
 def from_journal(journal: Path) -> str:
     """How to get the report later."""
-    return f"Keep the journal and make the report from it: bulk-import report {journal} --format json --output PATH."
+    command = f"bulk-import report {shlex.quote(str(journal))} --format json --output PATH"
+    return f"Keep the journal and make the report from it: {command}"
 
 
 def _write_to(document: Document, destination: str) -> Path | None:

@@ -28,7 +28,7 @@ from bulk_import.codes import advice_for
 from bulk_import.errors import ExitCode
 from bulk_import.model.run import widest
 from bulk_import.report import verdict
-from bulk_import.report.recount import Part, Recount, recount
+from bulk_import.report.recount import MAKE, Part, Recount, recount
 from bulk_import.report.reread import Lazily, Report
 
 Values = dict[str, Any]
@@ -157,7 +157,7 @@ def _lanes_add_up(parts: Sequence[Part], counted: Recount) -> None:
                 part.refuse(f"{message}some are missing.", _REBUILD)
 
 
-_REBUILD: Final = "Make the reports again from their journals: bulk-import report JOURNAL…"
+_REBUILD: Final = f"Make each report again from its journal: {MAKE}"
 
 
 def _shard(part: Part) -> tuple[int, int]:

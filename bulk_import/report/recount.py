@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from bulk_import.errors import InputError, Problem
 from bulk_import.model import Status
@@ -86,8 +86,9 @@ def recount(parts: Sequence[Part]) -> Recount:
     return found
 
 
-_EDITED = "The report was changed after it was written. Make it again from its journal: bulk-import report JOURNAL."
-_SHARDS = "Merge the shards of one run: same manifest, same selection, same N."
+MAKE: Final = "bulk-import report JOURNAL --format json --output REPORT"
+_EDITED: Final = f"The report was changed after it was written. Make it again from its journal: {MAKE}"
+_SHARDS: Final = "Merge the shards of one run: same manifest, same selection, same N."
 
 
 def _contradiction(result: Values) -> str:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import shlex
 import subprocess
 import threading
+from functools import reduce
 from pathlib import Path
 
 import jsonschema
 import pytest
 
+from bulk_import.delivery.local import from_journal
 from bulk_import.report.formats import FORMATS
 from bulk_import.report.schema import report_schema
 from bulk_import.settings import RENDERINGS
@@ -54,6 +58,40 @@ def test_a_killed_runs_journal_gives_a_report_too(offline: Workplace) -> None:
     assert [entry["status"] for entry in result.report["results"]] == ["imported", "failed", "not_attempted"]
     digest, name = (offline.folder / "report.json.sha256").read_text().split()
     assert (digest, name) == (hashlib.sha256((offline.folder / "report.json").read_bytes()).hexdigest(), "report.json")
+
+
+def recommended(text: str, work: Workplace, **names: str) -> int:
+    """Runs the command that a message recommends, as a person copies it into a shell. Returns its exit code."""
+    command = re.search(r"bulk-import report .*--output \w+", text)
+    assert command is not None, text
+    line = reduce(lambda line, name: line.replace(name, shlex.quote(names[name])), names, command[0])
+    bulk_import = shlex.join(work.command())
+    done = subprocess.run(
+        ["/bin/sh", "-c", line.replace("bulk-import", bulk_import, 1)], cwd=work.folder, env=work.environment(),
+        capture_output=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert b"Usage" not in done.stderr, done.stderr
+    return done.returncode
+
+
+def test_the_recommended_command_makes_the_report_from_its_journal(offline: Workplace) -> None:
+    journal = offline.folder / "a folder's $name" / "whole.jsonl"
+    journal.parent.mkdir()
+    (offline.folder / "whole.jsonl").rename(journal)
+    assert recommended(from_journal(journal), offline, PATH="report.json") == 0
+    assert [entry["status"] for entry in json.loads((offline.folder / "report.json").read_bytes())["results"]]
+
+
+def test_the_recommended_command_makes_a_report_again_that_was_changed(offline: Workplace) -> None:
+    offline.call("report", "killed.jsonl", "--format", "json", "--output", "report.json")
+    path = offline.folder / "report.json"
+    good = path.read_bytes()
+    assert b'"not_attempted"' in good
+    path.write_bytes(good.replace(b'"status":"failed"', b'"status":"imported"').replace(b'"failed":1', b'"failed":0'))
+    changed = offline.call("report", "report.json")
+    assert changed.code == 3
+    assert recommended(changed.stderr, offline, JOURNAL="killed.jsonl", REPORT="report.json") == 4
+    assert path.read_bytes() == good
 
 
 @pytest.mark.parametrize("name", [*FORMATS, "table"])
