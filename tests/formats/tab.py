@@ -16,13 +16,16 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from bulk_import.report.formats import render
 from tests.formats import chromium
 
+LONGEST = 90_000  # ms; it stops what hangs, however busy the machine is: 5 s are little for the page of 10,000 targets
+expect.set_options(timeout=LONGEST)
+
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=chromium.find(), args=chromium.FLAGS)
+        running = driver.chromium.launch(executable_path=chromium.find(), args=chromium.FLAGS, timeout=LONGEST)
         yield running
         running.close()
 
@@ -39,7 +42,7 @@ class Tab:
         self.said: list[str] = []
         self.asked: list[str] = []
         self.page: Page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        self.page.set_default_timeout(30_000)
+        self.page.set_default_timeout(LONGEST)
         self.page.on("console", lambda message: self.said.append(message.text))
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
         self.page.on("request", lambda request: self.asked.append(request.url))

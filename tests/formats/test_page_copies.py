@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.xdist_group("chromium"), pytest.mark.timeout(300)]
 def copied(page: Page, button: str) -> str:
     page.bring_to_front()  # only the page in front may write to the clipboard
     page.get_by_role("button", name=button, exact=True).click()
-    expect(page.locator("#copied")).to_contain_text("Copied", timeout=30_000)
+    expect(page.locator("#copied")).to_contain_text("Copied")
     return str(page.evaluate("navigator.clipboard.readText()"))
 
 
