@@ -26,6 +26,8 @@ def load(flags: Mapping[str, Any] | None = None, config: str | None = None) -> S
     """
     flags = dict(flags or {})
     empty = [flag_of(name) for name, value in flags.items() if gives_nothing(value, several=several(name))]
+    if config is not None and not config.strip():
+        empty.append("--config")  # the file may hold the guards
     if empty:
         raise UsageError("\n".join(f"{flag}: is empty. Give a value, or omit it." for flag in empty))
     config = config or os.environ.get(PREFIX + "CONFIG") or None

@@ -90,6 +90,15 @@ def test_a_dry_run_is_an_option_only(value: str, tmp_path: Path, monkeypatch: py
     assert not load().dry_run
 
 
+@pytest.mark.parametrize("value", ["", " ", "\t", "\u00a0"])
+def test_an_empty_name_of_the_file_is_wrong_usage(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a shell's variable that is not set: the guards may be in the file."""
+    for also in ("", "settings.toml"):
+        monkeypatch.setenv("BULK_IMPORT_CONFIG", also)
+        with pytest.raises(UsageError, match="--config: is empty"):
+            load({}, value)
+
+
 @pytest.mark.parametrize("name", ["role", "report", "journal", "endpoint_url", "profile", "shard"])
 def test_blanks_are_no_value(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [problem.field for problem in problems({}, config(tmp_path, f'{name} = " "\n'))] == [name]
