@@ -7,7 +7,6 @@ Makefile). To the tests it is a server like any other.
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,8 @@ import urllib.request
 from pathlib import Path
 
 import boto3
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = Path(sys.prefix) / "ministack" / "bin" / "ministack"
@@ -29,9 +30,7 @@ class Ministack:
         self.url = ""
 
     def __enter__(self) -> Ministack:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         # Without IOT_MTLS_ENABLED=0 it would also listen on every interface.

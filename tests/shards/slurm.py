@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from tests.ports import free_port
+
 PROGRAMS: Final = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol", "squeue", "scancel", "sinfo")
 PATIENCE: Final = 60  # seconds
 # A requeued job waits until its credential has expired: after 120 s by default, and not less than 5.
@@ -77,7 +79,7 @@ class Slurm:
         key.write_bytes(os.urandom(128))
         key.chmod(0o600)
         facts = {"host": socket.gethostname().partition(".")[0], "folder": self.folder, "cores": self._cores,
-                 "controller": _free_port(), "node": _free_port(), "user": _user()}  # fmt: skip
+                 "controller": free_port(), "node": free_port(), "user": _user()}  # fmt: skip
         (self.folder / "slurm.conf").write_text(CONF.format(**facts))
         files = [f"--{name}-file={self.folder}/munge.{name}" for name in ("key", "log", "pid", "seed")]
         try:
@@ -143,10 +145,3 @@ class Slurm:
 
 def _user() -> str:
     return pwd.getpwuid(os.getuid()).pw_name
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

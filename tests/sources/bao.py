@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from typing import Any
 
 import hvac
 
+from tests.ports import free_port
 from tests.sources import components
 
 ROOT_TOKEN = "root-token-of-the-test"
@@ -97,13 +97,3 @@ class Bao:
     def transit_keys(self) -> list[str]:
         answer: Any = self.client.list("transit/keys")
         return list(answer["data"]["keys"]) if answer else []
-
-
-def free_port() -> int:
-    """On loopback; the next one is free as well, because the server also listens there."""
-    while True:
-        with socket.socket() as probe, socket.socket() as next_probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-            if next_probe.connect_ex(("127.0.0.1", port + 1)) != 0:
-                return port
