@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 
 from tests.e2e import materials
+from tests.e2e.network import Passing, Served
 from tests.e2e.rewriter import Rewriter
 from tests.e2e.support import ACCOUNT, REGION, Workplace
 from tests.faults.support import imports
@@ -166,3 +168,52 @@ def test_a_description_with_what_is_no_text(
 
     result = through(sandbox, work, run, alter, "--retry-timeout", "0")
     assert (result.code, result.entries["key"]["error"]["code"]) == (5, "MalformedAnswer")
+
+
+TIMES = ["2024-01-01", "0001-01-01T00:00:00+12:00", "9999-12-31T23:59:59-12:00", 253402300800, 1e18, float("nan"), []]
+
+
+@pytest.mark.parametrize("value", TIMES, ids=str)
+@pytest.mark.parametrize("member", ["CreationDate", "ValidTo"])
+def test_a_time_that_cannot_be_compared(
+    sandbox: Sandbox, work: Workplace, run: Run, member: str, value: object
+) -> None:
+    """Without a zone, or in a year that no calendar has."""
+    material = materials.make(AES)
+    key = sandbox.key(key_spec=AES, material={"hex": material.hex()}, valid_to="2027-01-01T00:00:00Z")
+    work.key(key["key_id"], material, name="key", valid_to="2027-01-01T00:00:00Z")
+    good = sandbox.key(key_spec=AES)
+    work.key(good["key_id"], materials.make(AES), name="good")
+
+    def alter(called: str, answer: dict[str, Any]) -> dict[str, Any]:
+        found = answer.get("KeyMetadata", {})
+        return {"KeyMetadata": found | {member: value}} if found.get("Arn") == key["arn"] else answer
+
+    result = through(sandbox, work, run, alter, "--retry-timeout", "0", "--verify-timeout", "1s")
+    entries = result.entries
+    harmless = member == "CreationDate" and value == "2024-01-01"
+    assert (result.code, entries["key"]["status"]) == ((0, "unchanged") if harmless else (4, "failed")), entries["key"]
+    assert entries["good"]["status"] == "imported"
+    if not harmless:
+        assert entries["key"]["error"]["code"] in ("ConnectionFailed", "VerificationTimeout"), entries["key"]
+        assert "connection broke" not in entries["key"]["error"]["message"]
+
+
+class _Expiration(Passing):
+    """STS in front of the sandbox, whose sessions end then."""
+
+    value = b""
+
+    def altered(self, status: int, data: bytes) -> bytes:
+        return re.sub(rb"(<Expiration>)[^<]*", rb"\g<1>" + self.value, data) if status == 200 else data
+
+
+@pytest.mark.parametrize("value", ["0001-01-01T00:00:00+12:00", "9999-12-31T23:59:59-12:00", "1e18", "nan"])
+def test_a_session_that_ends_at_no_time(sandbox: Sandbox, work: Workplace, value: str) -> None:
+    work.key(sandbox.key(key_spec="HMAC_256")["key_id"], materials.make("HMAC_256"), name="key")
+    fields = {"behind": sandbox.url.removeprefix("http://"), "value": value.encode()}
+    with Served(type("Handler", (_Expiration,), fields)) as sts:
+        urls = {"AWS_ENDPOINT_URL": sandbox.url, "AWS_ENDPOINT_URL_STS": f"http://127.0.0.1:{sts.port}"}
+        result = work.run("--retry-timeout", "0", BULK_IMPORT_ENDPOINT_URL="", **urls)
+    assert (result.code, result.entries["key"]["error"]["code"]) == (5, "ConnectionFailed"), result.stderr
+    assert "could not be read" in result.entries["key"]["error"]["message"]

@@ -32,7 +32,7 @@ from bulk_import.aws.wire.descriptors import connections
 from bulk_import.aws.wire.endpoint import Loader, endpoint_of
 from bulk_import.aws.wire.genuine import default_region, is_genuine
 from bulk_import.aws.wire.http import Pool, session_class
-from bulk_import.aws.wire.incoming import make_harmless
+from bulk_import.aws.wire.incoming import make_harmless, moment
 from bulk_import.aws.wire.route import is_loopback, refuse_plain_http
 from bulk_import.aws.wire.shortcut import Shortcut
 from bulk_import.aws.wire.tls import trust_of
@@ -94,6 +94,7 @@ class Clients:
                 [Problem("AWS configuration", 0, "", f"cannot be read: {error}.", "Correct that file.")]
             ) from None
         self._core.register("after-call", make_harmless)
+        self._core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=moment)
         self._loader = Loader(self._core.get_component("data_loader"))
         self._core.register_component("data_loader", self._loader)
         self._partitions = self._loader.load_data("partitions")

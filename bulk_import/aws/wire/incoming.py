@@ -1,9 +1,14 @@
-"""Every response of AWS, where it enters the program: its text cannot act on a terminal, a log or a CI runner."""
+"""Every response of AWS, where it enters the program: its text cannot act on a terminal, a log or a CI runner, and its
+times can be compared.
+"""
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Any, Final
+
+from botocore.utils import parse_timestamp
 
 from bulk_import.aws.wire.http import Response
 from bulk_import.text import harmless, harmless_values, is_plain
@@ -22,6 +27,21 @@ def make_harmless(parsed: dict[str, Any] | None, http_response: Any = None, **_:
     for name, value in parsed.items():
         if name not in _SECRET:
             parsed[name] = _encodable(value) if name in _AS_IT_IS else _harmless(value)
+
+
+def moment(value: Any) -> datetime:
+    """A time of a response, in UTC: for botocore's parser, whose own makes a time zone of the machine's for each time,
+    and times without a zone.
+
+    Raises ValueError for what is no time.
+    """
+    try:
+        if isinstance(value, int | float):
+            return datetime.fromtimestamp(value, UTC)
+        found = parse_timestamp(value)
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (OverflowError, OSError, RuntimeError):  # in a year that no calendar has
+        raise ValueError("not a time") from None
 
 
 def _is_plain(response: Response) -> bool:

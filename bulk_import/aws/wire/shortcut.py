@@ -14,17 +14,16 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
 from aiobotocore.parsers import AioJSONParser
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.utils import parse_timestamp
 
 from bulk_import.aws.wire.credentials import current_call
 from bulk_import.aws.wire.http import Pool, Response
+from bulk_import.aws.wire.incoming import moment
 
 
 @dataclass(slots=True)
@@ -92,7 +91,7 @@ class Shortcut:
         self._pool = pool
         self._service = service
         self._region = region
-        self._parser = AioJSONParser(timestamp_parser=_timestamp)
+        self._parser = AioJSONParser(timestamp_parser=moment)
         self._hosts: dict[str, str] = {}  # URL → Host
 
     async def __call__(self, *, model: Any, params: dict[str, Any], **_event: Any) -> tuple[Response, Any]:
@@ -126,8 +125,3 @@ def _host(url: str) -> str:
     """The header Host of requests to this URL, as botocore's signer finds it."""
     nobody: Any = None
     return str(SigV4Auth(nobody, "", "").headers_to_sign(AWSRequest("POST", url))["host"])
-
-
-def _timestamp(value: Any) -> datetime:
-    """KMS's JSON has seconds since 1970; botocore's parser makes a time zone of the machine's for each of them."""
-    return datetime.fromtimestamp(value, UTC) if isinstance(value, int | float) else parse_timestamp(value)
