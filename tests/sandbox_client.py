@@ -42,7 +42,7 @@ class Sandbox:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=100)
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe:
                 pipe.close()

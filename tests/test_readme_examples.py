@@ -151,7 +151,7 @@ def local_aws(command: str, folder: Path) -> Iterator[str]:
         yield process.stdout.readline().strip()
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(100)
         process.stdout.close()
 
 

@@ -43,7 +43,7 @@ class Ministack:
     def __exit__(self, *_: object) -> None:
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(10)
+            self._process.wait(100)
 
     def _wait(self) -> None:
         deadline = time.monotonic() + 90

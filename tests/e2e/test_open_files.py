@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import resource
+import shlex
 import subprocess
 from typing import Any
 
@@ -81,9 +82,9 @@ def test_a_limit_that_is_lowered_during_the_run_costs_no_result(sandbox: Sandbox
     assert f"the limit is {files}" in result.stderr
     assert "ulimit -n" in result.stderr
     assert not (work.folder / "report.json").exists()
-    command = re.search(r"make the report from it: bulk-import (.*) PATH\.", result.stderr)
+    command = re.search(r"make the report from it: bulk-import (.*) PATH$", result.stderr, re.MULTILINE)
     assert command, result.stderr
-    made = work.call(*command[1].split(), "report.json")
+    made = work.call(*shlex.split(command[1]), "report.json")
     held = {entry["id"] for entry in result.entries.values() if entry["status"] == "imported"}
     assert made.code == (0 if len(held) == len(work.keys) else 4), made.stderr
     assert held == {key["id"] for key in work.keys if holds(sandbox, key)}

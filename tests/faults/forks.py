@@ -58,7 +58,7 @@ class Forks:
         assert self._started.stdin is not None
         assert self._started.stdout is not None
         self._started.stdin.close()
-        self._started.wait(10)
+        self._started.wait(100)
         self._started.stdout.close()
 
     @property

@@ -113,7 +113,7 @@ class Slurm:
     def _stop(self) -> None:
         for process in reversed(self._processes):
             process.terminate()
-            process.wait(20)
+            process.wait(100)
 
     def call(self, name: str, *arguments: str, check: bool = True) -> str:
         """One of Slurm's commands; its standard output."""

@@ -65,7 +65,7 @@ class Bao:
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(20)
+            self._process.wait(100)
 
     def __exit__(self, *_: object) -> None:
         self.stop()

@@ -176,5 +176,5 @@ touch ready; exec sleep infinity
 
     def stop(self) -> None:
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(100)
         self._log.close()
