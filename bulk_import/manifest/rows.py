@@ -91,6 +91,9 @@ def read_csv(source: Source, findings: Findings) -> Iterator[Row]:
             message, advice = "ends inside a quoted cell", "A quote is not closed, or the file is cut off."
         elif "new-line" in reason:
             message, advice = "has lines that end in CR alone", "Save it with LF or CRLF line ends."
+        elif "field larger" in reason:
+            most = csv.field_size_limit()
+            message, advice = f"has a cell of more than {most} characters", "Shorten it, or close its quote."
         else:
             message, advice = f"is not CSV: {reason}", "Double a quote inside a quoted cell."
         raise fail(source.file, reader.line_num, message, advice) from None

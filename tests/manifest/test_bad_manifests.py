@@ -276,6 +276,7 @@ CSVS = [
     (CSV.replace(",", ";") + ROW.replace(",", ";"), 1, "", "not separated by commas"),
     (CSV + '"one', 2, "", "ends inside a quoted cell"),
     (CSV + 'a"b"c,"x"y\n', 2, "", "is not CSV"),
+    (CSV + ROW.replace("alias/one", "x" * 200_000), 2, "", "has a cell of more than 131072 characters"),
     (CSV + ROW + "x" * 5_000_000, 3, "", "a line of more than"),
     (CSV.encode() + b"\xff" + ROW.encode(), 2, "", "not UTF-8"),
     ((CSV + ROW).replace("\n", "\r"), 1, "", "CR alone"),
