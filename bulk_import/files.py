@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Final
 
+LONGEST_NAME: Final = 255  # bytes, on every file system of Linux; see pathname limits in limits.h(0p)
+_LONGEST_PATH: Final = 4096  # bytes, with the null byte at its end
 PATIENCE: Final = 10.0  # seconds that the reader of a pipe may take
 _RETRY: Final = 0.05  # seconds between two looks for one
 _NO_DIRECTORY_FSYNC = (errno.EINVAL, errno.ENOTSUP)  # some network and FUSE file systems have none
@@ -20,6 +22,16 @@ _NO_DIRECTORY_FSYNC = (errno.EINVAL, errno.ENOTSUP)  # some network and FUSE fil
 def real(path: Path) -> Path:
     """Where links lead. Links that form a circle stay: opening them then says so (`Path.resolve` would raise)."""
     return Path(os.path.realpath(path))
+
+
+def no_path(text: str, *, longest: int = LONGEST_NAME) -> str | None:
+    """Why no file can have this path, for people; None: one can. `longest`: bytes of each name in it."""
+    data = os.fsencode(text)
+    if b"\0" in data:
+        return "it holds a null character"
+    if len(data) >= _LONGEST_PATH or max(map(len, data.split(b"/"))) > longest:
+        return f"a name in it is longer than {longest} bytes, or all of it than {_LONGEST_PATH - 1}"
+    return None
 
 
 def fsync_directory(folder: Path) -> None:
@@ -137,6 +149,11 @@ class NewFile:
         self._temporary.replace(self._path)
 
 
+def sum_line(sha256: str, path: Path) -> bytes:
+    """As sha256sum writes it. The name is as the folder has it, also if it is not UTF-8."""
+    return b"%b  %b\n" % (sha256.encode(), os.fsencode(path.name))
+
+
 def write_with_sum(path: Path, sums: Path, chunks: Iterable[bytes], *, first: Callable[[], None]) -> str:
     """Writes a file, and its SHA-256 in sha256sum's format to `sums`. Returns the sum. Raises OSError.
 
@@ -146,7 +163,7 @@ def write_with_sum(path: Path, sums: Path, chunks: Iterable[bytes], *, first: Ca
     with NewFile(path) as new:
         sha256 = new.fill(chunks)
         with NewFile(sums) as line:
-            line.fill([f"{sha256}  {path.name}\n".encode()])
+            line.fill([sum_line(sha256, path)])
             first()
             new.commit()
             line.commit()

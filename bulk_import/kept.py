@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from bulk_import.files import fsync_directory, write_with_sum
+from bulk_import.files import fsync_directory, sum_line, write_with_sum
 
 HEAD: Final = 1 << 16  # bytes; a report says its run's ID well within them
 _A_RUN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")  # as begin.py makes IDs: they sort by time
@@ -115,7 +115,7 @@ def _keep_older(path: Path, run_id: str) -> None:
 def _keep_sum(path: Path, kept: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         digest = sha256_path(path).read_text(encoding="ascii", errors="replace").split(" ", 1)[0]
-        sha256_path(kept).write_text(f"{digest}  {kept.name}\n", encoding="ascii", errors="replace")
+        sha256_path(kept).write_bytes(sum_line(digest, kept))
         sha256_path(path).unlink()
 
 

@@ -158,6 +158,8 @@ def _local(name: str, settings: Settings, stdin: BinaryIO | None, stack: ExitSta
         source: BinaryIO = io.BytesIO(fetch(name, settings))
     elif name == STDOUT:
         source = stdin or sys.stdin.buffer
+    elif why := files.no_path(name):
+        raise _problem(name, f"this is not a path: {why}.", "Check it.")
     elif path.is_file() or path.is_dir() or not path.exists():
         return path
     else:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bulk_import.delivery.older_results import is_report, is_result
 from bulk_import.errors import Problem, SettingsError, UsageError
-from bulk_import.files import real
+from bulk_import.files import no_path, real
 from bulk_import.kept import is_sum, sha256_path
 from bulk_import.model import STDOUT, Manifest, in_s3
 from bulk_import.settings import Settings
@@ -17,6 +17,7 @@ from bulk_import.settings import Settings
 # A resolved path or URI, and for a file that exists its device and inode: a hard link is the same file.
 Place = str | tuple[int, int]
 FILE = "file:"
+STEP_SUMMARY = "GITHUB_STEP_SUMMARY"  # names a file that a run appends to
 # Settings and variables that name a file which a command may read.
 _READ = {
     "pkcs11_pin_file": "the PIN is", "pkcs11_module": "the PKCS#11 module is", "vault_jwt_file": "the token is",
@@ -67,6 +68,9 @@ def check(
     if settings.only_failed:
         known.add(settings.only_failed, "the report of --only-failed is")
     problems: list[Problem] = []
+    summary = os.environ.get(STEP_SUMMARY)
+    if summary and not no_path(summary) and (used := taken.find(summary) or known.find(summary)):
+        problems.append(Problem("environment", 0, STEP_SUMMARY, f"it names the file where {used}.", "Unset it."))
     for option, given, what in _outputs(settings, journal):
         used = taken.find(given) or (known.find(given) if option.startswith("--render") else None)
         if used:
@@ -133,7 +137,7 @@ def _inputs(taken: Taken, settings: Settings, manifest: str) -> None:
     read += [(name, "a public key is") for name in settings.signed_by]
     read += [(os.environ.get(name), f"the file of {name} is") for name in _VARIABLES]
     for given, what in read:
-        if given and Path(given).is_file():  # not a device, which can be an output too
+        if given and not no_path(given) and Path(given).is_file():  # not a device, which can be an output too
             taken.add(given, what)
 
 

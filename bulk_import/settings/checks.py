@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from pydantic import ValidationInfo, field_validator
 from pydantic_settings import BaseSettings
 
+from bulk_import.files import LONGEST_NAME, no_path
 from bulk_import.model import ObjectUri, in_s3
 from bulk_import.shards import AUTO, parse
 from bulk_import.shown import shown
 
 CORRECTABLE = ("description", "tags", "policy")
+LONGEST_WRITTEN = 200  # bytes: the names of older results, their sums and new files are longer
+_PATHS = (
+    "known", "material_root", "only_failed", "pkcs11_module", "pkcs11_pin_file", "plan", "seed", "sign_with",
+    "signed_by", "vault_jwt_file",
+)  # fmt: skip
+_WRITTEN = ("journal", "out", "output", "render", "report")
 RENDERINGS = ("html", "junit", "markdown", "github", "csv")  # of a report
 
 
@@ -93,6 +101,16 @@ class Checked(BaseSettings):
         if uri is not None and (in_s3(uri) or info.field_name == "checkpoint"):
             ObjectUri.parse(uri)
         return uri
+
+    @field_validator(*_PATHS, *_WRITTEN, check_fields=False)
+    @classmethod
+    def _paths(cls, value: Any, info: ValidationInfo) -> Any:
+        longest = LONGEST_WRITTEN if info.field_name in _WRITTEN else LONGEST_NAME
+        paths = value.values() if isinstance(value, dict) else [value] if isinstance(value, str) else value or ()
+        for path in paths:
+            if not in_s3(path) and (why := no_path(path, longest=longest)):
+                raise ValueError(f"is not a path: {why}")
+        return value
 
     @field_validator("journal", check_fields=False)
     @classmethod

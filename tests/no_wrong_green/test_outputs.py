@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.e2e import materials
-from tests.e2e.support import Workplace
+from tests.e2e.support import Workplace, quick
 from tests.faults.support import add_targets
 from tests.no_wrong_green.conftest import Run
 from tests.no_wrong_green.made_reports import ASKED, RENDERED, good, offline, report, work
@@ -92,7 +93,44 @@ def test_what_lies_where_a_result_goes_and_is_none_is_left(
     assert (offline.folder / name).read_bytes() == content
 
 
+@pytest.mark.parametrize("place", ["the manifest", "key material", "a hard link", "a symbolic link"])
+def test_the_step_summary_is_appended_to_no_input(place: str, sandbox: Sandbox, work: Workplace, run: Run) -> None:
+    work.key(sandbox.key(key_spec="HMAC_256")["key_id"], materials.make("HMAC_256"), name="key-0")
+    work.write()
+    given = PLACES[place](work.folder)
+    before = {path.name: path.read_bytes() for path in work.folder.iterdir()}
+    result = run(GITHUB_STEP_SUMMARY=given)
+    assert (result.code, "GITHUB_STEP_SUMMARY" in result.stderr) == (3, True), result.stderr
+    assert {path.name: path.read_bytes() for path in work.folder.iterdir()} == before
+
+
 # --- what cannot be written
+
+
+@pytest.mark.parametrize("name", [b"b\xfc.json", "bü.json".encode(), "報告.json".encode(), b"caf\xe9/r.json"])
+def test_a_report_whose_name_is_not_ascii(name: bytes, sandbox: Sandbox, work: Workplace) -> None:
+    """As the folder has it, in Latin-1 too. The sum of it, and that of the older one, can be checked."""
+    add_targets(sandbox, work, 1)
+    work.write()
+    path = work.folder / os.fsdecode(name)
+    path.parent.mkdir(exist_ok=True)
+    for _ in range(2):
+        options = ("--report", os.fsdecode(name))
+        done = subprocess.run(
+            work.command("run", "manifest.json", *quick(options), *options), cwd=work.folder, env=work.environment(),
+            capture_output=True, timeout=100, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    sums = [sums.name for sums in path.parent.glob("*.sha256")]
+    assert len(sums) == 2
+    subprocess.run(["sha256sum", "--check", *sums], cwd=path.parent, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("variable", ["AWS_CONFIG_FILE", "AWS_CA_BUNDLE", "VAULT_CACERT", "GITHUB_STEP_SUMMARY"])
+def test_a_variable_whose_value_can_be_no_file(variable: str, sandbox: Sandbox, work: Workplace, run: Run) -> None:
+    add_targets(sandbox, work, 1)
+    result = run(**{variable: "a" * 300})
+    assert result.code == (3 if variable == "AWS_CA_BUNDLE" else 0), result.stderr
 
 
 def test_a_pipe_without_a_reader_holds_nothing_up(sandbox: Sandbox, work: Workplace) -> None:

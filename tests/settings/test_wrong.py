@@ -106,7 +106,13 @@ WRONG: dict[str, list[str]] = {
     "port": ["-1", "65536"],
     "lag": ["-1"],
     "authorization_lag": ["-1"],
+    **{
+        name: ["a" * 256, "/".join(["a" * 200] * 25)]
+        for name in ("known", "material_root", "only_failed", "plan", "seed")
+    },
+    **{name: ["a" * 201 + ".json"] for name in ("journal", "out", "output", "report")},
 }
+WRONG["render"].append("html=" + "a" * 256)
 WRONG_VALUES = [(name, value) for name, values in WRONG.items() for value in values]
 
 
@@ -131,6 +137,13 @@ def test_a_wrong_value_in_the_file_with_its_line(name: str, value: str, tmp_path
     file = config(tmp_path, f'# one\n# two\n{key} = "{value}"\n')
     (problem,) = problems({}, file)
     assert (problem.file, problem.line, problem.field) == (file, 3, name)
+
+
+@pytest.mark.parametrize("name", ["journal", "known", "material_root", "out", "plan", "report", "signed_by"])
+def test_no_path_holds_a_null_character(name: str, tmp_path: Path) -> None:
+    """TOML can write one."""
+    (problem,) = problems({}, config(tmp_path, f'{name} = "a\\u0000b"\n'))
+    assert (problem.field, "null character" in problem.message) == (name, True)
 
 
 def test_a_nearer_good_value_hides_no_wrong_one_that_does_not_count(
