@@ -122,7 +122,7 @@ class Sandbox:
     ) -> Any:
         """A boto3 client inside `account` by an assumed role; `account` None: with the caller's own credentials."""
         credentials = CALLER if account is None else self.credentials(account, role, external_id)
-        settings = {"retries": {"total_max_attempts": 1}, "connect_timeout": 5, "read_timeout": 15} | config
+        settings = {"retries": {"total_max_attempts": 1}, "connect_timeout": 60, "read_timeout": 90} | config
         if service == "s3":
             settings["s3"] = {"addressing_style": "path"}
         return _session().client(

@@ -128,6 +128,6 @@ class Workplace:
     def finish(self, process: subprocess.Popen[bytes], *signals: signal.Signals) -> Result:
         for number in signals:
             process.send_signal(number)
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=100)
         assert "Traceback" not in stderr.decode(), stderr.decode()
         return Result(process.returncode, stdout, stderr.decode(), self.folder)

@@ -24,7 +24,7 @@ from tests.sandbox_client import Sandbox
 def importing(sandbox: Sandbox, **config: Any) -> tuple[Any, str]:
     """A call of ImportKeyMaterial ready to be made, and the key's ARN."""
     kms, arn = sandbox.client(**config), sandbox.key()["arn"]
-    given = parameters(kms, arn, OAEP[1])
+    given = parameters(sandbox.client(), arn, OAEP[1])
     sealed = seal(os.urandom(32), given["PublicKey"], OAEP[1])
     token = given["ImportToken"]
     return lambda: kms.import_key_material(KeyId=arn, ImportToken=token, EncryptedKeyMaterial=sealed, **NEVER), arn

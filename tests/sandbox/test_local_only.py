@@ -126,7 +126,7 @@ time.sleep(600)
 """
 
 
-def ended(pid: int, seconds: float = 30) -> bool:
+def ended(pid: int, seconds: float = 100) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
