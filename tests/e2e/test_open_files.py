@@ -63,8 +63,8 @@ def lowered(sandbox: Sandbox, work: Workplace, files: int, hard: int) -> Result:
         more = sandbox.key(key_spec="HMAC_256", account=key["account"], region=key["region"])
         fields = {"account": key["account"], "region": key["region"]}
         work.key(more["key_id"], MATERIAL, name=f"more{number}", **fields)
-    # The last key waits until the limit is low: the run does not end before.
-    sandbox.hold("GetParametersForImport", key=work.keys[-1]["key_id"])
+    # The last import waits until the limit is low: the run does not end before.
+    sandbox.hold("ImportKeyMaterial", key=work.keys[-1]["key_id"])
     renderings = ("--render", "html=report.html", "--render", "junit=junit.xml")
     process = work.start("--retry-timeout", "1", "--quota", "GetParametersForImport=3", *renderings)
     journal = work.folder / "report.journal.jsonl"
