@@ -82,10 +82,6 @@ class Builder:
         self._key_lines: list[int] = []
         self._texts: dict[str, str] = {}  # one object for equal short texts: manifests repeat themselves
 
-    @property
-    def depth(self) -> int:
-        return len(self._open)
-
     def scalar(self, text: str | None, line: int, *, written: str | None = None) -> None:
         """A value or, inside a mapping, a key. `written`: the text of a null, should it stand as a key."""
         self.nodes += 1

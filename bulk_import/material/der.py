@@ -13,7 +13,7 @@ from bulk_import.material.ambiguity import reads_as_text
 from bulk_import.material.cause import Cause, kind_of_text
 from bulk_import.model import KeySpec
 
-INTEGER, BIT_STRING, OCTET_STRING, OID, SEQUENCE = 0x02, 0x03, 0x04, 0x06, 0x30
+INTEGER, BIT_STRING, OCTET_STRING, SEQUENCE = 0x02, 0x03, 0x04, 0x30
 ED25519: Final = bytes.fromhex("300506032b6570")  # its AlgorithmIdentifier (RFC 8410)
 _VERSION_1: Final = bytes.fromhex("302e020100300506032b657004220420")  # of an Ed25519 key in PKCS#8, before the seed
 
