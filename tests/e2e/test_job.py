@@ -16,6 +16,7 @@ from bulk_import import api
 from bulk_import.report.schema import plan_schema, report_schema
 from tests.e2e import materials
 from tests.e2e.support import ACCOUNT, QUICK, REGION, Workplace
+from tests.faults.support import wait_until
 from tests.sandbox_client import Sandbox
 
 AES = "SYMMETRIC_DEFAULT"
@@ -246,8 +247,9 @@ def test_http_off_loopback_is_refused_before_any_call(sandbox: Sandbox, work: Wo
 
 def wait_for(sandbox: Sandbox, operation: str, process: subprocess.Popen[bytes], *, times: int = 1) -> None:
     """Until the server has answered the operation that often; fails where the process ends before."""
-    while len([call for call in sandbox.calls(operation=operation) if call["status"] == 200]) < times:
-        assert process.poll() is None, process.communicate()
+    wait_until(
+        lambda: len([call for call in sandbox.calls(operation=operation) if call["status"] == 200]) >= times, process
+    )
 
 
 def test_no_trace_of_the_folder_is_left_behind(sandbox: Sandbox, work: Workplace) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.e2e import materials
 from tests.e2e.support import QUICK, Workplace
+from tests.faults.support import wait_until
 from tests.iam.gatekeeper import Gatekeeper, Policies
 from tests.sandbox_client import Sandbox
 
@@ -111,8 +112,7 @@ def test_a_run_that_creates_its_keys(sandbox: Sandbox, work: Workplace) -> None:
     quick = ("--retry-timeout", "1s", "--verify-timeout", "1s", "--max-failures", "1")
     with Gatekeeper(sandbox, without) as gate:
         process = work.start(*quick, BULK_IMPORT_ENDPOINT_URL=gate.url)
-        while not sandbox.keys(account=A):
-            assert process.poll() is None
+        wait_until(lambda: bool(sandbox.keys(account=A)), process)
         process.kill()
         process.communicate()
     (unfinished,) = sandbox.keys(account=A)
