@@ -18,6 +18,9 @@ from typing import Final, TypeGuard
 MOST: Final = 65_536
 # At once: the journal, the report, its sum and their folder, or a rendering; and what the event loop needs to close.
 RESERVED: Final = 6
+# What one lane needs, with those: the event loop, the manifest, the journal, a few connections, modules that are loaded
+# late. With fewer, the event loop aborts the process without a message.
+LEAST: Final = 20
 RAISE: Final = "Raise the limit of open files (ulimit -n)"
 _reserved: Final[list[int]] = []  # of the process, as the limit is
 ADVICE: Final = f"{RAISE}, or set a lower --max-in-flight."
@@ -41,14 +44,33 @@ def is_shortage(error: BaseException | None) -> TypeGuard[OSError]:
     return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
 
 
+def left(most: int) -> int:
+    """How many files can be opened now, counted up to `most`."""
+    tried: list[int] = []
+    try:
+        while len(tried) < most:
+            tried.append(_nothing())
+    except OSError as error:
+        if not is_shortage(error):
+            raise
+    finally:
+        for number in tried:
+            os.close(number)
+    return len(tried)
+
+
 def reserve() -> None:
     """Holds RESERVED numbers, as low as they are, until `release`; fewer where the limit is too low already."""
     try:
         while len(_reserved) < RESERVED:
-            _reserved.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+            _reserved.append(_nothing())
     except OSError as error:
         if not is_shortage(error):
             raise
+
+
+def _nothing() -> int:
+    return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def release() -> None:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import uvloop
 
 from bulk_import import open_files
+from bulk_import.errors import Problem, SettingsError
 
 T = TypeVar("T")
 
@@ -20,8 +21,12 @@ COLLECT = (100_000, 20, 50)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """As asyncio.run."""
+    """As asyncio.run. Raises SettingsError where the limit of open files is too small for a loop."""
     open_files.raise_limit()
+    if (left := open_files.left(open_files.LEAST)) < open_files.LEAST:
+        work.close()
+        message = f"only {left} more files can be opened, and {open_files.LEAST} are needed."
+        raise SettingsError([Problem("settings", 0, "", message, f"{open_files.RAISE}.")])
     open_files.reserve()  # before the loop takes the low numbers
     gc.freeze()  # what the imports have made stays to the end: nothing in it is ever garbage
     gc.set_threshold(*COLLECT)

@@ -27,7 +27,7 @@ def add_lanes(sandbox: Sandbox, work: Workplace, lanes: int) -> None:
         work.key(key["key_id"], MATERIAL, name=f"k{number}", account=key["account"], region=key["region"])
 
 
-@pytest.mark.parametrize("files", [30, 64, 100, 512])
+@pytest.mark.parametrize("files", [25, 64, 100, 512])
 def test_all_lanes_end_well(sandbox: Sandbox, work: Workplace, files: int) -> None:
     add_lanes(sandbox, work, LANES)
     work.write()
@@ -40,6 +40,25 @@ def test_all_lanes_end_well(sandbox: Sandbox, work: Workplace, files: int) -> No
     stderr = done.stderr.decode()
     assert done.returncode == 0, stderr
     assert "open files" in stderr
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "validate", "status"])
+@pytest.mark.parametrize("files", [8, 12, 18, 22])
+def test_a_limit_that_is_too_small_for_any_lane(sandbox: Sandbox, work: Workplace, files: int, command: str) -> None:
+    """The event loop would abort the process."""
+    add_lanes(sandbox, work, 3)
+    work.write()
+    options = ("--material",) if command == "validate" else ()
+    done = subprocess.run(
+        work.command(command, "manifest.json", *options), cwd=work.folder, env=work.environment(),
+        capture_output=True, timeout=110, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)),
+    )  # fmt: skip
+    stderr = done.stderr.decode()
+    assert done.returncode == 3, stderr
+    assert re.search(r"only \d+ more files can be opened, and 20 are needed", stderr), stderr
+    assert "Warning" not in stderr
+    assert "ulimit -n" in stderr
 
 
 def test_the_soft_limit_is_raised(sandbox: Sandbox, work: Workplace) -> None:
