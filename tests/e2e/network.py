@@ -295,7 +295,15 @@ def _certificates(folder: Path, *names: str) -> tuple[Path, Path]:
     """A CA's certificate, and a file of key and certificate for 127.0.0.1 and `names` that it issued."""
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "A firm's CA")])
-    ca = _certificate(ca_name, ca_key.public_key(), ca_name, ca_key, x509.BasicConstraints(ca=True, path_length=0))
+    # From Python 3.13 on, OpenSSL is as strict as RFC 5280 here (VERIFY_X509_STRICT).
+    signs = dict.fromkeys(("key_cert_sign", "crl_sign"), True) | dict.fromkeys(
+        ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+         "encipher_only", "decipher_only"), False,
+    )  # fmt: skip
+    ca = _certificate(
+        ca_name, ca_key.public_key(), ca_name, ca_key, x509.BasicConstraints(ca=True, path_length=0),
+        x509.KeyUsage(**signs),
+    )  # fmt: skip
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     loopback = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
     address = x509.SubjectAlternativeName([loopback, *map(x509.DNSName, names)])
@@ -309,8 +317,9 @@ def _certificates(folder: Path, *names: str) -> tuple[Path, Path]:
     return ca_file, chain_file
 
 
-def _certificate(name: x509.Name, key: Any, issuer: x509.Name, issuer_key: Any, extension: Any) -> x509.Certificate:
+def _certificate(name: x509.Name, key: Any, issuer: x509.Name, issuer_key: Any, *extensions: Any) -> x509.Certificate:
     now = datetime.now(UTC)
+    critical = (x509.BasicConstraints, x509.KeyUsage)
     builder = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -319,8 +328,9 @@ def _certificate(name: x509.Name, key: Any, issuer: x509.Name, issuer_key: Any, 
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
     )
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=isinstance(extension, critical))
     return builder.sign(issuer_key, hashes.SHA256())
