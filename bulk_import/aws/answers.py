@@ -79,7 +79,7 @@ def account_of_session(answer: Mapping[str, Any]) -> str:
     parts = str(user.get("Arn", "")).split(":")
     ends = keys.get("Expiration")
     missing = [name for name in ("AccessKeyId", "SecretAccessKey", "SessionToken") if not keys.get(name)]
-    if len(parts) < 6 or missing or not isinstance(ends, datetime) or ends.tzinfo is None:
+    if len(parts) < 6 or missing or not isinstance(ends, datetime):
         raise ServiceError(
             "The response has no session that can be used.", code="MalformedAnswer", operation="AssumeRole",
             retryable=True,

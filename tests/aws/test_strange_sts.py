@@ -51,7 +51,7 @@ CASES: dict[str, tuple[Alter, str]] = {
     "no secret key": (without("SecretAccessKey"), "MalformedAnswer"),
     "an empty key": (with_text("AccessKeyId", ""), "MalformedAnswer"),
     "no end": (without("Expiration"), "MalformedAnswer"),
-    "an end in no time zone": (with_text("Expiration", "2099-01-01T00:00:00"), "MalformedAnswer"),
+    "an end in no time zone": (with_text("Expiration", "2099-01-01T00:00:00"), "ConnectionFailed"),
     "another account": (with_text("Arn", "arn:aws:sts::999988887777:assumed-role/Reader/x"), "WrongAccount"),
 }
 

@@ -259,7 +259,7 @@ def test_too_many_open_files_pass(sandbox: Sandbox, work: Workplace) -> None:
         key = sandbox.key(region=region)["key_id"]
         add(work, f"exec:hsm{number}", key, name=f"k{number}", region=region)
     work.write()
-    for limit, more in ((22, "1s"), (32, "60s")):
+    for limit, more in ((25, "1s"), (32, "60s")):
         options = (*ALLOW, "--retry-timeout", more)
         command = [
             "/bin/sh",
@@ -273,7 +273,7 @@ def test_too_many_open_files_pass(sandbox: Sandbox, work: Workplace) -> None:
         result = Result(done.returncode, done.stdout, done.stderr.decode(), work.folder)
         errors = [entry["error"] for entry in result.entries.values() if entry["error"]]
         assert all("(EMFILE)" in error["message"] and "ulimit -n" in error["advice"] for error in errors)
-        assert bool(errors) == (limit == 22), result.stderr
+        assert bool(errors) == (limit == 25), result.stderr
 
 
 def test_the_process_group_is_killed_at_the_timeout_and_at_the_end(sandbox: Sandbox, work: Workplace) -> None:

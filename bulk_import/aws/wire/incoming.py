@@ -30,18 +30,19 @@ def make_harmless(parsed: dict[str, Any] | None, http_response: Any = None, **_:
 
 
 def moment(value: Any) -> datetime:
-    """A time of a response, in UTC: for botocore's parser, whose own makes a time zone of the machine's for each time,
-    and times without a zone.
+    """A time of a response, in UTC: for botocore's parser, whose own makes a time zone of the machine's for each time.
 
-    Raises ValueError for what is no time.
+    Raises ValueError for what is no time, or one without a zone.
     """
     try:
         if isinstance(value, int | float):
             return datetime.fromtimestamp(value, UTC)
         found = parse_timestamp(value)
-        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+        if found.tzinfo is not None:
+            return found.astimezone(UTC)
     except (OverflowError, OSError, RuntimeError):  # in a year that no calendar has
         raise ValueError("not a time") from None
+    raise ValueError("a time without a zone")
 
 
 def _is_plain(response: Response) -> bool:
