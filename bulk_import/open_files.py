@@ -48,11 +48,7 @@ def left(most: int) -> int:
     """How many files can be opened now, counted up to `most`."""
     tried: list[int] = []
     try:
-        while len(tried) < most:
-            tried.append(_nothing())
-    except OSError as error:
-        if not is_shortage(error):
-            raise
+        _open(tried, most)
     finally:
         for number in tried:
             os.close(number)
@@ -61,16 +57,17 @@ def left(most: int) -> int:
 
 def reserve() -> None:
     """Holds RESERVED numbers, as low as they are, until `release`; fewer where the limit is too low already."""
+    _open(_reserved, RESERVED)
+
+
+def _open(numbers: list[int], count: int) -> None:
+    """Adds to `numbers` until there are `count`, or until no more files can be opened."""
     try:
-        while len(_reserved) < RESERVED:
-            _reserved.append(_nothing())
+        while len(numbers) < count:
+            numbers.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
     except OSError as error:
         if not is_shortage(error):
             raise
-
-
-def _nothing() -> int:
-    return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def release() -> None:

@@ -39,9 +39,8 @@ class SsmSource:
         answer = await self._stores.get("GetParameter", request, region=asked.region, role=asked.role, limit=MAX_BYTES)
         parameter = answer.get("Parameter") or {}
         given = str(parameter.get("Version"))
-        named = str(parameter.get("Name")).removeprefix(
-            "/"
-        )  # at the root, it is one parameter with a slash and without
+        # At the root, it is one parameter with a slash and without.
+        named = str(parameter.get("Name")).removeprefix("/")
         if named != asked.path.removeprefix("/") or (version is not None and given != version):
             raise aws_uri.another(f"version {version} of {asked.path}" if version else asked.path)
         if parameter.get("Type") != "SecureString":
